@@ -1,0 +1,126 @@
+"""A circuit breaker a node: who fails again and again isn't asked for a while."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from aosd.model.errors import NodeError, NodeUnavailable
+from aosd.ports import IHealth
+
+
+_FULL_S = 30.0  # how long a refusal for lack of space is remembered
+
+
+@implementer(IHealth)
+class Breaker:
+    """Opens after `failures` consecutive ones (or when it is tripped); a probe closes it.
+
+    While it is open the node isn't asked. `probe_due` says when the next probe may go:
+    after a back-off that doubles from `backoff_s` to `backoff_max_s`, less up to a quarter
+    of it at random, so that many gateways don't knock at the same time.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        clock: IReactorTime,
+        chance: random.Random,
+        *,
+        failures: int,
+        backoff_s: float,
+        backoff_max_s: float,
+    ) -> None:
+        self.open = False
+        self.why = ""
+        self.alive_at_s = clock.seconds()
+        self._node = node
+        self._clock = clock
+        self._chance = chance
+        self._limit = failures
+        self._backoff_s = backoff_s
+        self._backoff_max_s = backoff_max_s
+        self._failures = 0
+        self._next_backoff_s = backoff_s
+        self._probe_at_s = 0.0
+        self._full_until_s = clock.seconds()
+        self._watches: dict[object, Callable[[], None]] = {}
+
+    # -- as requests see it -------------------------------------------------------------------
+
+    def check(self) -> None:
+        """See IHealth."""
+        if self.open:
+            raise NodeUnavailable(self._node, f"not asked now: {self.why}")
+
+    def alive(self) -> None:
+        """See IHealth. Doesn't close an open breaker: only a probe does."""
+        self._failures = 0
+        self.alive_at_s = self._clock.seconds()
+
+    def failed(self, error: NodeError) -> None:
+        """See IHealth."""
+        self._failures += 1
+        if self._failures >= self._limit:
+            self.trip(str(error))
+
+    def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
+        """See IHealth."""
+        token = object()
+        self._watches[token] = tripped
+
+        def end() -> None:
+            self._watches.pop(token, None)
+
+        return end
+
+    def out_of_space(self) -> None:
+        """See IHealth."""
+        self._full_until_s = self._clock.seconds() + _FULL_S
+
+    # -- as probing sees it -------------------------------------------------------------------
+
+    def trip(self, why: str) -> None:
+        """Open it now; requests that wait for a first byte are told."""
+        self.why = why
+        if self.open:
+            return
+        self.open = True
+        self._next_backoff_s = self._backoff_s
+        self._probe_at_s = self._clock.seconds() + self._jittered()
+        watches, self._watches = self._watches, {}
+        for tripped in watches.values():
+            tripped()
+
+    @property
+    def full(self) -> bool:
+        """Whether it refused a write for lack of space lately."""
+        return self._clock.seconds() < self._full_until_s
+
+    def probe_due(self) -> bool:
+        """Whether an open breaker's node may be probed again."""
+        return self._clock.seconds() >= self._probe_at_s
+
+    def probe_failed(self, why: str) -> None:
+        """A probe of an open one failed: wait longer."""
+        self.why = why
+        self._next_backoff_s = min(self._next_backoff_s * 2, self._backoff_max_s)
+        self._probe_at_s = self._clock.seconds() + self._jittered()
+
+    def hurry(self) -> None:
+        """Something new was seen of the node: probe it at the next chance."""
+        self._next_backoff_s = self._backoff_s
+        self._probe_at_s = 0.0
+
+    def close(self) -> None:
+        """A probe was answered."""
+        self.open = False
+        self.why = ""
+        self._failures = 0
+        self.alive_at_s = self._clock.seconds()
+
+    def _jittered(self) -> float:
+        return self._next_backoff_s * self._chance.uniform(0.75, 1.0)

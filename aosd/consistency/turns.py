@@ -1,0 +1,100 @@
+"""Turns: what changes a key takes effect one after the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from aosd.model.errors import SlowDown
+from aosd.streams.deadlines import within
+
+T = TypeVar("T")
+
+
+class Turns:
+    """A queue per key, first come first served, in this process.
+
+    Bodies of one key may flow side by side; the last bytes of a PUT, a Complete and a
+    DELETE each wait for their turn. A turn that doesn't come within `timeout_s` raises
+    SlowDown.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, timeout_s: float) -> None:
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._queues: dict[tuple[str, str], deque[Deferred[None]]] = {}
+        self._acting: set[Deferred[Any]] = set()
+
+    def __len__(self) -> int:
+        """The keys that somebody has the turn of."""
+        return len(self._queues)
+
+    async def take(
+        self, bucket: str, key: str, act: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Wait for the key's turn, then run `act` to its end and pass the turn on.
+
+        Cancelling ends the wait. It doesn't end `act`: what it sent may take effect at any
+        moment, so nobody else may have the turn before it is over. Not to be nested for
+        one key.
+        """
+        await self._come(bucket, key)
+        acting = Deferred.fromCoroutine(act())
+        self._acting.add(acting)
+        result: Deferred[T] = Deferred()
+
+        def over(outcome: T | Failure) -> None:
+            self._acting.discard(acting)
+            self._pass_on((bucket, key))
+            if not result.called:
+                result.callback(outcome)  # type: ignore[arg-type]  # a Failure is an errback
+            elif isinstance(outcome, Failure):
+                self._log.info(
+                    "write given up by its client failed: {why}", why=outcome.getErrorMessage()
+                )
+
+        acting.addBoth(over)
+        return await result
+
+    def idle(self) -> Deferred[None]:
+        """Fires when nothing that has a turn is under way."""
+        acting = [action.addCallback(lambda result: result) for action in self._acting]
+        waits: list[Deferred[None]] = []
+        for action in acting:
+            wait: Deferred[None] = Deferred()
+            action.addBoth(lambda result, wait=wait: wait.callback(None))
+            waits.append(wait)
+        return DeferredList(waits).addCallback(lambda _: None)
+
+    async def _come(self, bucket: str, key: str) -> None:
+        name = (bucket, key)
+        queue = self._queues.get(name)
+        if queue is None:
+            self._queues[name] = deque()
+            return
+        mine: Deferred[None] = Deferred()
+        queue.append(mine)
+        try:
+            await within(self._clock, self._timeout_s, mine, self._too_late)
+        except BaseException:
+            # Given up before it came: the one before us must not wake it.
+            queue.remove(mine)
+            raise
+
+    def _pass_on(self, name: tuple[str, str]) -> None:
+        queue = self._queues[name]
+        if queue:
+            queue.popleft().callback(None)
+        else:
+            del self._queues[name]
+
+    def _too_late(self) -> SlowDown:
+        return SlowDown(f"other writes of this key took over {self._timeout_s:g} s")

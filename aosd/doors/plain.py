@@ -1,0 +1,161 @@
+"""The plain door: `/object/{id}` and the listing `/object`, in JSON where there is no body."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import parse_qs
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from werkzeug.exceptions import MethodNotAllowed
+
+from aosd.doors.answers import answer, write_error, write_json, wrong_verb
+from aosd.doors.heads import get_request, put_request, write_object_head
+from aosd.doors.site import HeadFirstRequest
+from aosd.gateway.delete import delete
+from aosd.gateway.get import get, head
+from aosd.gateway.list import list_objects
+from aosd.gateway.put import put
+from aosd.gateway.store import Store
+from aosd.model.errors import BadRequest
+from aosd.model.names import is_object_id
+from aosd.model.objects import OBJECT_BUCKET, Entry
+
+_LISTING = b"/object"
+_OBJECT = b"/object/"
+_MOST_KEYS = 1000
+
+
+class PlainDoor:
+    """Objects by id, unsigned: for curl, scripts and tests."""
+
+    app = Klein()
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def takes(self, path: bytes) -> bool:
+        """Whether a raw path is this door's."""
+        return path == _LISTING or path.startswith(_OBJECT)
+
+    def check(self, path: bytes) -> None:
+        """Raise BadRequest unless the raw path, not decoded, is the listing's or an id's.
+
+        To be called first: Klein decodes paths, and redirects those with `//`.
+        """
+        if path != _LISTING and not is_object_id(path[len(_OBJECT) :].decode("latin-1")):
+            raise BadRequest("an id is 1 to 32 of A-Z, a-z, 0-9", "InvalidArgument")
+
+    # -- routes ---------------------------------------------------------------------------------
+
+    @app.route("/object", methods=["GET"])
+    def list(self, request: IRequest) -> Deferred[None]:
+        """A page of all ids."""
+        return answer(ours := _ours(request), self._list(ours))
+
+    @app.route("/object/<key>", methods=["GET"])
+    def get(self, request: IRequest, key: str) -> Deferred[None]:
+        """An object, or its head: HEAD comes here as well."""
+        ours = _ours(request)
+        read = self._head if ours.method == b"HEAD" else self._get
+        return answer(ours, read(ours, key))
+
+    @app.route("/object/<key>", methods=["PUT"])
+    def put(self, request: IRequest, key: str) -> Deferred[None]:
+        """Store an object."""
+        return answer(ours := _ours(request), self._put(ours, key))
+
+    @app.route("/object/<key>", methods=["DELETE"])
+    def delete(self, request: IRequest, key: str) -> Deferred[None]:
+        """Delete an object, there or not."""
+        return answer(ours := _ours(request), self._delete(ours, key))
+
+    @app.handle_errors(MethodNotAllowed)
+    def wrong_verb(self, request: IRequest, failure: Failure) -> None:
+        """A verb that isn't routed."""
+        write_error(_ours(request), wrong_verb(failure.value))
+
+    # -- what they do ---------------------------------------------------------------------------
+
+    async def _get(self, request: HeadFirstRequest, key: str) -> None:
+        found = await get(self._store, get_request(request, OBJECT_BUCKET, key))
+        assert found.reading is not None
+        write_object_head(request, found)
+        # The head goes out now, also when the first byte takes a while.
+        request.write(b"")
+        await found.reading.deliver(request)
+
+    async def _head(self, request: HeadFirstRequest, key: str) -> None:
+        found = await head(self._store, get_request(request, OBJECT_BUCKET, key))
+        write_object_head(request, found)
+
+    async def _put(self, request: HeadFirstRequest, key: str) -> None:
+        written = await put(self._store, put_request(request, OBJECT_BUCKET, key))
+        request.setHeader(b"etag", written.etag.encode("latin-1"))
+        write_json(request, 201, {"id": key, "etag": written.etag, "size": written.size_bytes})
+
+    async def _delete(self, request: HeadFirstRequest, key: str) -> None:
+        await delete(self._store, OBJECT_BUCKET, key)
+        request.setResponseCode(204)
+
+    async def _list(self, request: HeadFirstRequest) -> None:
+        query = _query(request)
+        prefix, after = query.get("prefix", ""), query.get("after", "")
+        for name, value in (("prefix", prefix), ("after", after)):
+            if value and not is_object_id(value):
+                raise BadRequest(f"{name} can only be the beginning of an id", "InvalidArgument")
+        listing = await list_objects(
+            self._store,
+            OBJECT_BUCKET,
+            prefix=prefix,
+            after=after,
+            limit=_limit(query.get("limit")),
+            wanted=is_object_id,
+        )
+        entries = listing.entries
+        write_json(
+            request,
+            200,
+            {
+                "objects": [_listed(entry) for entry in entries],
+                "next": entries[-1].key if listing.more else None,
+            },
+        )
+
+
+def _ours(request: IRequest) -> HeadFirstRequest:
+    return cast(HeadFirstRequest, request)
+
+
+def _listed(entry: Entry) -> dict[str, object]:
+    modified = datetime.fromtimestamp(entry.modified_s, UTC)
+    return {
+        "id": entry.key,
+        "etag": entry.etag,
+        "size": entry.size_bytes,
+        "last_modified": modified.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+
+
+def _query(request: HeadFirstRequest) -> dict[str, str]:
+    text = request.uri.partition(b"?")[2].decode("latin-1")
+    try:
+        values = parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=16)
+    except ValueError as error:
+        raise BadRequest(f"the query can't be read: {error}", "InvalidArgument") from error
+    known = {"prefix", "after", "limit"}
+    for name in values:
+        if name not in known:
+            raise BadRequest(f"unknown parameter {name!r}", "InvalidArgument")
+    return {name: found[-1] for name, found in values.items()}
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _MOST_KEYS
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _MOST_KEYS):
+        raise BadRequest(f"limit is 1 to {_MOST_KEYS}", "InvalidArgument")
+    return int(text)

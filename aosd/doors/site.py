@@ -1,0 +1,429 @@
+"""Requests dispatched when their head is in, before their body. The only file that touches
+what twisted.web keeps to itself.
+
+twisted.web reads a request's whole body, to a temporary file when it is long, before it
+calls any code of ours. Here a request is dispatched from `Request.gotLength`, which the
+channel calls when the head is complete; the body then flows to whoever starts it. What is
+used beyond the public interface, of twisted.web.http 26.10:
+
+- `HTTPChannel._command`, `_path`, `_version`: a request gets them only after its body.
+- `HTTPChannel._send100Continue`: sent when the body is started instead.
+- `HTTPChannel._respondToBadRequestAndDisconnect`: a malformed chunk is told to whoever
+  reads the body, who can answer it in the door's own form.
+- `HTTPChannel._savedTimeOut`, `_networkProducer`: the idle time of a body is counted by
+  the body, and only while it isn't paused.
+- `HTTPChannel.writeHeaders`: header names leave in lower case. S3 clients take the case of
+  `x-amz-meta-` names as they come.
+
+`tests/unit/test_doors_site.py` guards each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+
+from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
+from aosd.ports import IBodySink, IBodySource
+from aosd.streams.deadlines import IdleTimer
+
+_LINGER_S = 2.0
+_LINGER_BYTES = 1024 * 1024
+
+
+class Observer(Protocol):
+    """Whom a site tells of its requests."""
+
+    def began(self, request: HeadFirstRequest) -> None:
+        """A request's head is in."""
+
+    def ended(self, request: HeadFirstRequest) -> None:
+        """It was answered, or its client is gone."""
+
+
+@implementer(IBodySource)
+class RequestBody:
+    """A request's body as it comes in; see IBodySource."""
+
+    def __init__(self, request: HeadFirstRequest, length: int | None, expects: bool) -> None:
+        self.length = length
+        self.ended = False
+        self.received_bytes = 0
+        self._request = request
+        self._expects = expects
+        self._sink: IBodySink | None = None
+        self._early: list[bytes] = []
+        self._discarded = False
+        self._paused = True
+        self._failure: Failure | None = None
+        channel = request.channel
+        self._transport = channel._networkProducer
+        self._idle = IdleTimer(
+            channel.site.clock, channel.site.client_idle_timeout_s, self._client_is_silent
+        )
+
+    # -- IBodySource ----------------------------------------------------------------------------
+
+    def start(self, sink: IBodySink) -> None:
+        """See IBodySource."""
+        self._sink = sink
+        self._paused = False
+        if self._expects and not self.ended and not self.received_bytes:
+            HTTPChannel._send100Continue(self._request.channel)
+        self._expects = False
+        early, self._early = self._early, []
+        for data in early:
+            sink.body_data(data)
+        if self._failure is not None:
+            self._tell_failure()
+        elif self.ended:
+            self._tell_end()
+        elif not self._paused:
+            self._flow()
+
+    def pause(self) -> None:
+        """See IBodySource."""
+        self._paused = True
+        self._hold()
+
+    def resume(self) -> None:
+        """See IBodySource."""
+        self._paused = False
+        if not self.ended and self._failure is None:
+            self._flow()
+
+    def discard(self) -> None:
+        """See IBodySource."""
+        self._sink = None
+        self._discarded = True
+        self._early.clear()
+        self._idle.stop()
+
+    # -- the channel's side ---------------------------------------------------------------------
+
+    def data(self, data: bytes) -> None:
+        """Some bytes came."""
+        self.received_bytes += len(data)
+        self._idle.touch()
+        if self._sink is not None:
+            self._sink.body_data(data)
+        elif not self._discarded:
+            self._early.append(data)
+            self._hold()
+
+    def end(self) -> None:
+        """All of it came."""
+        self.ended = True
+        self._idle.stop()
+        self._tell_end()
+
+    def fail(self, error: Exception) -> None:
+        """The rest won't come."""
+        self._idle.stop()
+        if self._failure is None and not self.ended:
+            self._failure = Failure(error)
+            self._tell_failure()
+
+    def drain(self) -> None:
+        """Take whatever else comes, to nowhere."""
+        self.discard()
+        self._paused = False
+        if not self.ended:
+            self._transport.resumeProducing()
+
+    def _tell_end(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.body_ended()
+
+    def _tell_failure(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None and self._failure is not None:
+            sink.body_failed(self._failure)
+
+    def _flow(self) -> None:
+        self._idle.start()
+        self._transport.resumeProducing()
+
+    def _hold(self) -> None:
+        self._idle.stop()
+        if not self.ended:
+            self._transport.pauseProducing()
+
+    def _client_is_silent(self) -> None:
+        self.fail(RequestTimeout("no byte of the body came for too long"))
+
+
+class HeadFirstRequest(Request):
+    """A request that is rendered when its head is in.
+
+    `body` is its body; `door` the door it knocks at, for logs and metrics.
+    """
+
+    defaultContentType = None  # type: ignore[assignment]  # no Content-Type was meant
+
+    def __init__(self, channel: HeadFirstChannel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)
+        self.door = "none"
+        self.request_id = ""
+        self.aborted = False
+        self.began_s = 0.0
+        self.body = RequestBody(self, 0, expects=False)
+        self._site = channel.site  # twisted forgets the channel when a request is over
+        self._dispatched = False
+        self._told = False
+        self._lingering: Any = None
+        self._linger_until_bytes = 0
+
+    # -- the channel's side ---------------------------------------------------------------------
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is complete; `length` is the body's, None for a chunked one."""
+        channel = self.channel
+        expect = self.requestHeaders.getRawHeaders(b"Expect", [b""])[0]
+        expects = expect.lower() == b"100-continue" and channel._version == b"HTTP/1.1"
+        self.body = RequestBody(self, length, expects)
+        self.method, self.uri = channel._command, channel._path
+        self.clientproto = channel._version
+        self.path = self.uri.partition(b"?")[0]
+        self.args = {}
+        if length != 0:
+            # From here on the body counts its own idle time.
+            channel.suspend_timeout()
+            self.body._hold()
+            self._dispatch()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Some bytes of the body."""
+        self.body.data(data)
+        if self._lingering is not None and self.body.received_bytes > self._linger_until_bytes:
+            self._hang_up()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The whole request came."""
+        self.body.end()
+        if not self._dispatched:
+            self._dispatch()
+        elif self._lingering is not None:
+            self._end_linger()
+            super().finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone, whatever was under way."""
+        self._end_linger()
+        self.body.fail(ClientGone("the client went away"))
+        super().connectionLost(reason)
+        self._tell()
+
+    # -- the door's side ------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """The answer is complete.
+
+        With the body still on its way the channel can't go on to another request: the
+        answer is sent, some of the rest is taken so that the client gets to read it, and
+        the connection is closed.
+        """
+        if self.aborted:
+            return
+        if self.body.ended:
+            super().finish()
+            self._tell()
+            return
+        if self._lingering is not None or self._disconnected:
+            return
+        channel: HeadFirstChannel = self.channel
+        channel.persistent = False
+        if not self.startedWriting:
+            self.write(b"")
+        self._linger_until_bytes = self.body.received_bytes + _LINGER_BYTES
+        self._lingering = self._site.clock.callLater(_LINGER_S, self._hang_up)
+        self.body.drain()
+        self._tell()
+
+    def abort(self) -> None:
+        """Drop the connection: the answer that has begun can't be finished honestly."""
+        self.aborted = True
+        if not self._disconnected:
+            self.channel.abort()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the answer; says so when the connection is closed after it."""
+        if not self.startedWriting and not self.body.ended:
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        super().write(data)
+
+    def _dispatch(self) -> None:
+        self._dispatched = True
+        site = self._site
+        self.door = site.door_of(self.path)
+        self.began_s = site.clock.seconds()
+        self.request_id = site.make_request_id()
+        self.responseHeaders.setRawHeaders(b"x-amz-request-id", [self.request_id.encode()])
+        site.observer.began(self)
+        self.process()
+
+    def render(self, resource: IResource) -> None:
+        """Render the resource that was found; see twisted.web.server.Request."""
+        self.responseHeaders.setRawHeaders(b"server", [b"aosd"])
+        super().render(resource)
+
+    def _hang_up(self) -> None:
+        self._end_linger()
+        self.abort()
+
+    def _end_linger(self) -> None:
+        call, self._lingering = self._lingering, None
+        if call is not None and call.active():
+            call.cancel()
+
+    def _tell(self) -> None:
+        if self._dispatched and not self._told:
+            self._told = True
+            self._site.observer.ended(self)
+
+
+class HeadFirstChannel(HTTPChannel):
+    """The channel that goes with HeadFirstRequest."""
+
+    site: HeadFirstSite
+    _broken = False
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        super().connectionMade()
+        self.site.channels.add(self)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """A client left."""
+        self.site.channels.discard(self)
+        super().connectionLost(reason)
+        self.site.channel_left()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came; none is looked at after a malformed chunk."""
+        if not self._broken:
+            super().dataReceived(data)
+
+    def suspend_timeout(self) -> None:
+        """Count no idle time until the request is done; keep-alive gets it back then."""
+        timeout_s = self.setTimeout(None)
+        self._timeout_to_restore = timeout_s
+
+    def allContentReceived(self) -> None:
+        """A body is over."""
+        saved = self.__dict__.pop("_timeout_to_restore", None)
+        if saved is not None:
+            # What follows saves the present timeout, to set it again after the answer.
+            self.setTimeout(saved)
+        super().allContentReceived()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abortConnection()
+
+    def close_when_idle(self) -> None:
+        """Take no further request; close now if none is under way."""
+        self.persistent = False
+        if not self.requests:
+            self.loseConnection()
+
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: Headers
+    ) -> None:
+        """The head of an answer, names in lower case."""
+        lines = [b"%b %b %b\r\n" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            name = name.lower()
+            lines.extend(b"%b: %b\r\n" % (name, value) for value in values)
+        lines.append(b"\r\n")
+        self.transport.writeSequence(lines)
+
+    def _send100Continue(self) -> None:
+        """Not now: `RequestBody.start` sends it."""
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        request = self.requests[-1] if self.requests else None
+        if isinstance(request, HeadFirstRequest) and request._dispatched:
+            self._broken = True
+            request.body.fail(IncompleteBody("the body's chunks are malformed"))
+        else:
+            super()._respondToBadRequestAndDisconnect()
+
+
+class HeadFirstSite(Site):
+    """A site whose requests are dispatched when their heads are in."""
+
+    noisy = False
+    requestFactory = HeadFirstRequest  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        clock: IReactorTime,
+        observer: Observer,
+        make_request_id: Callable[[], str],
+        door_of: Callable[[bytes], str],
+        client_idle_timeout_s: float,
+        keep_alive_s: float = 60.0,
+    ) -> None:
+        super().__init__(resource, timeout=keep_alive_s, reactor=clock)
+        self.clock = clock
+        self.observer = observer
+        self.make_request_id = make_request_id
+        self.door_of = door_of
+        self.client_idle_timeout_s = client_idle_timeout_s
+        self.channels: set[HeadFirstChannel] = set()
+        self._empty: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: object) -> HeadFirstChannel:
+        """A channel for a new connection: plain HTTP/1.1."""
+        channel = HeadFirstChannel()
+        channel.factory = self
+        channel.site = self
+        channel.requestFactory = self.requestFactory
+        channel.timeOut = self.timeOut
+        channel.callLater = self.clock.callLater
+        return channel
+
+    def log(self, request: Request) -> None:
+        """The observer writes the access log."""
+
+    def startFactory(self) -> None:
+        """No log file, no log clock."""
+
+    def stopFactory(self) -> None:
+        """Nothing to close."""
+
+    def drain(self) -> Deferred[None]:
+        """Close idle connections; fires when those with a request under way are closed too."""
+        done: Deferred[None] = Deferred()
+        self._empty.append(done)
+        for channel in list(self.channels):
+            channel.close_when_idle()
+        self.channel_left()
+        return done
+
+    def abort(self) -> None:
+        """Drop every connection."""
+        for channel in list(self.channels):
+            channel.abort()
+
+    def channel_left(self) -> None:
+        """A connection is gone."""
+        if not self.channels:
+            waiting, self._empty = self._empty, []
+            for done in waiting:
+                done.callback(None)

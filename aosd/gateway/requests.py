@@ -1,0 +1,63 @@
+"""What doors ask of the use cases, and what they get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aosd.model.conditions import Conditions
+from aosd.model.objects import Headers, ObjectHead
+from aosd.model.ranges import ByteRange
+from aosd.ports import IBodySource, IReading
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A PUT of an object.
+
+    `headers` are those to keep (KEPT_HEADERS and x-amz-meta-*), in lower case.
+    `content_md5` and `content_sha256` are the digests claimed, raw (16 and 32 bytes);
+    `checksums` are x-amz-checksum-* headers, passed on for the node to check.
+    """
+
+    bucket: str
+    key: str
+    body: IBodySource
+    headers: Headers = ()
+    conditions: Conditions = Conditions()
+    content_md5: bytes | None = None
+    content_sha256: bytes | None = None
+    checksums: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A PUT that took effect; `etag` quoted."""
+
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """A GET or HEAD; `if_range` is that header's raw value."""
+
+    bucket: str
+    key: str
+    conditions: Conditions = Conditions()
+    wanted: ByteRange | None = None
+    if_range: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that a read found.
+
+    `modified_s` is its Last-Modified as clients see it: the stamp's time. `reading` is
+    None for a HEAD; otherwise the door has to deliver or abandon it. `partial` says that
+    the reading's span answers a range.
+    """
+
+    head: ObjectHead
+    modified_s: int
+    reading: IReading | None = None
+    partial: bool = False

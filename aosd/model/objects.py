@@ -1,0 +1,77 @@
+"""What is said of objects: heads, ranges' spans, listings' entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+OBJECT_BUCKET = "object"
+"""The bucket that the plain door serves."""
+
+SYSTEM_BUCKET = "aos-system"
+"""The cluster's own memory on each node; no door knows it."""
+
+STAMP_HEADER = b"x-amz-meta-aos-stamp"
+
+KEPT_HEADERS = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"content-language",
+        b"content-disposition",
+        b"cache-control",
+        b"expires",
+    }
+)
+"""Lower-case names of the headers that are stored with an object, beside x-amz-meta-*."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHead:
+    """What a node tells of one copy, without its body.
+
+    `etag` is the quoted string as S3 gives it; `modified_s` the node's own Last-Modified,
+    in whole seconds since 1970; `stamp` None for an object that aosd didn't write.
+    `headers` are the client's own (KEPT_HEADERS and x-amz-meta-*, without aosd's), names
+    in lower case, values untouched.
+    """
+
+    etag: str
+    size_bytes: int
+    modified_s: int
+    stamp: str | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes `first` to `first + length - 1` of an object."""
+
+    first: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object in a listing; `etag` quoted, `modified_s` since 1970, to the millisecond."""
+
+    key: str
+    etag: str
+    size_bytes: int
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of one node's listing.
+
+    `entries` in the order the node gave them. `prefixes` are the common prefixes when a
+    delimiter was asked for. `truncated` says that there is more after `last`, the greatest
+    key or prefix that the page covers (None when the page is empty).
+    """
+
+    entries: tuple[Entry, ...]
+    prefixes: tuple[str, ...] = ()
+    truncated: bool = False
+    last: str | None = None

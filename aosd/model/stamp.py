@@ -1,0 +1,60 @@
+"""Stamps: which write is the newer one.
+
+A hybrid logical clock (Kulkarni et al., «Logical Physical Clocks», 2014): the time of day
+in milliseconds, a counter for what happens within one, and the gateway's id. As text of
+fixed width a stamp sorts as it compares: `0193594b3a7c-0000-1f2e3d4c`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_STAMP = re.compile(r"[0-9a-f]{12}-[0-9a-f]{4}-[0-9a-f]{8}", re.ASCII)
+_LAST_COUNT = 0xFFFF
+MOST_AHEAD_S = 15 * 60
+"""A stamp further ahead of our own clock than this is not followed."""
+
+
+def is_stamp(text: str) -> bool:
+    """Whether `text` has a stamp's form: 26 characters."""
+    return _STAMP.fullmatch(text) is not None
+
+
+def stamp_time_s(stamp: str) -> int:
+    """The time of a stamp in whole seconds since 1970, rounded down: its Last-Modified."""
+    return int(stamp[:12], 16) // 1000
+
+
+class StampClock:
+    """Gives the stamps of one gateway, each greater than all it gave or observed.
+
+    `now` is the time of day in seconds since 1970; `gateway_id` 8 lower-case hex digits.
+    """
+
+    def __init__(self, now: Callable[[], float], gateway_id: str) -> None:
+        self._now = now
+        self._gateway_id = gateway_id
+        self._millis = 0
+        self._count = 0
+        if not is_stamp(self.next()):
+            raise ValueError(f"no gateway id: {gateway_id!r}")
+
+    def next(self) -> str:
+        """A new stamp."""
+        millis = int(self._now() * 1000)
+        if millis > self._millis:
+            self._millis, self._count = millis, 0
+        elif self._count < _LAST_COUNT:
+            self._count += 1
+        else:
+            self._millis, self._count = self._millis + 1, 0
+        return f"{self._millis:012x}-{self._count:04x}-{self._gateway_id}"
+
+    def observe(self, stamp: str) -> bool:
+        """Go on from `stamp` when it is ahead; False when it is too far ahead to follow."""
+        millis, count = int(stamp[:12], 16), int(stamp[13:17], 16)
+        if millis > (self._now() + MOST_AHEAD_S) * 1000:
+            return False
+        self._millis, self._count = max((self._millis, self._count), (millis, count))
+        return True

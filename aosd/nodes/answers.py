@@ -1,0 +1,120 @@
+"""Reading what nodes answer: heads, listings, errors. The only place that parses their XML."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from aosd.model.errors import NodeNonsense
+from aosd.model.objects import KEPT_HEADERS, STAMP_HEADER, Entry, ObjectHead, Page
+from aosd.nodes.http import STORED_ENCODING
+
+_USER_METADATA = b"x-amz-meta-"
+_OURS = b"x-amz-meta-aos-"
+
+
+class Answers:
+    """Understands the answers of the node named `node`; NodeNonsense for what it can't."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+
+    def object_head(self, response: IResponse, size_bytes: int) -> ObjectHead:
+        """The head of an object from a GET's or HEAD's answer."""
+        headers: Headers = response.headers
+        kept: list[tuple[bytes, bytes]] = []
+        for name, values in headers.getAllRawHeaders():
+            name = name.lower()
+            if name == STORED_ENCODING:
+                name = b"content-encoding"
+            if name in KEPT_HEADERS or (
+                name.startswith(_USER_METADATA) and not name.startswith(_OURS)
+            ):
+                # MinIO answers with an empty Content-Encoding where none was stored.
+                if value := b",".join(values):
+                    kept.append((name, value))
+        stamp = headers.getRawHeaders(STAMP_HEADER)
+        return ObjectHead(
+            etag=self.etag(response),
+            size_bytes=size_bytes,
+            modified_s=self._http_date(headers),
+            stamp=stamp[0].decode("ascii", "replace") if stamp else None,
+            headers=tuple(kept),
+        )
+
+    def etag(self, response: IResponse) -> str:
+        """The quoted ETag of an answer."""
+        values = response.headers.getRawHeaders(b"ETag")
+        if not values:
+            raise NodeNonsense(self._node, "its answer has no ETag")
+        return quoted(values[0].decode("latin-1"))
+
+    def xml(self, data: bytes) -> Element:
+        """The root of an XML answer, without namespaces."""
+        try:
+            root: Element = fromstring(data, forbid_dtd=True)
+        except (ParseError, DefusedXmlException, ValueError) as error:
+            raise NodeNonsense(self._node, f"its answer isn't XML: {error}") from error
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        return root
+
+    def text(self, root: Element, name: str) -> str:
+        """The text of the child `name`, which must be there."""
+        text = root.findtext(name)
+        if not text:
+            raise NodeNonsense(self._node, f"its {root.tag} has no {name}")
+        return text
+
+    def page(self, data: bytes) -> Page:
+        """A page of ListObjectsV2 (asked for without encoding-type)."""
+        root = self.xml(data)
+        try:
+            entries = tuple(
+                Entry(
+                    key=item.findtext("Key") or "",
+                    etag=quoted(item.findtext("ETag") or ""),
+                    size_bytes=int(item.findtext("Size") or ""),
+                    modified_s=datetime.fromisoformat(item.findtext("LastModified") or "").timestamp(),
+                )
+                for item in root.iterfind("Contents")
+            )
+        except ValueError as error:
+            raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
+        prefixes = tuple(item.findtext("Prefix") or "" for item in root.iterfind("CommonPrefixes"))
+        names = [entry.key for entry in entries] + list(prefixes)
+        return Page(
+            entries,
+            prefixes,
+            truncated=root.findtext("IsTruncated") == "true",
+            last=max(names, key=str.encode) if names else None,
+        )
+
+    def error(self, data: bytes, status: int) -> tuple[str, str]:
+        """The code and the message of an error answer; made up from the status without one."""
+        if data:
+            try:
+                root = self.xml(data)
+            except NodeNonsense:
+                return f"HTTP{status}", f"answered {status}"
+            code = root.findtext("Code") or f"HTTP{status}"
+            return code, root.findtext("Message") or f"answered {status}"
+        return f"HTTP{status}", f"answered {status}"
+
+    def _http_date(self, headers: Headers) -> int:
+        values = headers.getRawHeaders(b"Last-Modified")
+        try:
+            return int(parsedate_to_datetime((values or [b""])[0].decode("latin-1")).timestamp())
+        except ValueError as error:
+            raise NodeNonsense(self._node, "its answer has no readable Last-Modified") from error
+
+
+def quoted(etag: str) -> str:
+    """An ETag in quotes, as all of aosd has it."""
+    return etag if etag.startswith('"') else f'"{etag}"'

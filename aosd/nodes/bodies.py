@@ -1,0 +1,163 @@
+"""Bodies between aosd and a node: watched on their way out, collected on their way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
+from twisted.web.iweb import IBodyProducer, IResponse
+from zope.interface import implementer
+
+from aosd.model.objects import ObjectHead, Span
+from aosd.nodes.http import hang_up
+from aosd.ports import IReading
+from aosd.streams.deadlines import IdleTimer
+from aosd.streams.relay import Relay
+
+
+@implementer(IBodyProducer)
+class WatchedBody:
+    """A request's body, watched: `expired` is called with words when the node is too slow.
+
+    That is: it takes no byte for `stall_timeout_s` though there are some, or doesn't
+    answer within `answer_timeout_s` of the last one.
+    """
+
+    def __init__(
+        self,
+        body: IBodyProducer,
+        clock: IReactorTime,
+        stall_timeout_s: float,
+        answer_timeout_s: float,
+        expired: Callable[[str], object],
+    ) -> None:
+        self.length = body.length
+        self.finished = False
+        self._body = body
+        self._consumer: IConsumer | None = None
+        self._stall = IdleTimer(
+            clock, stall_timeout_s, lambda: expired(f"took no byte for {stall_timeout_s:g} s")
+        )
+        self._answer = IdleTimer(
+            clock,
+            answer_timeout_s,
+            lambda: expired(f"didn't answer within {answer_timeout_s:g} s of the last byte"),
+        )
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """See IBodyProducer."""
+        self._consumer = consumer
+        return self._body.startProducing(consumer).addCallback(self._was_sent)
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer."""
+        self._stall.start()
+        self._body.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        self._stall.stop()
+        self._body.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """See IProducer: the connection is gone."""
+        self._stall.stop()
+        self._body.stopProducing()
+
+    def answered(self) -> None:
+        """The answer came, or won't: end the watch; what wasn't sent yet won't be."""
+        self._stall.stop()
+        self._answer.stop()
+        if not self.finished and self._consumer is not None:
+            self._body.stopProducing()
+            hang_up(self._consumer)
+
+    def failed(self) -> None:
+        """The request failed: end the watch."""
+        self._stall.stop()
+        self._answer.stop()
+
+    def _was_sent(self, result: None) -> None:
+        self.finished = True
+        self._stall.stop()
+        self._answer.start()
+
+
+@implementer(IReading)
+class ResponseReading:
+    """A node's answer to a GET; see IReading."""
+
+    def __init__(
+        self,
+        response: IResponse,
+        head: ObjectHead,
+        span: Span,
+        make_relay: Callable[[IConsumer, int | None], Relay],
+    ) -> None:
+        self.head = head
+        self.span = span
+        self._response = response
+        self._make_relay = make_relay
+
+    def deliver(self, consumer: IConsumer) -> Deferred[None]:
+        """See IReading."""
+        relay = self._make_relay(consumer, self.span.length)
+        self._response.deliverBody(relay)
+        return relay.done
+
+    def abandon(self) -> None:
+        """See IReading."""
+        drop_body(self._response, self._make_relay)
+
+
+_CHEAP_TO_DRAIN_BYTES = 64 * 1024
+
+
+@implementer(IConsumer)
+class Nowhere:
+    """Takes everything and keeps nothing."""
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """See IConsumer."""
+
+    def unregisterProducer(self) -> None:
+        """See IConsumer."""
+
+    def write(self, data: bytes) -> None:
+        """See IConsumer."""
+
+
+def drop_body(response: IResponse, make_relay: Callable[[IConsumer, int | None], Relay]) -> None:
+    """Do without a body: drained when it is short, so that its connection can be used again."""
+    length = response.length
+    relay = make_relay(Nowhere(), length if isinstance(length, int) else None)
+    relay.done.addErrback(lambda _: None)
+    if not isinstance(length, int) or length > _CHEAP_TO_DRAIN_BYTES:
+        relay.done.cancel()
+    response.deliverBody(relay)
+
+
+@implementer(IConsumer)
+class Collected:
+    """Keeps all it gets, up to `limit_bytes`; past that `overflow` is called."""
+
+    def __init__(self, limit_bytes: int, overflow: Callable[[], object]) -> None:
+        self.data = bytearray()
+        self.overflowed = False
+        self._limit_bytes = limit_bytes
+        self._overflow = overflow
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """See IConsumer."""
+
+    def unregisterProducer(self) -> None:
+        """See IConsumer."""
+
+    def write(self, data: bytes) -> None:
+        """See IConsumer."""
+        if len(self.data) + len(data) > self._limit_bytes:
+            self.overflowed = True
+            self._overflow()
+        else:
+            self.data += data

@@ -1,0 +1,268 @@
+"""A node over its S3 API: INode by treq."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IBodyProducer, IResponse
+from zope.interface import implementer
+
+from aosd.model.errors import NodeNonsense, NodeRefused, NoSuchKey, RangeNotSatisfiable
+from aosd.model.node import Address, Credentials
+from aosd.model.objects import SYSTEM_BUCKET, Headers, ObjectHead, Page, Span
+from aosd.model.ranges import ByteRange
+from aosd.nodes.bodies import ResponseReading, drop_body
+from aosd.nodes.exchange import Deadlines, Exchange
+from aosd.nodes.http import make_client
+from aosd.nodes.signing import Signer
+from aosd.observe.metrics import Metrics
+from aosd.ports import IHealth, INode, IReading
+from aosd.streams.bodies import HeldBody
+
+MARKER_KEY = "node.json"
+
+
+@implementer(INode)
+class S3Node:
+    """See INode. One instance an address: a node that comes back elsewhere gets a new one.
+
+    `now` gives seconds since 1970 (signatures need the time of day; `reactor` measures).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        *,
+        reactor: Any,
+        now: Callable[[], float],
+        health: IHealth,
+        metrics: Metrics,
+        deadlines: Deadlines | None = None,
+        connect_timeout_s: float = 1.5,
+        connections: int = 64,
+    ) -> None:
+        self.name = name
+        self.address = address
+        deadlines = deadlines or Deadlines()
+        clock: IReactorTime = reactor
+        client, self._pool = make_client(
+            reactor, connect_timeout_s=connect_timeout_s, connections=connections
+        )
+        self._complete_s = deadlines.complete_s
+        self._exchange = Exchange(
+            name,
+            address.url,
+            Signer(address, credentials, now),
+            client,
+            clock,
+            health,
+            deadlines,
+            metrics,
+        )
+
+    # -- objects ------------------------------------------------------------------------------
+
+    def head(self, bucket: str, key: str) -> Deferred[ObjectHead]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._head(bucket, key))
+
+    async def _head(self, bucket: str, key: str) -> ObjectHead:
+        response = await self._succeed(await self._exchange.ask("HEAD", bucket, key), 200)
+        told = response.headers.getRawHeaders(b"Content-Length")
+        if not told or not told[0].isdigit():
+            raise NodeNonsense(self.name, "its answer to HEAD has no Content-Length")
+        return self._exchange.answers.object_head(response, int(told[0]))
+
+    def get(self, bucket: str, key: str, wanted: ByteRange | None = None) -> Deferred[IReading]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._get(bucket, key, wanted))
+
+    async def _get(self, bucket: str, key: str, wanted: ByteRange | None) -> IReading:
+        headers = ((b"range", wanted.header),) if wanted else ()
+        response = await self._exchange.ask("GET", bucket, key, headers=headers)
+        if response.code == 416 and wanted is not None:
+            self._drop(response)
+            # Nodes differ in how they tell the size with a 416; all tell it on HEAD.
+            raise RangeNotSatisfiable((await self._head(bucket, key)).size_bytes)
+        await self._succeed(response, 200, 206)
+        length = response.length
+        try:
+            if not isinstance(length, int):
+                raise NodeNonsense(self.name, "its answer to GET has no Content-Length")
+            if response.code == 206:
+                span, size_bytes = self._content_range(response, length)
+            else:
+                span, size_bytes = Span(0, length), length
+            head = self._exchange.answers.object_head(response, size_bytes)
+            if wanted is not None and wanted.resolve(size_bytes) != span:
+                raise NodeNonsense(self.name, "it answered with another range")
+        except Exception:
+            self._drop(response)
+            raise
+        return ResponseReading(response, head, span, self._exchange.relay)
+
+    def put(self, bucket: str, key: str, body: IBodyProducer, headers: Headers) -> Deferred[str]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._put(bucket, key, body, headers))
+
+    async def _put(self, bucket: str, key: str, body: IBodyProducer, headers: Headers) -> str:
+        return await self._stored(
+            await self._exchange.ask("PUT", bucket, key, headers=headers, body=body)
+        )
+
+    def delete(self, bucket: str, key: str) -> Deferred[None]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._delete(bucket, key, {}))
+
+    async def _delete(self, bucket: str, key: str, query: dict[str, str]) -> None:
+        response = await self._exchange.ask("DELETE", bucket, key, query=query)
+        if response.code in (200, 204):
+            self._drop(response)
+            return
+        error = await self._exchange.refuse(response)
+        gone = isinstance(error, NoSuchKey) or (
+            isinstance(error, NodeRefused) and error.code == "NoSuchUpload"
+        )
+        if not gone:
+            raise error
+
+    def list(
+        self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+    ) -> Deferred[Page]:
+        """See INode."""
+        query = {"list-type": "2", "max-keys": str(limit)}
+        for name, value in (("prefix", prefix), ("start-after", after), ("delimiter", delimiter)):
+            if value:
+                query[name] = value
+        return Deferred.fromCoroutine(self._list(bucket, query))
+
+    async def _list(self, bucket: str, query: dict[str, str]) -> Page:
+        response = await self._exchange.ask("GET", bucket, query=query)
+        return self._exchange.answers.page(await self._read(response))
+
+    # -- multipart uploads --------------------------------------------------------------------
+
+    def create_upload(self, bucket: str, key: str, headers: Headers) -> Deferred[str]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._create_upload(bucket, key, headers))
+
+    async def _create_upload(self, bucket: str, key: str, headers: Headers) -> str:
+        # Not repeated: the first one may have been carried out, and nobody would abort it.
+        response = await self._exchange.ask(
+            "POST", bucket, key, query={"uploads": ""}, headers=headers, repeat=False
+        )
+        answers = self._exchange.answers
+        return answers.text(answers.xml(await self._read(response)), "UploadId")
+
+    def put_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: IBodyProducer
+    ) -> Deferred[str]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._put_part(bucket, key, upload_id, number, body))
+
+    async def _put_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: IBodyProducer
+    ) -> str:
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        return await self._stored(
+            await self._exchange.ask("PUT", bucket, key, query=query, body=body)
+        )
+
+    def complete_upload(
+        self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
+    ) -> Deferred[str]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._complete_upload(bucket, key, upload_id, etags))
+
+    async def _complete_upload(
+        self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
+    ) -> str:
+        parts = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag></Part>"
+            for number, etag in enumerate(etags, 1)
+        )
+        data = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        # Not repeated: MinIO answers a repeated Complete with NoSuchUpload.
+        response = await self._exchange.ask(
+            "POST",
+            bucket,
+            key,
+            query={"uploadId": upload_id},
+            headers=((b"content-type", b"application/xml"),),
+            body=HeldBody(data),
+            answer_s=self._complete_s,
+            repeat=False,
+        )
+        answers = self._exchange.answers
+        root = answers.xml(await self._read(response))
+        if root.tag == "Error":
+            # A Complete that takes long begins with 200 and may still fail (S3 does so too).
+            code = root.findtext("Code") or "InternalError"
+            raise NodeRefused(self.name, f"{code}: {root.findtext('Message')}", 200, code)
+        etag = answers.text(root, "ETag")
+        return etag if etag.startswith('"') else f'"{etag}"'
+
+    def abort_upload(self, bucket: str, key: str, upload_id: str) -> Deferred[None]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._delete(bucket, key, {"uploadId": upload_id}))
+
+    # -- the node itself ------------------------------------------------------------------------
+
+    def probe(self) -> Deferred[bytes | None]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._probe())
+
+    async def _probe(self) -> bytes | None:
+        response = await self._exchange.ask(
+            "GET", SYSTEM_BUCKET, MARKER_KEY, repeat=False, guarded=False
+        )
+        if response.code == 200:
+            return await self._exchange.read(response)
+        error = await self._exchange.refuse(response)
+        missing = isinstance(error, NoSuchKey) or (
+            isinstance(error, NodeRefused) and error.code == "NoSuchBucket"
+        )
+        if missing:
+            return None
+        raise error
+
+    def close(self) -> Deferred[None]:
+        """See INode."""
+        return self._pool.closeCachedConnections()  # type: ignore[no-any-return]
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _succeed(self, response: IResponse, *statuses: int) -> IResponse:
+        if response.code not in statuses:
+            raise await self._exchange.refuse(response)
+        return response
+
+    async def _read(self, response: IResponse) -> bytes:
+        return await self._exchange.read(await self._succeed(response, 200))
+
+    async def _stored(self, response: IResponse) -> str:
+        await self._succeed(response, 200)
+        self._drop(response)
+        return self._exchange.answers.etag(response)
+
+    def _drop(self, response: IResponse) -> None:
+        drop_body(response, self._exchange.relay)
+
+    def _content_range(self, response: IResponse, length: int) -> tuple[Span, int]:
+        value = (response.headers.getRawHeaders(b"Content-Range") or [b""])[0]
+        try:
+            unit, _, rest = value.partition(b" ")
+            span, _, size = rest.partition(b"/")
+            first, _, last = span.partition(b"-")
+            found = Span(int(first), int(last) - int(first) + 1)
+            if unit != b"bytes" or found.length != length:
+                raise ValueError(value)
+            return found, int(size)
+        except ValueError as error:
+            raise NodeNonsense(self.name, "its Content-Range can't be read") from error

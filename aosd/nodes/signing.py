@@ -1,0 +1,72 @@
+"""Signature V4 for requests to nodes, by the minio package.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import SplitResult, quote
+
+from minio.credentials import Credentials as MinioCredentials
+from minio.signer import sign_v4_s3
+
+from aosd.model.node import Address, Credentials
+
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+REGION = "us-east-1"
+_UNRESERVED = "-._~"
+
+
+def target(bucket: str, key: str, query: Mapping[str, str]) -> tuple[str, str]:
+    """The path and the query of a request, percent-encoded the one way that S3 signs."""
+    path = "/" + quote(bucket, safe=_UNRESERVED)
+    if key:
+        path += "/" + quote(key, safe=_UNRESERVED + "/")
+    encoded = (
+        f"{quote(name, safe=_UNRESERVED)}={quote(value, safe=_UNRESERVED)}"
+        for name, value in sorted(query.items())
+    )
+    return path, "&".join(encoded)
+
+
+class Signer:
+    """Signs for one node. `now` gives seconds since 1970."""
+
+    def __init__(
+        self, address: Address, credentials: Credentials, now: Callable[[], float]
+    ) -> None:
+        default_port = {"http": 80, "https": 443}[address.scheme]
+        self.host = address.url.partition("://")[2]
+        if address.port == default_port:
+            # Twisted's Agent leaves a default port out of the Host header it sends.
+            self.host = self.host.rpartition(":")[0]
+        self._scheme = address.scheme
+        self._credentials = MinioCredentials(credentials.access_key, credentials.secret_key)
+        self._now = now
+
+    def sign(
+        self, verb: str, path: str, query: str, amz_headers: Mapping[str, str], payload: str
+    ) -> dict[str, str]:
+        """The headers to send: `amz_headers` (all of them are signed) and the signature.
+
+        `payload` is the body's SHA-256 in hex, or UNSIGNED_PAYLOAD.
+        """
+        moment = datetime.fromtimestamp(self._now(), UTC)
+        headers = {
+            **amz_headers,
+            "host": self.host,
+            "x-amz-content-sha256": payload,
+            "x-amz-date": moment.strftime("%Y%m%dT%H%M%SZ"),
+        }
+        signed: dict[str, str] = sign_v4_s3(
+            method=verb,
+            url=SplitResult(self._scheme, self.host, path, query, ""),
+            region=REGION,
+            headers=headers,
+            credentials=self._credentials,
+            content_sha256=payload,
+            date=moment,
+        )
+        return signed

@@ -1,0 +1,72 @@
+"""What Prometheus is told. One registry a daemon; nothing global."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+
+
+class Metrics:
+    """All counters and gauges, by the names that docs/operations.md lists."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "aosd_requests",
+            "Requests answered, by door, verb and status (0: the client went away).",
+            ["door", "verb", "status"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "aosd_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["door", "verb"],
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.bytes_in = Counter(
+            "aosd_received_bytes", "Bytes of bodies from clients.", ["door"], registry=registry
+        )
+        self.bytes_out = Counter(
+            "aosd_sent_bytes", "Bytes of bodies to clients.", ["door"], registry=registry
+        )
+        self.in_flight = Gauge(
+            "aosd_requests_in_flight", "Requests being answered.", ["door"], registry=registry
+        )
+        self.body_memory_bytes = Gauge(
+            "aosd_body_memory_bytes", "Bytes of bodies held in memory.", registry=registry
+        )
+        self.node_requests = Counter(
+            "aosd_node_requests", "Requests to nodes.", ["node", "verb"], registry=registry
+        )
+        self.node_errors = Counter(
+            "aosd_node_errors",
+            "Requests to nodes that failed, by kind of error.",
+            ["node", "kind"],
+            registry=registry,
+        )
+        self.node_seconds = Histogram(
+            "aosd_node_request_seconds",
+            "Time until a node's answer began.",
+            ["node", "verb"],
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.breaker_open = Gauge(
+            "aosd_node_breaker_open", "1 while the node's breaker is open.", ["node"], registry=registry
+        )
+        self.node_up = Gauge("aosd_node_up", "1 while the node can be asked.", ["node"], registry=registry)
+        self.ring_members = Gauge("aosd_ring_members", "Members of the ring.", registry=registry)
+        self.discovery_runs = Counter(
+            "aosd_discovery_reports", "Reports by a provider.", ["provider"], registry=registry
+        )
+        self.discovery_failures = Counter(
+            "aosd_discovery_failures", "Failed rounds of a provider.", ["provider"], registry=registry
+        )
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,217 @@
+"""The interfaces that the middle of the house needs, and that its edges provide.
+
+Every method that returns a Deferred returns it always: a failure is an errback, never an
+exception raised synchronously. Cancelling such a Deferred gives up the wait and releases
+what it held; whether the node still carries out the request is then unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.plugin import IPlugin
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
+from zope.interface import Attribute, Interface
+
+from aosd.model.errors import NodeError
+from aosd.model.node import Sighting
+from aosd.model.objects import Headers, ObjectHead, Page, Span
+from aosd.model.ranges import ByteRange
+
+
+class IBodySink(Interface):
+    """What a body flows into."""
+
+    def body_data(data: bytes) -> None:
+        """Some bytes, in order; may still be called a little after a pause."""
+
+    def body_ended() -> None:
+        """All bytes came; nothing is called after this."""
+
+    def body_failed(reason: Failure) -> None:
+        """The rest won't come (ClientGone, RequestTimeout, IncompleteBody); the last call."""
+
+
+class IBodySource(Interface):
+    """A client's body that hasn't started to flow.
+
+    Nothing is read from the client (beyond what was in its first packets) before `start`,
+    and a client that waits for `100 Continue` gets it then, not before.
+    """
+
+    length: int | None = Attribute("Its length in bytes; None when the client didn't say.")
+
+    def start(sink: IBodySink) -> None:
+        """Let it flow into `sink`. Once at most; may call the sink before it returns."""
+
+    def pause() -> None:
+        """Stop reading from the client; the client's idle time isn't counted meanwhile."""
+
+    def resume() -> None:
+        """Go on."""
+
+    def discard() -> None:
+        """Nobody wants the rest: the sink is called no more. Safe at any time."""
+
+
+class IReading(Interface):
+    """An answered GET whose body hasn't started to flow.
+
+    Exactly one of `deliver` and `abandon` has to be called.
+    """
+
+    head: ObjectHead = Attribute("What the node says of the object (its size is the whole one).")
+    span: Span = Attribute("The bytes that will come.")
+
+    def deliver(consumer: IConsumer) -> Deferred[None]:
+        """Let the body flow into `consumer`, which is registered as a push consumer.
+
+        Fires when the last byte was written to the consumer, and no byte of the span is
+        missing; the producer is unregistered by then. Errbacks with a NodeError when the
+        node stops before. Cancelling drops the connection to the node at once.
+        """
+
+    def abandon() -> None:
+        """Do without the body; releases the node's connection."""
+
+
+class INode(Interface):
+    """One S3 server that holds copies. Keys are str, sent as UTF-8.
+
+    Every method errbacks with a NodeError when the node can't be asked or answers badly,
+    and with what is named below when it answers well but says no. 404 is an answer.
+    Headers are lower-case names with values as they go on the wire.
+    """
+
+    name: str = Attribute("The node name.")
+
+    def head(bucket: str, key: str) -> Deferred[ObjectHead]:
+        """HEAD an object. Errbacks with NoSuchKey."""
+
+    def get(bucket: str, key: str, wanted: ByteRange | None = None) -> Deferred[IReading]:
+        """GET an object, or one range of it.
+
+        Errbacks with NoSuchKey, and with RangeNotSatisfiable when no byte of `wanted`
+        exists (any range of an empty object).
+        """
+
+    def put(bucket: str, key: str, body: IBodyProducer, headers: Headers) -> Deferred[str]:
+        """PUT an object whose length is known (`body.length`); fires with its quoted ETag.
+
+        The node has stored the whole body by then. Errbacks with DigestMismatch when it
+        refuses a digest in `headers`, and with whatever `body` failed with. `body` is
+        stopped when the node answers before having read it.
+        """
+
+    def delete(bucket: str, key: str) -> Deferred[None]:
+        """DELETE an object; fires also when there was none."""
+
+    def list(
+        bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+    ) -> Deferred[Page]:
+        """One page of the keys that start with `prefix` and sort after `after` (exclusive).
+
+        `limit` is 1 to 1,000. The node's own order: S3's is by UTF-8 bytes, but not every
+        server keeps to it.
+        """
+
+    def create_upload(bucket: str, key: str, headers: Headers) -> Deferred[str]:
+        """Begin a multipart upload; fires with its upload id."""
+
+    def put_part(
+        bucket: str, key: str, upload_id: str, number: int, body: IBodyProducer
+    ) -> Deferred[str]:
+        """Upload part `number` (1 to 10,000); fires with its quoted ETag."""
+
+    def complete_upload(
+        bucket: str, key: str, upload_id: str, etags: Sequence[str]
+    ) -> Deferred[str]:
+        """Complete an upload of parts 1 to len(etags); fires with the object's quoted ETag."""
+
+    def abort_upload(bucket: str, key: str, upload_id: str) -> Deferred[None]:
+        """Abort an upload; fires also when it is unknown."""
+
+    def probe() -> Deferred[bytes | None]:
+        """Read `node.json` over the control connection; fires with its bytes or None (404)."""
+
+    def close() -> Deferred[None]:
+        """Close idle connections; what is in flight ends by itself."""
+
+
+Report = Callable[[Sequence[Sighting]], None]
+Trouble = Callable[[str], None]
+
+
+class IDiscovery(Interface):
+    """A provider of sightings. It observes and reports; it never decides.
+
+    Discovery that fails is no news: nothing is reported, and the trouble is told.
+    """
+
+    name: str = Attribute("How it was asked for, such as `docker` or `static:/etc/nodes.toml`.")
+
+    def start(report: Report, trouble: Trouble) -> Deferred[None]:
+        """Begin to observe. Fires after the first round, whether it succeeded or not.
+
+        `report` is called in the reactor thread with all nodes seen, each time something
+        may have changed, and at the first success; `trouble` with one line whenever a
+        round fails, and with "" at the first success after that.
+        """
+
+    def stop() -> Deferred[None]:
+        """Stop observing; fires when no thread, timer or child process is left."""
+
+
+class IDiscoveryPlugin(IPlugin):
+    """What a package puts into `twisted/plugins/` to add a provider."""
+
+    scheme: str = Attribute("The word before the colon of `--nodes`, such as `docker`.")
+    usage: str = Attribute("One line that says what may follow the colon.")
+
+    def create(argument: str, context: object) -> IDiscovery:
+        """Make the provider from what follows the colon ("" when nothing does).
+
+        `context` is an `aosd.discovery.DiscoveryContext`. Raises ConfigurationError when
+        `argument` can't be used. Must not start anything.
+        """
+
+
+class IHealth(Interface):
+    """Whether a node may be asked now: its circuit breaker, as its requests see it."""
+
+    def check() -> None:
+        """Raise NodeUnavailable while the breaker is open."""
+
+    def alive() -> None:
+        """The node sent something; called for each answer."""
+
+    def failed(error: NodeError) -> None:
+        """A request failed in a way that speaks against the node."""
+
+    def out_of_space() -> None:
+        """The node refused a write for lack of space."""
+
+    def watch(tripped: Callable[[], None]) -> Callable[[], None]:
+        """Call `tripped` when the breaker opens; returns what ends the watch."""
+
+
+class Candidate(NamedTuple):
+    """A member in a key's order; `node` is None while it can't be asked."""
+
+    name: str
+    node: INode | None
+    full: bool = False
+
+
+class IPlacement(Interface):
+    """Where keys belong, and who can be asked now."""
+
+    def order(bucket: str, key: str) -> Sequence[Candidate]:
+        """All members in the key's order: primaries first, then handoffs."""
+
+    def members() -> Sequence[Candidate]:
+        """All members, by name."""

@@ -1,0 +1,258 @@
+"""From settings to a running daemon: the only place that wires things together."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import IServiceMaker, MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver, Logger, jsonFileLogObserver
+from twisted.python import log as legacy_log
+from twisted.python.components import Componentized
+from twisted.python.threadpool import ThreadPool
+
+from aosd.cluster.breaker import Breaker
+from aosd.cluster.member import WatchedMember
+from aosd.cluster.roster import Roster
+from aosd.consistency.turns import Turns
+from aosd.discovery import DiscoveryContext
+from aosd.discovery.providers import make_provider
+from aosd.doors.operations.door import OperationsDoor
+from aosd.doors.operations.report import Oversight
+from aosd.doors.plain import PlainDoor
+from aosd.doors.root import Doors
+from aosd.doors.site import HeadFirstSite
+from aosd.gateway.store import Limits, Store
+from aosd.model.node import Address, Credentials, Member
+from aosd.model.stamp import StampClock
+from aosd.nodes.exchange import Deadlines
+from aosd.nodes.provision import check_marker, provision
+from aosd.nodes.s3 import S3Node
+from aosd.observe.access import AccessLog
+from aosd.observe.metrics import Metrics
+from aosd.options import Options
+from aosd.ports import IHealth, INode
+from aosd.settings import Settings
+from aosd.streams.budget import MemoryBudget
+from aosd.streams.deadlines import within
+
+REPLICAS = 1
+_THREADS = 8
+
+
+class Daemon(Service):
+    """The daemon: started and stopped by twistd.
+
+    `now` gives seconds since 1970; `reactor` everything else. `unknown_environment` are
+    variables that look like settings and are none: they are warned of.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        now: Callable[[], float],
+        unknown_environment: Sequence[str] = (),
+    ) -> None:
+        self._unknown_environment = unknown_environment
+        self._settings = settings
+        self._reactor = reactor
+        self._now = now
+        self._chance = random.Random()
+        self._metrics = Metrics()
+        self._threads = ThreadPool(0, _THREADS, "aosd-blocking")
+        self._deadlines = Deadlines(
+            first_byte_s=settings.first_byte_timeout_s,
+            stall_s=settings.node_idle_timeout_s,
+            answer_s=settings.first_byte_timeout_s,
+            complete_s=settings.complete_timeout_s,
+            client_stall_s=settings.client_stall_timeout_s,
+        )
+        self._roster = Roster(
+            [make_provider(each, self._discovery_context()) for each in settings.nodes],
+            self._make_member,
+            reactor,
+            self._metrics,
+            settings.probe_interval_s,
+        )
+        budget = MemoryBudget(settings.body_memory_bytes)
+        self._metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
+        self._turns = Turns(reactor, settings.turn_timeout_s)
+        store = Store(
+            self._roster,
+            self._turns,
+            StampClock(now, secrets.token_hex(4)),
+            budget,
+            Limits(
+                held_bytes=settings.replay_bytes,
+                part_bytes=settings.part_bytes,
+                part_bytes_max=settings.part_bytes_max,
+            ),
+            REPLICAS,
+        )
+        self._oversight = Oversight(self._roster, REPLICAS)
+        plain = PlainDoor(store) if settings.plain_door == "open" else None
+        operations = OperationsDoor(self._oversight, self._metrics)
+        self._sites: list[tuple[str, HeadFirstSite]] = []
+        if settings.operations is None:
+            public = Doors(plain, operations)
+        else:
+            public = Doors(plain, None)
+            self._sites.append((settings.operations, self._site(Doors(None, operations))))
+        public_site = self._site(public)
+        self._sites.extend((endpoint, public_site) for endpoint in settings.http)
+        self._ports: list[IListeningPort] = []
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Listen, while we may still have the rights to; a port that is taken is fatal."""
+        super().privilegedStartService()
+        for endpoint, site in self._sites:
+            self._listen(endpoint, site)
+
+    def startService(self) -> None:
+        """Start discovery and the watch over nodes."""
+        super().startService()
+        self._threads.start()
+        self._warn()
+        self._roster.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Not ready, stop listening, finish what is in flight, stop the rest."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._oversight.stopping = True
+        self._log.info("stopping")
+        await DeferredList([_ended(port.stopListening()) for port in self._ports])
+        sites = {site for _, site in self._sites}
+        grace_s = self._settings.shutdown_grace_s
+        draining = DeferredList([site.drain() for site in sites])
+        try:
+            await within(self._reactor, grace_s, draining, lambda: TimeoutError())
+        except TimeoutError:
+            self._log.warn("requests cut off after {grace_s} s", grace_s=grace_s)
+            for site in sites:
+                site.abort()
+        await self._turns.idle()
+        await self._roster.stop()
+        self._threads.stop()
+        self._log.info("stopped")
+
+    # -- wiring ---------------------------------------------------------------------------------
+
+    def _listen(self, description: str, site: HeadFirstSite) -> None:
+        listening = serverFromString(self._reactor, description).listen(site)
+        failures: list[Any] = []
+        listening.addCallbacks(self._ports.append, failures.append)
+        if failures:
+            error = failures[0].value
+            reason = error.socketError if isinstance(error, CannotListenError) else error
+            # twistd would print a traceback; the reason is all that helps.
+            sys.exit(f"aosd: can't listen on {description}: {reason}")
+        self._log.info("listening on {endpoint}", endpoint=description)
+
+    def _site(self, doors: Doors) -> HeadFirstSite:
+        return HeadFirstSite(
+            doors,
+            clock=self._reactor,
+            observer=AccessLog(self._reactor, self._metrics, self._settings.access_log),
+            make_request_id=lambda: secrets.token_hex(8).upper(),
+            door_of=doors.door_of,
+            client_idle_timeout_s=self._settings.client_idle_timeout_s,
+        )
+
+    def _discovery_context(self) -> DiscoveryContext:
+        settings = self._settings
+        credentials = None
+        if settings.node_access_key and settings.node_secret_key:
+            credentials = Credentials(
+                settings.node_access_key, settings.node_secret_key.get_secret_value()
+            )
+        return DiscoveryContext(
+            self._reactor, self._threads, settings.data, credentials, settings.discovery_interval_s
+        )
+
+    def _make_member(self, member: Member) -> WatchedMember:
+        settings = self._settings
+        breaker = Breaker(
+            member.name,
+            self._reactor,
+            self._chance,
+            failures=settings.breaker_failures,
+            backoff_s=settings.breaker_backoff_s,
+            backoff_max_s=settings.breaker_backoff_max_s,
+        )
+        return WatchedMember(
+            member,
+            self._reactor,
+            breaker,
+            self._make_node,
+            self._provision,
+            check_marker,
+            self._metrics,
+            settings.probe_timeout_s,
+        )
+
+    def _make_node(
+        self, name: str, address: Address, credentials: Credentials, health: IHealth
+    ) -> INode:
+        return S3Node(
+            name,
+            address,
+            credentials,
+            reactor=self._reactor,
+            now=self._now,
+            health=health,
+            metrics=self._metrics,
+            deadlines=self._deadlines,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            connections=self._settings.node_connections,
+        )
+
+    def _provision(self, name: str, address: Address, credentials: Credentials) -> Deferred[str]:
+        marker: Deferred[bytes] = deferToThreadPool(
+            self._reactor, self._threads, provision, name, address, credentials
+        )
+        return marker.addCallback(lambda data: check_marker(name, data))
+
+    def _warn(self) -> None:
+        settings = self._settings
+        for name in self._unknown_environment:
+            self._log.warn("unknown setting in the environment: {name}", name=name)
+        if settings.plain_door == "open":
+            exposed = [each for each in settings.http if "127.0.0.1" not in each]
+            if exposed:
+                self._log.warn(
+                    "the plain door is open to anyone who reaches {endpoints}; "
+                    "AOSD_PLAIN_DOOR=off closes it",
+                    endpoints=" ".join(exposed),
+                )
+        self._log.warn("this must be the only gateway of its nodes: several come later")
+
+
+def _ended(result: object) -> Deferred[object]:
+    return result if isinstance(result, Deferred) else Deferred()
+
+
+def makeService(options: Options) -> Service:
+    """What twistd runs: see twisted.application.service.IServiceMaker."""
+    # The one place that may know the global reactor (twistd has chosen it by now).
+    import time
+
+    from twisted.internet import reactor
+
+    return Daemon(options.settings, reactor, time.time, options.unknown_environment)

@@ -1,0 +1,47 @@
+"""One bound for all bodies that are held in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred, succeed
+
+
+class MemoryBudget:
+    """`size_bytes` to share, first come first served.
+
+    Who holds a share must not wait for another one, or all may wait for ever: give it
+    back first.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.used_bytes = 0
+        self._waiting: deque[tuple[int, Deferred[None]]] = deque()
+
+    def acquire(self, count_bytes: int) -> Deferred[None]:
+        """Fires when `count_bytes` (at most the whole size) are ours; cancel to give up."""
+        if count_bytes > self.size_bytes:
+            raise ValueError(f"{count_bytes} bytes are more than the {self.size_bytes} there are")
+        if not self._waiting and self.used_bytes + count_bytes <= self.size_bytes:
+            self.used_bytes += count_bytes
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._forget)
+        self._waiting.append((count_bytes, waiting))
+        return waiting
+
+    def release(self, count_bytes: int) -> None:
+        """Give back what was acquired."""
+        self.used_bytes -= count_bytes
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting and self.used_bytes + self._waiting[0][0] <= self.size_bytes:
+            count_bytes, waiting = self._waiting.popleft()
+            self.used_bytes += count_bytes
+            waiting.callback(None)
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        self._waiting = deque(entry for entry in self._waiting if entry[1] is not waiting)
+        # The one given up may have been what the others queued behind.
+        self._grant()
