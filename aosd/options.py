@@ -74,7 +74,7 @@ class Options(usage.Options):
         if not message.endswith("not recognized"):
             return message
         flags = [flag_of(name) for name in Settings.model_fields]
-        close = difflib.get_close_matches(words[1], flags, n=1)
+        close = difflib.get_close_matches(words[1], flags, n=1, cutoff=0.7)
         meant = f": {close[0]} may be meant" if close else ""
         return f"{words[1]} is no option{meant}; twistd aosd --help lists them all"
 

@@ -8,16 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.application.internet import StreamServerEndpointService
-from twisted.application.service import IServiceMaker, MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver, Logger, jsonFileLogObserver
-from twisted.python import log as legacy_log
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from aosd.cluster.breaker import Breaker

@@ -24,7 +24,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 from twisted.internet.endpoints import serverFromString
 
@@ -43,6 +42,7 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 _RELATION = "aosd_relation"
+_ENDPOINT = "aosd_endpoint"
 _PORT = re.compile(r"(?:tcp|tcp6|ssl):(?:port=)?(\d+)(?::|$)")
 _PROVIDER = re.compile(r"[a-z][a-z0-9_.+-]*(:.*)?", re.DOTALL)
 _LONGEST_SHOWN = 120
@@ -65,7 +65,7 @@ def _endpoint(description: str) -> str:
             raise ValueError(f"there is no port {port[1]}")
     except Exception as error:
         why = str(error) or type(error).__name__
-        raise PydanticCustomError("aosd_endpoint", "{why}", {"why": why}) from error
+        raise PydanticCustomError(_ENDPOINT, "{why}", {"why": why}) from error
     return description
 
 
@@ -113,8 +113,7 @@ Providers = Annotated[
     tuple[Provider, ...],
     Field(min_length=1),
     Kind(
-        "one or more providers of nodes, such as docker, static:nodes.toml, "
-        "dns:NAMES or embedded:3"
+        "one or more providers of nodes, such as docker, static:nodes.toml, dns:NAMES or embedded:3"
     ),
 ]
 FilePath = Annotated[Path, Kind("the path of a readable TOML file")]
@@ -275,9 +274,13 @@ def is_secret(name: str) -> bool:
     return any(get_args(inner)[:1] == (SecretStr,) for inner in get_args(annotation))
 
 
-def kind_of(name: str) -> str:
-    """What values of `name` have to be, in words."""
-    return next(kind.words for kind in _kinds(Settings.model_fields[name]))
+def kind_of(name: str, *, of_each: bool = False) -> str:
+    """What a value of `name` has to be, in words, or each value of a repeatable one."""
+    field = Settings.model_fields[name]
+    metadata = [] if of_each else list(field.metadata)
+    # `X | None` and `tuple[X, ...]` keep what was said of X one level down.
+    metadata += [said for inner in get_args(field.annotation) for said in _metadata(inner)]
+    return next(said.words for said in metadata if isinstance(said, Kind))
 
 
 def default_of(name: str) -> str:
@@ -294,11 +297,8 @@ def default_of(name: str) -> str:
     return str(default)
 
 
-def _kinds(field: FieldInfo) -> Iterable[Kind]:
-    yield from (item for item in field.metadata if isinstance(item, Kind))
-    # `X | None` keeps what was said of X one level down.
-    for inner in get_args(field.annotation):
-        yield from (i for i in getattr(inner, "__metadata__", ()) if isinstance(i, Kind))
+def _metadata(annotated: object) -> Iterable[object]:
+    return getattr(annotated, "__metadata__", ())
 
 
 class Loaded(NamedTuple):
@@ -361,14 +361,13 @@ def _from_file(path: Path, origin: str) -> dict[str, Any]:
     known = Settings.model_fields.keys() - {"config"}
     for name in content.keys() - known:
         raise ConfigurationError(
-            f"{name} in {path} is no setting{_meant(name, known)}; "
-            "docs/settings.md lists them all"
+            f"{name} in {path} is no setting{_meant(name, known)}; docs/settings.md lists them all"
         )
     return content
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f": {close[0]} may be meant" if close else ""
 
 
@@ -377,10 +376,10 @@ def _refuse(error: ErrorDetails, origins: Mapping[str, str]) -> NoReturn:
     origin = origins.get(name, f"the default of {flag_of(name)}")
     if error["type"] == _RELATION:
         right = error["msg"]
-    elif error["type"] == "aosd_endpoint":
-        right = f"{kind_of(name)} ({error['msg']})"
     else:
-        right = kind_of(name)
+        right = kind_of(name, of_each=len(error["loc"]) > 1)
+        if error["type"] == _ENDPOINT:
+            right += f" ({error['msg']})"
     raise ConfigurationError(_line(origin, error["input"], right, secret=is_secret(name)))
 
 

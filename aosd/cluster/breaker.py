@@ -11,7 +11,6 @@ from zope.interface import implementer
 from aosd.model.errors import NodeError, NodeUnavailable
 from aosd.ports import IHealth
 
-
 _FULL_S = 30.0  # how long a refusal for lack of space is remembered
 
 

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from aosd.cluster.breaker import Breaker
-from aosd.model.errors import AosdError, NodeError
+from aosd.model.errors import AosdError, NodeError, NodeTimeout
 from aosd.model.node import Address, Credentials, Member, NodeState, Sighting
 from aosd.observe.metrics import Metrics
 from aosd.ports import Candidate, IHealth, INode
@@ -142,7 +142,7 @@ class WatchedMember:
                 self._clock,
                 timeout_s,
                 node.probe(),
-                lambda: NodeError(self.member.name, f"no answer to a probe in {timeout_s:g} s"),
+                lambda: NodeTimeout(self.member.name, f"no answer to a probe in {timeout_s:g} s"),
             )
             if self.node is not node:
                 return
@@ -154,19 +154,21 @@ class WatchedMember:
                 return
             self.incarnation = self._check_marker(self.member.name, marker)
         except AosdError as error:
-            if self.node is node:
-                self._doubt(str(error), began_s)
+            # Only silence may be a busy node's; a refused connection, a refused signature
+            # or another node's marker say what they say.
+            busy = isinstance(error, NodeTimeout) and self.breaker.alive_at_s >= began_s
+            if self.node is node and not busy:
+                self._doubt(str(error))
             return
         if self.breaker.open:
             self._log.info("node {node} answers again", node=self.member.name)
         self.breaker.close()
         self.why = ""
 
-    def _doubt(self, why: str, since_s: float) -> None:
+    def _doubt(self, why: str) -> None:
         if self.breaker.open:
             self.breaker.probe_failed(why)
-        elif self.breaker.alive_at_s < since_s:
-            # Not one answer since the probe went off, on any connection.
+        else:
             self._log.warn("node {node} is suspect: {why}", node=self.member.name, why=why)
             self.breaker.trip(why)
         self.why = self.breaker.why

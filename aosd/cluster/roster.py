@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aosd.cluster.member import WatchedMember
@@ -114,7 +115,7 @@ class Roster:
             self._log.info("discovery {provider} works again", provider=state.discovery.name)
         state.trouble = trouble
 
-    def _start_failed(self, failure: object, state: ProviderState) -> None:
+    def _start_failed(self, failure: Failure, state: ProviderState) -> None:
         self._log.failure(
             "discovery {provider} failed to start", failure, provider=state.discovery.name
         )

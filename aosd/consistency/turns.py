@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,14 +32,13 @@ class Turns:
         self._timeout_s = timeout_s
         self._queues: dict[tuple[str, str], deque[Deferred[None]]] = {}
         self._acting: set[Deferred[Any]] = set()
+        self._waiting_for_idle: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         """The keys that somebody has the turn of."""
         return len(self._queues)
 
-    async def take(
-        self, bucket: str, key: str, act: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
+    async def take(self, bucket: str, key: str, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for the key's turn, then run `act` to its end and pass the turn on.
 
         Cancelling ends the wait. It doesn't end `act`: what it sent may take effect at any
@@ -54,8 +53,9 @@ class Turns:
         def over(outcome: T | Failure) -> None:
             self._acting.discard(acting)
             self._pass_on((bucket, key))
+            self._tell_idle()
             if not result.called:
-                result.callback(outcome)  # type: ignore[arg-type]  # a Failure is an errback
+                result.callback(outcome)
             elif isinstance(outcome, Failure):
                 self._log.info(
                     "write given up by its client failed: {why}", why=outcome.getErrorMessage()
@@ -64,15 +64,12 @@ class Turns:
         acting.addBoth(over)
         return await result
 
-    def idle(self) -> Deferred[None]:
-        """Fires when nothing that has a turn is under way."""
-        acting = [action.addCallback(lambda result: result) for action in self._acting]
-        waits: list[Deferred[None]] = []
-        for action in acting:
-            wait: Deferred[None] = Deferred()
-            action.addBoth(lambda result, wait=wait: wait.callback(None))
-            waits.append(wait)
-        return DeferredList(waits).addCallback(lambda _: None)
+    async def idle(self) -> None:
+        """Return when nothing that has a turn is under way."""
+        while self._acting:
+            over: Deferred[None] = Deferred()
+            self._waiting_for_idle.append(over)
+            await over
 
     async def _come(self, bucket: str, key: str) -> None:
         name = (bucket, key)
@@ -95,6 +92,11 @@ class Turns:
             queue.popleft().callback(None)
         else:
             del self._queues[name]
+
+    def _tell_idle(self) -> None:
+        waiting, self._waiting_for_idle = self._waiting_for_idle, []
+        for over in waiting:
+            over.callback(None)
 
     def _too_late(self) -> SlowDown:
         return SlowDown(f"other writes of this key took over {self._timeout_s:g} s")

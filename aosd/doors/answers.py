@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from werkzeug.exceptions import MethodNotAllowed
 
 from aosd.doors.site import HeadFirstRequest
@@ -60,9 +61,10 @@ class HttpError(RequestError):
         self.headers = headers or {}
 
 
-def wrong_verb(error: MethodNotAllowed) -> HttpError:
+def wrong_verb(failure: Failure) -> HttpError:
     """405, from Klein's: the path is known, the verb isn't."""
-    allow = ", ".join(sorted(error.valid_methods or ()))
+    assert isinstance(failure.value, MethodNotAllowed)
+    allow = ", ".join(sorted(failure.value.valid_methods or ()))
     return HttpError(405, "MethodNotAllowed", f"allowed here: {allow}", {b"allow": allow.encode()})
 
 
@@ -110,7 +112,7 @@ async def _answer(request: HeadFirstRequest, work: Coroutine[Any, Any, None]) ->
     except (CancelledError, ClientGone):
         # Nobody is left to answer.
         request.abort()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 — the last place before Klein
         if request.startedWriting:
             _log.warn(
                 "request {request} broken off: {error}", request=request.request_id, error=error

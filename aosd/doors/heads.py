@@ -15,7 +15,9 @@ from aosd.model.ranges import parse_range
 
 _USER_METADATA = b"x-amz-meta-"
 _CHECKSUM = b"x-amz-checksum-"
-_ABOUT_CHECKSUMS = frozenset({b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode"})
+_ABOUT_CHECKSUMS = frozenset(
+    {b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode"}
+)
 _DEFAULT_TYPE = b"application/octet-stream"
 
 
@@ -122,5 +124,3 @@ def _content_sha256(request: HeadFirstRequest) -> bytes | None:
     if len(digest) != 32:
         raise BadRequest("x-amz-content-sha256 isn't the hex of 32 bytes", "InvalidDigest")
     return digest
-
-

@@ -76,7 +76,7 @@ class PlainDoor:
     @app.handle_errors(MethodNotAllowed)
     def wrong_verb(self, request: IRequest, failure: Failure) -> None:
         """A verb that isn't routed."""
-        write_error(_ours(request), wrong_verb(failure.value))
+        write_error(_ours(request), wrong_verb(failure))
 
     # -- what they do ---------------------------------------------------------------------------
 

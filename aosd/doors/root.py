@@ -25,8 +25,8 @@ class Doors(Resource):
         super().__init__()
         self._plain = plain
         self._operations = operations
-        self._plain_app = plain and plain.app.resource()
-        self._operations_app = operations and operations.app.resource()
+        self._plain_app = plain.app.resource() if plain else None
+        self._operations_app = operations.app.resource() if operations else None
 
     def door_of(self, path: bytes) -> str:
         """The name of the door that a raw path belongs to, for logs and metrics."""
@@ -47,10 +47,10 @@ class Doors(Resource):
             return NOT_DONE_YET
 
     def _app(self, request: HeadFirstRequest) -> KleinResource:
-        if request.door == "operations" and self._operations is not None:
+        if request.door == "operations" and self._operations and self._operations_app:
             self._operations.check(request.path)
             return self._operations_app
-        if request.door == "plain" and self._plain is not None:
+        if request.door == "plain" and self._plain and self._plain_app:
             if _signed(request):
                 raise HttpError(
                     501, "NotImplemented", "signed requests are for the S3 door, not built yet"

@@ -21,33 +21,25 @@ used beyond the public interface, of twisted.web.http 26.10:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as WebRequest
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
+from aosd.observe.access import AccessLog
 from aosd.ports import IBodySink, IBodySource
 from aosd.streams.deadlines import IdleTimer
 
 _LINGER_S = 2.0
 _LINGER_BYTES = 1024 * 1024
-
-
-class Observer(Protocol):
-    """Whom a site tells of its requests."""
-
-    def began(self, request: HeadFirstRequest) -> None:
-        """A request's head is in."""
-
-    def ended(self, request: HeadFirstRequest) -> None:
-        """It was answered, or its client is gone."""
 
 
 @implementer(IBodySource)
@@ -65,7 +57,7 @@ class RequestBody:
         self._discarded = False
         self._paused = True
         self._failure: Failure | None = None
-        channel = request.channel
+        channel: Any = request.channel
         self._transport = channel._networkProducer
         self._idle = IdleTimer(
             channel.site.clock, channel.site.client_idle_timeout_s, self._client_is_silent
@@ -169,7 +161,7 @@ class HeadFirstRequest(Request):
     `body` is its body; `door` the door it knocks at, for logs and metrics.
     """
 
-    defaultContentType = None  # type: ignore[assignment]  # no Content-Type was meant
+    defaultContentType = None  # no Content-Type was meant
 
     def __init__(self, channel: HeadFirstChannel, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
@@ -188,7 +180,7 @@ class HeadFirstRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         """The head is complete; `length` is the body's, None for a chunked one."""
-        channel = self.channel
+        channel: Any = self.channel
         expect = self.requestHeaders.getRawHeaders(b"Expect", [b""])[0]
         expects = expect.lower() == b"100-continue" and channel._version == b"HTTP/1.1"
         self.body = RequestBody(self, length, expects)
@@ -241,7 +233,7 @@ class HeadFirstRequest(Request):
             return
         if self._lingering is not None or self._disconnected:
             return
-        channel: HeadFirstChannel = self.channel
+        channel = self.channel
         channel.persistent = False
         if not self.startedWriting:
             self.write(b"")
@@ -254,7 +246,8 @@ class HeadFirstRequest(Request):
         """Drop the connection: the answer that has begun can't be finished honestly."""
         self.aborted = True
         if not self._disconnected:
-            self.channel.abort()
+            channel: Any = self.channel
+            channel.abort()
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -298,6 +291,7 @@ class HeadFirstChannel(HTTPChannel):
     """The channel that goes with HeadFirstRequest."""
 
     site: HeadFirstSite
+    transport: Any
     _broken = False
 
     def connectionMade(self) -> None:
@@ -339,9 +333,7 @@ class HeadFirstChannel(HTTPChannel):
         if not self.requests:
             self.loseConnection()
 
-    def writeHeaders(
-        self, version: bytes, code: bytes, reason: bytes, headers: Headers
-    ) -> None:
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """The head of an answer, names in lower case."""
         lines = [b"%b %b %b\r\n" % (version, code, reason)]
         for name, values in headers.getAllRawHeaders():
@@ -366,14 +358,14 @@ class HeadFirstSite(Site):
     """A site whose requests are dispatched when their heads are in."""
 
     noisy = False
-    requestFactory = HeadFirstRequest  # type: ignore[assignment]
+    requestFactory = HeadFirstRequest
 
     def __init__(
         self,
         resource: IResource,
         *,
         clock: IReactorTime,
-        observer: Observer,
+        observer: AccessLog,
         make_request_id: Callable[[], str],
         door_of: Callable[[bytes], str],
         client_idle_timeout_s: float,
@@ -388,9 +380,9 @@ class HeadFirstSite(Site):
         self.channels: set[HeadFirstChannel] = set()
         self._empty: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: object) -> HeadFirstChannel:
-        """A channel for a new connection: plain HTTP/1.1."""
-        channel = HeadFirstChannel()
+    def buildProtocol(self, addr: object) -> Any:
+        """A channel for a new connection: HTTP/1.1 and nothing else."""
+        channel: Any = HeadFirstChannel()
         channel.factory = self
         channel.site = self
         channel.requestFactory = self.requestFactory
@@ -398,7 +390,7 @@ class HeadFirstSite(Site):
         channel.callLater = self.clock.callLater
         return channel
 
-    def log(self, request: Request) -> None:
+    def log(self, request: WebRequest) -> None:
         """The observer writes the access log."""
 
     def startFactory(self) -> None:

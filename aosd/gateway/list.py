@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.defer import DeferredList
-
-from aosd.gateway.store import Store, cluster_errors
+from aosd.gateway.store import Store, cluster_errors, gather
 from aosd.model.errors import NoNodes, NoQuorum
 from aosd.model.listing import merge_pages
 from aosd.model.objects import Entry
@@ -42,16 +40,10 @@ async def list_objects(
     with cluster_errors():
         while True:
             # One level of the tree: within it every server's order is S3's.
-            pages = await DeferredList(
-                [node.list(bucket, prefix, after, _PAGE_KEYS, "/") for node in nodes],
-                consumeErrors=True,
+            pages = await gather(
+                [node.list(bucket, prefix, after, _PAGE_KEYS, "/") for node in nodes]
             )
-            for succeeded, result in pages:
-                if not succeeded:
-                    result.raiseException()
-            merged = merge_pages(
-                {node.name: page for node, (_, page) in zip(nodes, pages, strict=True)}
-            )
+            merged = merge_pages({node.name: page for node, page in zip(nodes, pages, strict=True)})
             for entry in merged.entries:
                 if not wanted(entry.key):
                     continue

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.gateway.requests import Put, Written
-from aosd.gateway.store import Store, cluster_errors
+from aosd.gateway.store import Store, cluster_errors, gather
 from aosd.model.conditions import Verdict, check_write, valid_for_write
 from aosd.model.errors import BadRequest, NodeError, NodeNonsense, PreconditionFailed, TooLarge
 from aosd.model.objects import STAMP_HEADER, Headers
@@ -109,7 +109,7 @@ class _Writing:
         async def act() -> Sequence[str]:
             await self._decide()
             headers = self._headers(whole=True)
-            return await _all(
+            return await gather(
                 [node.put(self._bucket, self._key, HeldBody(data), headers) for node in nodes]
             )
 
@@ -120,14 +120,16 @@ class _Writing:
         fanout = Fanout(self._request.body, len(nodes), self._digests)
         headers = self._headers(whole=True)
         puts = [
-            _drop_when_over(node.put(self._bucket, self._key, branch, headers), fanout, branch, node)
+            _drop_when_over(
+                node.put(self._bucket, self._key, branch, headers), fanout, branch, node
+            )
             for node, branch in zip(nodes, fanout.branches, strict=True)
         ]
 
         async def act() -> Sequence[str]:
             await self._decide()
             fanout.release()
-            return await _all(puts)
+            return await gather(puts)
 
         try:
             await fanout.last_in_hand
@@ -239,7 +241,7 @@ class _Upload:
         async def create(node: INode) -> None:
             self._ids[node] = await node.create_upload(self._bucket, self._key, headers)
 
-        await _all([Deferred.fromCoroutine(create(node)) for node in self._nodes])
+        await gather([Deferred.fromCoroutine(create(node)) for node in self._nodes])
 
     async def put_part(self, data: bytes) -> None:
         async def send(node: INode) -> None:
@@ -250,12 +252,12 @@ class _Upload:
                 )
             )
 
-        await _all([Deferred.fromCoroutine(send(node)) for node in self._nodes])
+        await gather([Deferred.fromCoroutine(send(node)) for node in self._nodes])
         self.size_bytes += len(data)
 
     async def complete(self) -> Sequence[str]:
         self.completing = True
-        return await _all(
+        return await gather(
             [
                 node.complete_upload(self._bucket, self._key, self._ids[node], self._etags[node])
                 for node in self._nodes
@@ -288,12 +290,3 @@ def _drop_when_over(
         return reason
 
     return putting.addCallback(answered).addErrback(failed)
-
-
-async def _all(waiting: Sequence[Deferred[T]]) -> Sequence[T]:
-    """All results, or the first error once all have ended."""
-    results = await DeferredList(waiting, consumeErrors=True)
-    for succeeded, result in results:
-        if not succeeded:
-            result.raiseException()
-    return [result for _, result in results]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aosd.model.conditions import Conditions
+from aosd.model.conditions import UNCONDITIONAL, Conditions
 from aosd.model.objects import Headers, ObjectHead
 from aosd.model.ranges import ByteRange
 from aosd.ports import IBodySource, IReading
@@ -23,7 +23,7 @@ class Put:
     key: str
     body: IBodySource
     headers: Headers = ()
-    conditions: Conditions = Conditions()
+    conditions: Conditions = UNCONDITIONAL
     content_md5: bytes | None = None
     content_sha256: bytes | None = None
     checksums: Headers = ()
@@ -43,7 +43,7 @@ class Get:
 
     bucket: str
     key: str
-    conditions: Conditions = Conditions()
+    conditions: Conditions = UNCONDITIONAL
     wanted: ByteRange | None = None
     if_range: str | None = None
 

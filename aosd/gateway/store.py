@@ -102,14 +102,26 @@ class Store:
         NoSuchKey is no answer, and a node that turns out to be away isn't one of those
         that are up. Any other error is raised, after all have answered.
         """
-        results = await DeferredList([question(node) for node in nodes], consumeErrors=True)
-        answers: list[tuple[INode, T]] = []
-        for node, (succeeded, result) in zip(nodes, results, strict=True):
-            if succeeded:
-                answers.append((node, result))
-            elif not isinstance(result, Failure) or not result.check(NoSuchKey, NodeUnavailable):
-                result.raiseException()
-        return answers
+
+        async def ask(node: INode) -> tuple[INode, T] | None:
+            try:
+                return node, await question(node)
+            except (NoSuchKey, NodeUnavailable):
+                return None
+
+        answers = await gather([Deferred.fromCoroutine(ask(node)) for node in nodes])
+        return [answer for answer in answers if answer is not None]
+
+
+async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:
+    """All results in order, or the first one's error, once all have ended."""
+    outcomes = await DeferredList(waiting, consumeErrors=True)
+    results: list[T] = []
+    for _, outcome in outcomes:
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        results.append(outcome)
+    return results
 
 
 @contextmanager

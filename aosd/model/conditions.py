@@ -42,6 +42,9 @@ class Conditions:
         )
 
 
+UNCONDITIONAL = Conditions()
+
+
 def check_read(conditions: Conditions, etag: str, modified_s: int) -> Verdict:
     """Judge a read of an object that is there, in the order of RFC 9110, section 13.2.2."""
     if conditions.if_match is not None:

@@ -56,9 +56,7 @@ class Ring:
         They would need more than one copy of some keys; each gets one of every key.
         """
         total = sum(member.weight for member in self._members)
-        return tuple(
-            member.name for member in self._members if member.weight * replicas > total
-        )
+        return tuple(member.name for member in self._members if member.weight * replicas > total)
 
     def explain(self, bucket: str, key: str) -> dict[str, Any]:
         """Why a key lies where it does: its partition, and each node's score in it."""

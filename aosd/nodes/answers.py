@@ -33,12 +33,11 @@ class Answers:
             name = name.lower()
             if name == STORED_ENCODING:
                 name = b"content-encoding"
-            if name in KEPT_HEADERS or (
-                name.startswith(_USER_METADATA) and not name.startswith(_OURS)
-            ):
-                # MinIO answers with an empty Content-Encoding where none was stored.
-                if value := b",".join(values):
-                    kept.append((name, value))
+            theirs = name.startswith(_USER_METADATA) and not name.startswith(_OURS)
+            value = b",".join(values)
+            # MinIO answers with an empty Content-Encoding where none was stored.
+            if value and (theirs or name in KEPT_HEADERS):
+                kept.append((name, value))
         stamp = headers.getRawHeaders(STAMP_HEADER)
         return ObjectHead(
             etag=self.etag(response),
@@ -81,7 +80,9 @@ class Answers:
                     key=item.findtext("Key") or "",
                     etag=quoted(item.findtext("ETag") or ""),
                     size_bytes=int(item.findtext("Size") or ""),
-                    modified_s=datetime.fromisoformat(item.findtext("LastModified") or "").timestamp(),
+                    modified_s=datetime.fromisoformat(
+                        item.findtext("LastModified") or ""
+                    ).timestamp(),
                 )
                 for item in root.iterfind("Contents")
             )

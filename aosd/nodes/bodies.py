@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
@@ -48,7 +48,8 @@ class WatchedBody:
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """See IBodyProducer."""
         self._consumer = consumer
-        return self._body.startProducing(consumer).addCallback(self._was_sent)
+        sending: Deferred[None] = self._body.startProducing(consumer)
+        return sending.addCallback(self._was_sent)
 
     def pauseProducing(self) -> None:
         """See IPushProducer."""
@@ -118,7 +119,7 @@ _CHEAP_TO_DRAIN_BYTES = 64 * 1024
 class Nowhere:
     """Takes everything and keeps nothing."""
 
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See IConsumer."""
 
     def unregisterProducer(self) -> None:
@@ -148,7 +149,7 @@ class Collected:
         self._limit_bytes = limit_bytes
         self._overflow = overflow
 
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """See IConsumer."""
 
     def unregisterProducer(self) -> None:

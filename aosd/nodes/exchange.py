@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from OpenSSL import SSL
 from treq.client import HTTPClient
@@ -127,7 +128,7 @@ class Exchange:
             failure = None
             try:
                 return await self._once(verb, bucket, key, query or {}, headers, body, answer_s)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 — translated below, whatever it is
                 if tries and isinstance(error, (ResponseNeverReceived, RequestTransmissionFailed)):
                     continue
                 failure = Failure(error)
@@ -241,14 +242,14 @@ class Exchange:
             )
         elif answer_s > first_byte_s:
             first_byte_s = answer_s
-        waiting: Deferred[IResponse] = self._client.request(
+        waiting: Deferred[Any] = self._client.request(
             verb,
             url,
             headers=wire,
             data=watched,
             allow_redirects=False,
             unbuffered=True,
-            reactor=self._clock,
+            reactor=cast(Any, self._clock),
         )
         too_late: list[NodeError] = []
 
@@ -268,7 +269,7 @@ class Exchange:
         # A body on its way is judged by its own progress; who only waits isn't kept waiting.
         unwatch = self._health.watch(tripped) if watched is None else None
         try:
-            response = await waiting
+            response: IResponse = await waiting
         except Exception as error:
             if watched is not None:
                 watched.failed()
@@ -283,9 +284,7 @@ class Exchange:
         if watched is not None:
             watched.answered()
         self._health.alive()
-        self._metrics.node_seconds.labels(self.name, verb).observe(
-            self._clock.seconds() - began_s
-        )
+        self._metrics.node_seconds.labels(self.name, verb).observe(self._clock.seconds() - began_s)
         return response
 
     def _broken(self, why: str, silent: bool) -> Exception:

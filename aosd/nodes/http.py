@@ -16,7 +16,7 @@ from zope.interface import implementer
 STORED_ENCODING = b"x-aosd-stored-content-encoding"
 """Where a response carries the Content-Encoding that the node sent."""
 
-_IDLE_CONNECTION_S = 20.0  # less than any server keeps one
+_IDLE_CONNECTION_S = 20  # less than any server keeps one
 
 
 @implementer(IAgent)
@@ -75,7 +75,7 @@ def hang_up(consumer: IConsumer) -> None:
     won't come without logging an error. The consumer is a
     wrapper (`_newclient.LengthEnforcingConsumer`); the transport lies beneath it.
     """
-    transport = getattr(consumer, "_consumer", consumer)
+    transport: Any = getattr(consumer, "_consumer", consumer)
     transport.unregisterProducer()
     transport.abortConnection()
 
@@ -87,6 +87,8 @@ def reasons(failure: Failure) -> list[BaseException]:
     while waiting:
         error = waiting.pop(0)
         found.append(error)
-        for inner in getattr(error, "reasons", ()) or ():
-            waiting.append(inner.value if isinstance(inner, Failure) else inner)
+        for inner in getattr(error, "reasons", None) or ():
+            cause = inner.value if isinstance(inner, Failure) else inner
+            if isinstance(cause, BaseException):
+                waiting.append(cause)
     return found

@@ -234,7 +234,8 @@ class S3Node:
 
     def close(self) -> Deferred[None]:
         """See INode."""
-        return self._pool.closeCachedConnections()  # type: ignore[no-any-return]
+        closing: Deferred[None] = self._pool.closeCachedConnections()
+        return closing
 
     # -- inside ---------------------------------------------------------------------------------
 

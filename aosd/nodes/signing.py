@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import SplitResult, quote
 
-from minio.credentials import Credentials as MinioCredentials
+from minio.credentials.credentials import Credentials as MinioCredentials
 from minio.signer import sign_v4_s3
 
 from aosd.model.node import Address, Credentials
@@ -48,19 +49,19 @@ class Signer:
 
     def sign(
         self, verb: str, path: str, query: str, amz_headers: Mapping[str, str], payload: str
-    ) -> dict[str, str]:
+    ) -> dict[str, Any]:
         """The headers to send: `amz_headers` (all of them are signed) and the signature.
 
         `payload` is the body's SHA-256 in hex, or UNSIGNED_PAYLOAD.
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
-        headers = {
+        headers: dict[str, Any] = {
             **amz_headers,
             "host": self.host,
             "x-amz-content-sha256": payload,
             "x-amz-date": moment.strftime("%Y%m%dT%H%M%SZ"),
         }
-        signed: dict[str, str] = sign_v4_s3(
+        signed: dict[str, Any] = sign_v4_s3(
             method=verb,
             url=SplitResult(self._scheme, self.host, path, query, ""),
             region=REGION,

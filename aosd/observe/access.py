@@ -13,7 +13,8 @@ _VERBS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"})
 
 
 class _Body(Protocol):
-    received_bytes: int
+    @property
+    def received_bytes(self) -> int: ...
 
 
 class Observed(Protocol):
@@ -28,7 +29,9 @@ class Observed(Protocol):
     sentLength: int
     aborted: bool
     startedWriting: int
-    body: _Body
+
+    @property
+    def body(self) -> _Body: ...
 
     def getClientAddress(self) -> object: ...
 

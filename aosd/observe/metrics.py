@@ -56,15 +56,23 @@ class Metrics:
             registry=registry,
         )
         self.breaker_open = Gauge(
-            "aosd_node_breaker_open", "1 while the node's breaker is open.", ["node"], registry=registry
+            "aosd_node_breaker_open",
+            "1 while the node's breaker is open.",
+            ["node"],
+            registry=registry,
         )
-        self.node_up = Gauge("aosd_node_up", "1 while the node can be asked.", ["node"], registry=registry)
+        self.node_up = Gauge(
+            "aosd_node_up", "1 while the node can be asked.", ["node"], registry=registry
+        )
         self.ring_members = Gauge("aosd_ring_members", "Members of the ring.", registry=registry)
         self.discovery_runs = Counter(
             "aosd_discovery_reports", "Reports by a provider.", ["provider"], registry=registry
         )
         self.discovery_failures = Counter(
-            "aosd_discovery_failures", "Failed rounds of a provider.", ["provider"], registry=registry
+            "aosd_discovery_failures",
+            "Failed rounds of a provider.",
+            ["provider"],
+            registry=registry,
         )
 
     def render(self) -> bytes:

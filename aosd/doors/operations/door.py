@@ -72,7 +72,7 @@ class OperationsDoor:
     @app.handle_errors(MethodNotAllowed)
     def wrong_verb(self, request: IRequest, failure: Failure) -> None:
         """A verb that isn't routed."""
-        write_error(cast(HeadFirstRequest, request), wrong_verb(failure.value))
+        write_error(cast(HeadFirstRequest, request), wrong_verb(failure))
 
     @app.handle_errors(NotFound)
     def no_page(self, request: IRequest, failure: Failure) -> None:
