@@ -20,7 +20,7 @@ from aosd.ports import INode
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
 from aosd.streams.fanout import Branch, Fanout
-from aosd.streams.reader import BodyReader
+from aosd.streams.reader import BodyReader, Pieces, size_of
 
 T = TypeVar("T")
 
@@ -98,22 +98,22 @@ class _Writing:
         """Read whole, then sent: its stamp is given at its turn."""
         await self._store.budget.acquire(length)
         try:
-            data = await BodyReader(self._request.body, self._digests).read(length)
-            return await self._put_whole(nodes, data)
+            pieces = await BodyReader(self._request.body, self._digests).read(length)
+            return await self._put_whole(nodes, pieces)
         finally:
             self._store.budget.release(length)
 
-    async def _put_whole(self, nodes: Sequence[INode], data: bytes) -> Written:
+    async def _put_whole(self, nodes: Sequence[INode], pieces: Pieces) -> Written:
         self._digests.check()
 
         async def act() -> Sequence[str]:
             await self._decide()
             headers = self._headers(whole=True)
             return await gather(
-                [node.put(self._bucket, self._key, HeldBody(data), headers) for node in nodes]
+                [node.put(self._bucket, self._key, HeldBody(pieces), headers) for node in nodes]
             )
 
-        return self._written(nodes, await self._take_turn(act), len(data))
+        return self._written(nodes, await self._take_turn(act), size_of(pieces))
 
     async def _flowing(self, nodes: Sequence[INode], length: int) -> Written:
         """Through the gateway as it comes, but for the last bytes, which wait for the turn."""
@@ -151,14 +151,14 @@ class _Writing:
         size = next(sizes)
         await budget.acquire(size)
         try:
-            data = await reader.read(size)
-            more = len(data) == size and await reader.more()
+            pieces = await reader.read(size)
+            more = size_of(pieces) == size and await reader.more()
             if not more:
-                return await self._put_whole(nodes, data)
+                return await self._put_whole(nodes, pieces)
             upload = _Upload(self._bucket, self._key, nodes)
             await upload.create(self._headers(whole=False))
             while True:
-                await upload.put_part(data)
+                await upload.put_part(pieces)
                 budget.release(size)
                 size = 0
                 if not more:
@@ -167,9 +167,9 @@ class _Writing:
                 if not size:
                     raise TooLarge(f"no object can be over {upload.size_bytes} bytes")
                 await budget.acquire(size)
-                del data
-                data = await reader.read(size)
-                more = len(data) == size and await reader.more()
+                del pieces
+                pieces = await reader.read(size)
+                more = size_of(pieces) == size and await reader.more()
             self._digests.check()
             etags = await self._take_turn(lambda: self._complete(upload))
             return self._written(nodes, etags, upload.size_bytes)
@@ -243,17 +243,17 @@ class _Upload:
 
         await gather([Deferred.fromCoroutine(create(node)) for node in self._nodes])
 
-    async def put_part(self, data: bytes) -> None:
+    async def put_part(self, pieces: Pieces) -> None:
         async def send(node: INode) -> None:
             etags = self._etags[node]
             etags.append(
                 await node.put_part(
-                    self._bucket, self._key, self._ids[node], len(etags) + 1, HeldBody(data)
+                    self._bucket, self._key, self._ids[node], len(etags) + 1, HeldBody(pieces)
                 )
             )
 
         await gather([Deferred.fromCoroutine(send(node)) for node in self._nodes])
-        self.size_bytes += len(data)
+        self.size_bytes += size_of(pieces)
 
     async def complete(self) -> Sequence[str]:
         self.completing = True

@@ -34,7 +34,7 @@ class WatchedBody:
     ) -> None:
         self.length = body.length
         self.finished = False
-        self._body = body
+        self._body: IBodyProducer | None = body
         self._consumer: IConsumer | None = None
         self._stall = IdleTimer(
             clock, stall_timeout_s, lambda: expired(f"took no byte for {stall_timeout_s:g} s")
@@ -47,37 +47,46 @@ class WatchedBody:
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """See IBodyProducer."""
+        assert self._body is not None
         self._consumer = consumer
         sending: Deferred[None] = self._body.startProducing(consumer)
         return sending.addCallback(self._was_sent)
 
     def pauseProducing(self) -> None:
         """See IPushProducer."""
-        self._stall.start()
-        self._body.pauseProducing()
+        if self._body is not None:
+            self._stall.start()
+            self._body.pauseProducing()
 
     def resumeProducing(self) -> None:
         """See IPushProducer."""
         self._stall.stop()
-        self._body.resumeProducing()
+        if self._body is not None:
+            self._body.resumeProducing()
 
     def stopProducing(self) -> None:
         """See IProducer: the connection is gone."""
         self._stall.stop()
-        self._body.stopProducing()
+        if self._body is not None:
+            self._body.stopProducing()
 
     def answered(self) -> None:
         """The answer came, or won't: end the watch; what wasn't sent yet won't be."""
-        self._stall.stop()
-        self._answer.stop()
-        if not self.finished and self._consumer is not None:
-            self._body.stopProducing()
-            hang_up(self._consumer)
+        body, consumer = self._body, self._consumer
+        self.failed()
+        if not self.finished and body is not None and consumer is not None:
+            body.stopProducing()
+            hang_up(consumer)
 
     def failed(self) -> None:
-        """The request failed: end the watch."""
+        """The request failed: end the watch.
+
+        Also lets go of the body: the client's objects refer to each other in circles, and
+        a part of many megabytes would lie there until the next collection of garbage.
+        """
         self._stall.stop()
         self._answer.stop()
+        self._body = self._consumer = None
 
     def _was_sent(self, result: None) -> None:
         self.finished = True

@@ -195,7 +195,7 @@ class S3Node:
             key,
             query={"uploadId": upload_id},
             headers=((b"content-type", b"application/xml"),),
-            body=HeldBody(data),
+            body=HeldBody([data]),
             answer_s=self._complete_s,
             repeat=False,
         )

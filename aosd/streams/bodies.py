@@ -1,33 +1,37 @@
-"""Bodies that lie in memory."""
+"""Bodies that lie in memory, in the pieces that they came in.
+
+Nothing is joined: a buffer of a part's length that grows leaves a heap full of holes.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-_PIECE_BYTES = 128 * 1024
-
 
 @implementer(IBodyProducer)
 class HeldBody:
     """A request body that is held whole; it can be sent again, one sending at a time.
 
-    It goes out in pieces, so that no transport has to hold a second copy of all of it.
+    It goes out piece by piece at the node's pace, so that no transport has to hold a
+    second copy of all of it.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.length = len(data)
-        self._data = data
-        self._sent = 0
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.length = sum(map(len, pieces))
+        self._pieces = pieces
+        self._next = 0
         self._paused = False
         self._consumer: IConsumer | None = None
         self._finished: Deferred[None] | None = None
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """See IBodyProducer."""
-        self._sent = 0
+        self._next = 0
         self._paused = False
         self._consumer = consumer
         finished = self._finished = Deferred(lambda _: self.stopProducing())
@@ -41,12 +45,12 @@ class HeldBody:
     def resumeProducing(self) -> None:
         """See IPushProducer."""
         self._paused = False
-        while not self._paused and self._consumer is not None and self._sent < self.length:
-            piece = self._data[self._sent : self._sent + _PIECE_BYTES]
-            self._sent += len(piece)
-            self._consumer.write(piece)
-        if self._sent >= self.length and self._finished is not None:
+        while not self._paused and self._consumer is not None and self._next < len(self._pieces):
+            self._next += 1
+            self._consumer.write(self._pieces[self._next - 1])
+        if self._next == len(self._pieces) and self._finished is not None:
             finished, self._finished = self._finished, None
+            self._consumer = None
             finished.callback(None)
 
     def stopProducing(self) -> None:

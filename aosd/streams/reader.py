@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aosd.ports import IBodySink, IBodySource
 from aosd.streams.digests import Digests
+
+Pieces = list[bytes]
+"""Bytes in the pieces that they came in, none of them empty."""
+
+
+def size_of(pieces: Pieces) -> int:
+    """How many bytes they are."""
+    return sum(map(len, pieces))
 
 
 @implementer(IBodySink)
@@ -20,34 +30,37 @@ class BodyReader:
     def __init__(self, source: IBodySource, digests: Digests) -> None:
         self._source = source
         self._digests = digests
-        self._held = bytearray()
+        self._held: deque[bytes] = deque()
+        self._held_bytes = 0
         self._wanted = 0
-        self._waiting: Deferred[bytes] | None = None
+        self._waiting: Deferred[None] | None = None
         self._started = False
         self._ended = False
         self._failure: Failure | None = None
 
-    def read(self, count_bytes: int) -> Deferred[bytes]:
-        """Fires with the next `count_bytes` bytes; with fewer only when the body ends there.
+    async def read(self, count_bytes: int) -> Pieces:
+        """The next `count_bytes` bytes; fewer only when the body ends there.
 
-        One read at a time. Errbacks with what the source failed with. Cancelling discards
-        the rest of the body.
+        One read at a time. Raises what the source failed with. Cancelling discards the
+        rest of the body.
         """
-        self._wanted = count_bytes
-        waiting = self._waiting = Deferred(lambda _: self.discard())
-        if not self._started:
-            self._started = True
-            self._source.start(self)
-        elif not self._ended and self._failure is None and len(self._held) < count_bytes:
-            self._source.resume()
-        self._answer()
-        return waiting
+        await self._fill(count_bytes)
+        pieces: Pieces = []
+        left = count_bytes
+        while left and self._held:
+            piece = self._held.popleft()
+            if len(piece) > left:
+                self._held.appendleft(piece[left:])
+                piece = piece[:left]
+            pieces.append(piece)
+            left -= len(piece)
+        self._held_bytes -= count_bytes - left
+        return pieces
 
     async def more(self) -> bool:
         """Whether there is at least one more byte; waits until that is known."""
-        first = await self.read(1)
-        self._held[:0] = first
-        return bool(first)
+        await self._fill(1)
+        return bool(self._held)
 
     def discard(self) -> None:
         """Nobody wants the rest."""
@@ -55,33 +68,47 @@ class BodyReader:
         self._held.clear()
         self._source.discard()
 
+    # -- the source's side ----------------------------------------------------------------------
+
     def body_data(self, data: bytes) -> None:
         """See IBodySink."""
         self._digests.update(data)
-        self._held += data
-        if len(self._held) >= self._wanted:
+        if data:
+            self._held.append(data)
+            self._held_bytes += len(data)
+        if self._held_bytes >= self._wanted:
             self._source.pause()
-        self._answer()
+            self._wake()
 
     def body_ended(self) -> None:
         """See IBodySink."""
         self._ended = True
-        self._answer()
+        self._wake()
 
     def body_failed(self, reason: Failure) -> None:
         """See IBodySink."""
         self._failure = reason
-        self._answer()
+        self._wake()
 
-    def _answer(self) -> None:
-        waiting = self._waiting
-        if waiting is None:
-            return
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _fill(self, count_bytes: int) -> None:
+        """Wait until so many bytes are held, or all there are."""
+        self._wanted = count_bytes
+        waiting: Deferred[None] = Deferred(lambda _: self.discard())
+        self._waiting = waiting
+        if not self._started:
+            self._started = True
+            self._source.start(self)
+        if self._failure is not None or self._ended or self._held_bytes >= count_bytes:
+            self._wake()
+        else:
+            self._source.resume()
+        await waiting
         if self._failure is not None:
-            self._waiting = None
-            waiting.errback(self._failure)
-        elif self._ended or len(self._held) >= self._wanted:
-            self._waiting = None
-            data = bytes(memoryview(self._held)[: self._wanted])
-            del self._held[: self._wanted]
-            waiting.callback(data)
+            self._failure.raiseException()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
