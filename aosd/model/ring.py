@@ -8,8 +8,10 @@ or join move only their own share.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Context, Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -17,16 +19,27 @@ from aosd.model.node import Member
 
 PARTITIONS = 65_536
 
+_U_BITS = 52
+# Far over what any C library's logarithm is off by, and far under the usual distance.
+_CLOSE = 1e-9
+_EXACT = Context(prec=50)
+
 
 class Ring:
-    """The order of nodes for each key. Members are fixed: a change makes another ring."""
+    """The order of nodes for each key. Members are fixed: a change makes another ring.
+
+    Raises ValueError for two members of one name and for a weight that isn't over 0.
+    """
 
     def __init__(self, members: Iterable[Member]) -> None:
         self._members = tuple(sorted(members, key=lambda member: member.name))
+        if len({member.name for member in self._members}) != len(self._members):
+            raise ValueError("two members have one name")
+        for member in self._members:
+            if not 0 < member.weight < math.inf:
+                raise ValueError(f"member {member.name}: no weight: {member.weight!r}")
         self._orders: list[tuple[str, ...] | None] = [None] * PARTITIONS
-        told = "\n".join(
-            f"{member.name}\t{member.weight!r}\t{member.zone}" for member in self._members
-        )
+        told = json.dumps([(each.name, float(each.weight), each.zone) for each in self._members])
         self.name = blake2b(told.encode(), digest_size=8).hexdigest()
 
     @property
@@ -56,6 +69,9 @@ class Ring:
         They would need more than one copy of some keys; each gets one of every key.
         """
         total = sum(member.weight for member in self._members)
+        # Where there is a copy for everyone, weights decide nothing.
+        if replicas >= len(self._members):
+            return ()
         return tuple(member.name for member in self._members if member.weight * replicas > total)
 
     def explain(self, bucket: str, key: str) -> dict[str, Any]:
@@ -70,16 +86,21 @@ class Ring:
         }
 
     def _rank(self, number: int) -> tuple[str, ...]:
-        ranked = sorted(self._members, key=lambda member: (_score(number, member), member.name))
+        scored = sorted((_score(number, member), member.name, member) for member in self._members)
+        for lower, higher in zip(scored, scored[1:], strict=False):
+            if higher[0] - lower[0] <= _CLOSE * higher[0]:
+                # Too close for floating point to be the same on every machine.
+                scored.sort(key=lambda each: (_exact_score(number, each[2]), each[1]))
+                break
         seen: set[str] = set()
         first: list[str] = []
         rest: list[str] = []
-        for member in ranked:
+        for _, name, member in scored:
             if member.zone in seen:
-                rest.append(member.name)
+                rest.append(name)
             else:
                 seen.add(member.zone)
-                first.append(member.name)
+                first.append(name)
         return (*first, *rest)
 
 
@@ -90,8 +111,20 @@ def partition(bucket: str, key: str) -> int:
 
 
 def _score(number: int, member: Member) -> float:
-    """Lower is better. Rounded, so that no C library's last digit of ln can move a key."""
+    """-ln(u)/weight; lower is better.
+
+    u is an odd multiple of 2**-53, so it is exact, and never 0 or 1. Only the logarithm's
+    last digits may differ between machines; `_rank` decides nothing by them.
+    """
+    return -math.log((_draw(number, member) + 0.5) / (1 << _U_BITS)) / member.weight
+
+
+def _exact_score(number: int, member: Member) -> Decimal:
+    """The same to 50 digits: decimal arithmetic is the same everywhere, by definition."""
+    u = _EXACT.divide(Decimal(2 * _draw(number, member) + 1), Decimal(2 << _U_BITS))
+    return _EXACT.divide(_EXACT.minus(u.ln(_EXACT)), Decimal(member.weight))
+
+
+def _draw(number: int, member: Member) -> int:
     data = f"{number}\t{member.name}".encode()
-    hashed = int.from_bytes(blake2b(data, digest_size=8).digest(), "big") >> 12
-    u = (hashed + 0.5) / (1 << 52)
-    return round(-math.log(u) / member.weight, 12)
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") >> (64 - _U_BITS)

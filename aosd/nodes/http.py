@@ -63,6 +63,8 @@ def make_client(
     pool.maxPersistentPerHost = connections
     pool.cachedConnectionTimeout = _IDLE_CONNECTION_S
     pool.retryAutomatically = False
+    # Or each connection is logged twice; the pool offers no other way to say so.
+    pool._factory = type("QuietFactory", (pool._factory,), {"noisy": False})
     agent = Agent(reactor, connectTimeout=connect_timeout_s, pool=pool)
     return HTTPClient(UntouchedAgent(agent)), pool
 
