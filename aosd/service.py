@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
 from aosd.cluster.breaker import Breaker
@@ -29,12 +29,14 @@ from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
 from aosd.doors.site import HeadFirstSite
 from aosd.gateway.store import Limits, Store
+from aosd.model.errors import ConfigurationError
 from aosd.model.node import Address, Credentials, Member
 from aosd.model.stamp import StampClock
 from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import check_marker, provision
 from aosd.nodes.s3 import S3Node
 from aosd.observe.access import AccessLog
+from aosd.observe.logs import json_observer
 from aosd.observe.metrics import Metrics
 from aosd.options import Options
 from aosd.ports import IHealth, INode
@@ -50,7 +52,8 @@ class Daemon(Service):
     """The daemon: started and stopped by twistd.
 
     `now` gives seconds since 1970; `reactor` everything else. `unknown_environment` are
-    variables that look like settings and are none: they are warned of.
+    variables that look like settings and are none: they are warned of. `twistd_options` say
+    where twistd logs.
     """
 
     _log = Logger()
@@ -61,7 +64,9 @@ class Daemon(Service):
         reactor: Any,
         now: Callable[[], float],
         unknown_environment: Sequence[str] = (),
+        twistd_options: Mapping[str, Any] | None = None,
     ) -> None:
+        self._twistd_options = twistd_options
         self._unknown_environment = unknown_environment
         self._settings = settings
         self._reactor = reactor
@@ -113,6 +118,13 @@ class Daemon(Service):
 
     # -- life -----------------------------------------------------------------------------------
 
+    def setServiceParent(self, parent: Any) -> None:
+        """Join twistd's application, which takes its log observer from a component of it."""
+        super().setServiceParent(parent)
+        if self._settings.log_format == "json":
+            observer = json_observer(self._twistd_options)
+            parent.setComponent(ILogObserver, observer)
+
     def privilegedStartService(self) -> None:
         """Listen, while we may still have the rights to; a port that is taken is fatal."""
         super().privilegedStartService()
@@ -134,7 +146,7 @@ class Daemon(Service):
     async def _stop(self) -> None:
         self._oversight.stopping = True
         self._log.info("stopping")
-        await DeferredList([_ended(port.stopListening()) for port in self._ports])
+        await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         sites = {site for _, site in self._sites}
         grace_s = self._settings.shutdown_grace_s
         draining = DeferredList([site.drain() for site in sites])
@@ -241,10 +253,6 @@ class Daemon(Service):
         self._log.warn("this must be the only gateway of its nodes: several come later")
 
 
-def _ended(result: object) -> Deferred[object]:
-    return result if isinstance(result, Deferred) else Deferred()
-
-
 def makeService(options: Options) -> Service:
     """What twistd runs: see twisted.application.service.IServiceMaker."""
     # The one place that may know the global reactor (twistd has chosen it by now).
@@ -252,4 +260,17 @@ def makeService(options: Options) -> Service:
 
     from twisted.internet import reactor
 
-    return Daemon(options.settings, reactor, time.time, options.unknown_environment)
+    try:
+        return _daemon(options, reactor, time.time)
+    except ConfigurationError as error:
+        sys.exit(f"aosd: {error}")
+
+
+def _daemon(options: Options, reactor: Any, now: Callable[[], float]) -> Daemon:
+    return Daemon(
+        options.settings,
+        reactor,
+        now,
+        options.unknown_environment,
+        getattr(options, "parent", None),
+    )

@@ -194,7 +194,7 @@ class Settings(BaseModel):
         1, description="How long a node that failed isn't asked at first; doubles each time."
     )
     breaker_backoff_max_s: Seconds = Field(
-        30, description="The longest time that a node which fails isn't asked."
+        5, description="The longest time that a node which fails isn't asked."
     )
     node_connections: Count = Field(
         64, description="Idle connections that are kept open to each node."

@@ -1,10 +1,10 @@
-"""Requests dispatched when their head is in, before their body. The only file that touches
-what twisted.web keeps to itself.
+"""Requests dispatched when their head is in, before their body.
 
-twisted.web reads a request's whole body, to a temporary file when it is long, before it
-calls any code of ours. Here a request is dispatched from `Request.gotLength`, which the
-channel calls when the head is complete; the body then flows to whoever starts it. What is
-used beyond the public interface, of twisted.web.http 26.10:
+The only file that touches what twisted.web keeps to itself. twisted.web reads a request's
+whole body, to a temporary file when it is long, before it calls any code of ours. Here a
+request is dispatched from `Request.gotLength`, which the channel calls when the head is
+complete; the body then flows to whoever starts it. What is used beyond the public
+interface, of twisted.web.http 26.10:
 
 - `HTTPChannel._command`, `_path`, `_version`: a request gets them only after its body.
 - `HTTPChannel._send100Continue`: sent when the body is started instead.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -64,7 +64,8 @@ def make_client(
     pool.cachedConnectionTimeout = _IDLE_CONNECTION_S
     pool.retryAutomatically = False
     # Or each connection is logged twice; the pool offers no other way to say so.
-    pool._factory = type("QuietFactory", (pool._factory,), {"noisy": False})
+    quiet = type("QuietFactory", (pool._factory,), {"noisy": False})  # noqa: SLF001
+    pool._factory = cast(Any, quiet)  # noqa: SLF001
     agent = Agent(reactor, connectTimeout=connect_timeout_s, pool=pool)
     return HTTPClient(UntouchedAgent(agent)), pool
 

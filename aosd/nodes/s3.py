@@ -136,10 +136,9 @@ class S3Node:
         self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
     ) -> Deferred[Page]:
         """See INode."""
-        query = {"list-type": "2", "max-keys": str(limit)}
-        for name, value in (("prefix", prefix), ("start-after", after), ("delimiter", delimiter)):
-            if value:
-                query[name] = value
+        asked = {"prefix": prefix, "start-after": after, "delimiter": delimiter}
+        query = {name: value for name, value in asked.items() if value}
+        query |= {"list-type": "2", "max-keys": str(limit)}
         return Deferred.fromCoroutine(self._list(bucket, query))
 
     async def _list(self, bucket: str, query: dict[str, str]) -> Page:

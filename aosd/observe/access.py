@@ -31,9 +31,11 @@ class Observed(Protocol):
     startedWriting: int
 
     @property
-    def body(self) -> _Body: ...
+    def body(self) -> _Body:
+        """Its body."""
 
-    def getClientAddress(self) -> object: ...
+    def getClientAddress(self) -> object:
+        """Who sent it."""
 
 
 class AccessLog:
