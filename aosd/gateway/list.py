@@ -37,13 +37,17 @@ async def list_objects(
     """
     nodes = _all_nodes(store)
     found: list[Entry] = []
+    # One more than asked for tells whether there are more.
+    page_keys = min(limit + 1, _PAGE_KEYS)
     with cluster_errors():
         while True:
             # One level of the tree: within it every server's order is S3's.
             pages = await gather(
-                [node.list(bucket, prefix, after, _PAGE_KEYS, "/") for node in nodes]
+                [node.list(bucket, prefix, after, page_keys, "/") for node in nodes]
             )
-            merged = merge_pages({node.name: page for node, page in zip(nodes, pages, strict=True)})
+            merged = merge_pages(
+                {node.name: page for node, page in zip(nodes, pages, strict=True)}, after
+            )
             for entry in merged.entries:
                 if not wanted(entry.key):
                     continue

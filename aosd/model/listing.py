@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aosd.model.errors import NodeNonsense
@@ -43,20 +43,22 @@ def merge_pages(pages: Mapping[str, Page], after: str = "") -> Merged:
                 raise NodeNonsense(name, "its listing says that there is more, but not where")
             ends.append((_utf8(page.last), page.last))
     end, last = min(ends, default=(None, None))
-    found: dict[bytes, Entry] = {}
-    for name in sorted(pages):
-        for entry in pages[name].entries:
+    found: dict[bytes, list[Entry]] = {}
+    for page in pages.values():
+        for entry in page.entries:
             key = _utf8(entry.key)
             if key > start and (end is None or key <= end):
-                found[key] = _newer(found[key], entry) if key in found else entry
-    return Merged(tuple(found[key] for key in sorted(found)), end is not None, last)
+                found.setdefault(key, []).append(entry)
+    return Merged(tuple(_counting(found[key]) for key in sorted(found)), end is not None, last)
 
 
-def _newer(one: Entry, other: Entry) -> Entry:
-    """The entry that counts of two of a key."""
-    if one.etag == other.etag:
-        return replace(one, modified_s=min(one.modified_s, other.modified_s))
-    return max(one, other, key=lambda entry: (entry.modified_s, entry.etag))
+def _counting(entries: Sequence[Entry]) -> Entry:
+    """The entry that counts of all that nodes have of one key."""
+    if len(entries) == 1:
+        return entries[0]
+    newest = max(entries, key=lambda entry: (entry.modified_s, entry.etag))
+    oldest_s = min(entry.modified_s for entry in entries if entry.etag == newest.etag)
+    return replace(newest, modified_s=oldest_s)
 
 
 def _utf8(key: str) -> bytes:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 from aosd.model.node import Member
@@ -64,15 +65,17 @@ class Ring:
         return self.order(bucket, key)[replicas : 2 * replicas]
 
     def saturated(self, replicas: int) -> tuple[str, ...]:
-        """The nodes whose share of the weight, times `replicas`, is over 1.
+        """The nodes whose share of the weight, times the copies of a key, is over 1.
 
         They would need more than one copy of some keys; each gets one of every key.
+        There are `replicas` copies, or as many as members when those are fewer.
         """
-        total = sum(member.weight for member in self._members)
-        # Where there is a copy for everyone, weights decide nothing.
-        if replicas >= len(self._members):
-            return ()
-        return tuple(member.name for member in self._members if member.weight * replicas > total)
+        copies = min(replicas, len(self._members))
+        total = math.fsum(member.weight for member in self._members)
+        # The margin is for sums such as 0.1 + 0.1 + 0.1, which aren't quite 3 times 0.1.
+        return tuple(
+            member.name for member in self._members if member.weight * copies > total * (1 + _CLOSE)
+        )
 
     def explain(self, bucket: str, key: str) -> dict[str, Any]:
         """Why a key lies where it does: its partition, and each node's score in it."""
@@ -87,7 +90,7 @@ class Ring:
 
     def _rank(self, number: int) -> tuple[str, ...]:
         scored = sorted((_score(number, member), member.name, member) for member in self._members)
-        for lower, higher in zip(scored, scored[1:], strict=False):
+        for lower, higher in pairwise(scored):
             if higher[0] - lower[0] <= _CLOSE * higher[0]:
                 # Too close for floating point to be the same on every machine.
                 scored.sort(key=lambda each: (_exact_score(number, each[2]), each[1]))
