@@ -92,13 +92,19 @@ class GatewayTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.nodes = [
-            MemoryNode(f"n{number}", now=self.clock.seconds, piece_bytes=300)
-            for number in (1, 2, 3)
-        ]
-        self.placement = Placement(self.nodes)
         self.budget = MemoryBudget(4000)
         self.turns = Turns(self.clock, 20.0)
+        self.use(
+            [
+                MemoryNode(f"n{number}", now=self.clock.seconds, piece_bytes=300)
+                for number in (1, 2, 3)
+            ]
+        )
+
+    def use(self, nodes: list[MemoryNode]) -> None:
+        """Make these the store's nodes."""
+        self.nodes = nodes
+        self.placement = Placement(nodes)
         self.store = Store(
             self.placement,
             self.turns,
@@ -195,6 +201,13 @@ class PutTests(GatewayTestCase):
             for claim in ({"content_md5": bytes(16)}, {"content_sha256": bytes(32)}):
                 self.failureResultOf(self.put("k", data, told=told, **claim), DigestMismatch)
                 self.assertEqual(self.read("k"), b"old")
+
+    def test_a_wrong_digest_is_noticed_where_no_node_looks(self) -> None:
+        self.use([MemoryNode("n1", piece_bytes=300, checks_sha256=False)])
+        for data, told in ((SMALL, True), (FLOWING, True), (SMALL, False), (LONG, False)):
+            writing = self.put("k", data, told=told, content_sha256=bytes(32))
+            self.failureResultOf(writing, DigestMismatch)
+            self.assertEqual(self.holders("k"), [])
 
     def test_a_right_digest_passes(self) -> None:
         for data, told in ((SMALL, True), (FLOWING, True), (LONG, False)):
@@ -313,13 +326,17 @@ class ConditionTests(GatewayTestCase):
 
     def test_of_two_that_race_one_wins(self) -> None:
         """Both pass the early look, both bodies flow; the turn decides."""
-        for key, data, told in (("a", SMALL, True), ("b", FLOWING, True), ("c", LONG, False)):
-            primary = self.order(key)[0]
+        only = Conditions(if_none_match="*")
+        for key, data, told, last in (
+            ("a", SMALL, True, "put"),
+            ("b", FLOWING, True, "put"),
+            ("c", LONG, False, "complete_upload"),
+        ):
             gate: Deferred[None] = Deferred()
-            primary.script("head", late(lambda gate=gate: gate), times=2)
-            only = Conditions(if_none_match="*")
+            self.order(key)[0].script(last, late(lambda gate=gate: gate))
             first = self.put(key, data, told=told, conditions=only)
             second = self.put(key, data, told=told, conditions=only)
+            self.assertNoResult(second)
             gate.callback(None)
             self.successResultOf(first)
             self.failureResultOf(second, PreconditionFailed)
@@ -503,13 +520,7 @@ class ListTests(GatewayTestCase):
         self.assertFalse(page.more)
 
     def test_a_node_that_lists_in_tree_order(self) -> None:
-        self.nodes = [
-            MemoryNode(node.name, now=self.clock.seconds, tree_order=True) for node in self.nodes
-        ]
-        self.placement = Placement(self.nodes)
-        self.store = Store(
-            self.placement, self.turns, self.store.stamps, self.budget, LIMITS
-        )
+        self.use([MemoryNode(node.name, tree_order=True) for node in self.nodes])
         keys = self.fill(12)
         copy = self.order(keys[0])[0].buckets[BUCKET][keys[0]]
         for node in self.nodes:
