@@ -186,8 +186,8 @@ class IHealth(Interface):
     def check() -> None:
         """Raise NodeUnavailable while the breaker is open."""
 
-    def alive() -> None:
-        """The node sent something; called for each answer."""
+    def answered(well: bool) -> None:
+        """The node answered; not `well` when with an error of its own (5xx, 401, 403)."""
 
     def failed(error: NodeError) -> None:
         """A request failed in a way that speaks against the node."""

@@ -55,9 +55,10 @@ class Breaker:
         if self.open:
             raise NodeUnavailable(self._node, f"not asked now: {self.why}")
 
-    def alive(self) -> None:
+    def answered(self, well: bool) -> None:
         """See IHealth. Doesn't close an open breaker: only a probe does."""
-        self._failures = 0
+        if well:
+            self._failures = 0
         self.alive_at_s = self._clock.seconds()
 
     def failed(self, error: NodeError) -> None:

@@ -199,7 +199,7 @@ class Exchange:
             error = NodeNonsense(self.name, f"answered {status}")
         else:
             error = NodeRefused(self.name, words, status, code)
-        if status >= 500 or status in (401, 403):
+        if _is_failure(status):
             self.blame(error)
         return error
 
@@ -240,8 +240,6 @@ class Exchange:
             watched = WatchedBody(
                 body, self._clock, self._deadlines.stall_s, answer_s, lambda why: give_up(why)
             )
-        elif answer_s > first_byte_s:
-            first_byte_s = answer_s
         waiting: Deferred[Any] = self._client.request(
             verb,
             url,
@@ -283,7 +281,7 @@ class Exchange:
                 unwatch()
         if watched is not None:
             watched.answered()
-        self._health.alive()
+        self._health.answered(not _is_failure(response.code))
         self._metrics.node_seconds.labels(self.name, verb).observe(self._clock.seconds() - began_s)
         return response
 
@@ -312,3 +310,8 @@ class Exchange:
         if isinstance(causes[0], (ResponseFailed, RequestTransmissionFailed)):
             return NodeUnavailable(self.name, f"the connection broke: {causes[-1]!r}")
         return NodeNonsense(self.name, f"{type(causes[0]).__name__}: {causes[0]}")
+
+
+def _is_failure(status: int) -> bool:
+    """Whether a status says that the node doesn't work for us; lack of space doesn't."""
+    return (status >= 500 and status != 507) or status in (401, 403)

@@ -39,15 +39,22 @@ class BreakerTests(SynchronousTestCase):
 
     def test_opens_after_consecutive_failures_only(self) -> None:
         self.fail(2)
-        self.breaker.alive()
+        self.breaker.answered(well=True)
         self.fail(2)
         self.breaker.check()
         self.fail()
         self.assertRaises(NodeUnavailable, self.breaker.check)
 
+    def test_errors_of_its_own_are_failures_too(self) -> None:
+        for _ in range(3):
+            self.breaker.check()
+            self.breaker.answered(well=False)
+            self.fail()
+        self.assertRaises(NodeUnavailable, self.breaker.check)
+
     def test_an_answer_does_not_close_it_but_a_probe_does(self) -> None:
         self.fail(3)
-        self.breaker.alive()
+        self.breaker.answered(well=True)
         self.assertRaises(NodeUnavailable, self.breaker.check)
         self.breaker.close()
         self.breaker.check()
@@ -166,7 +173,7 @@ class MemberTests(SynchronousTestCase):
         self.clock.advance(1)
         self.member.tick()
         self.clock.advance(0.5)
-        self.breaker.alive()
+        self.breaker.answered(well=True)
         self.clock.advance(0.4)
         self.assertEqual(len(node.probes), 1)
         self.assertEqual(self.member.state, NodeState.UP)
