@@ -121,8 +121,7 @@ class Exchange:
         """
         if guarded:
             self._health.check()
-        held = body is None or isinstance(body, HeldBody)
-        tries = 2 if repeat and held else 1
+        tries = 2 if repeat and _is_held(body) else 1
         while True:
             tries -= 1
             failure = None
@@ -264,8 +263,9 @@ class Exchange:
             timer = self._clock.callLater(
                 first_byte_s, give_up, f"didn't begin to answer within {first_byte_s:g} s"
             )
-        # A body on its way is judged by its own progress; who only waits isn't kept waiting.
-        unwatch = self._health.watch(tripped) if watched is None else None
+        # A client's body on its way is judged by its own progress; who only waits isn't kept
+        # waiting for a node that is silent.
+        unwatch = self._health.watch(tripped) if _is_held(body) else None
         try:
             response: IResponse = await waiting
         except Exception as error:
@@ -310,6 +310,11 @@ class Exchange:
         if isinstance(causes[0], (ResponseFailed, RequestTransmissionFailed)):
             return NodeUnavailable(self.name, f"the connection broke: {causes[-1]!r}")
         return NodeNonsense(self.name, f"{type(causes[0]).__name__}: {causes[0]}")
+
+
+def _is_held(body: IBodyProducer | None) -> bool:
+    """Whether a request can be sent again: it has no body, or one that lies in memory."""
+    return body is None or isinstance(body, HeldBody)
 
 
 def _is_failure(status: int) -> bool:
