@@ -14,7 +14,6 @@ from aosd.model.errors import ConfigurationError
 from aosd.model.node import Credentials
 
 
-
 @dataclass(frozen=True, slots=True)
 class Server:
     """Which of the two it is: `kind` as the data folder remembers it, and its program."""

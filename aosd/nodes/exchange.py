@@ -292,10 +292,8 @@ class Exchange:
         """What a failed request means, in our own errors. The only place that knows treq's."""
         causes = reasons(failure)
         for error in causes:
-            if isinstance(error, AosdError):
+            if isinstance(error, (AosdError, CancelledError)):
                 return error
-        if isinstance(causes[0], CancelledError):
-            return causes[0]
         for error in causes:
             if isinstance(error, (ParseError, ValueError)):
                 return NodeNonsense(self.name, f"its answer isn't HTTP: {error}")

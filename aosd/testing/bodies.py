@@ -148,7 +148,7 @@ class CollectingConsumer:
         self.paused = False
         self.pauses = 0
         self.late_bytes = 0
-        self._pause_after_bytes = pause_after_bytes
+        self.pause_after_bytes = pause_after_bytes
         self._since_resumed_bytes = 0
         self._waiting: list[Deferred[None]] = []
 
@@ -172,7 +172,7 @@ class CollectingConsumer:
         """See IConsumer."""
         self.data += data
         self._since_resumed_bytes += len(data)
-        limit_bytes = self._pause_after_bytes
+        limit_bytes = self.pause_after_bytes
         if self.paused:
             self.late_bytes += len(data)
         elif limit_bytes is not None and self._since_resumed_bytes >= limit_bytes:

@@ -143,7 +143,9 @@ class MemoryReading:
         self._use()
         self._consumer = consumer
         consumer.registerProducer(self, True)
-        self._send(self._data[: self._strike_at])
+        # A consumer that is gone already stops its producer at once.
+        if self._consumer is not None:
+            self._send(self._data[: self._strike_at])
         return self._done
 
     def abandon(self) -> None:
@@ -197,8 +199,9 @@ class MemoryReading:
 
     def _end(self) -> None:
         consumer, self._consumer = self._consumer, None
-        assert consumer is not None and self._flow is not None
-        self._flow.stop()
+        assert consumer is not None
+        if self._flow is not None:
+            self._flow.stop()
         if self._striking is not None:
             self._striking.cancel()
         consumer.unregisterProducer()

@@ -1,0 +1,53 @@
+# Every target sets up what it needs in .venv, in this folder.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run run-embedded test itest bench lint format generate tools clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+tools: ## the virtual environment .venv, with aosd in it and all that develops it
+	@tools/venv.sh
+
+run: ## the gateway on port 3000 and three nodes: in containers, or embedded without Docker
+	@tools/run.sh
+
+run-embedded: tools ## the gateway on port 3000 and three S3 servers as its child processes
+	$(BIN)/twistd -n --pidfile= aosd --nodes embedded:3 $(ARGS)
+
+test: tools ## unit, contract and property tests; no Docker needed
+	$(BIN)/python -m tools.same_unit_tests
+	$(BIN)/python -m pytest tests/unit tests/contract tests/property $(ARGS)
+
+itest: tools ## integration and fault tests, on real servers and a real Docker Engine
+	@tools/itest_packages.sh
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/integration tests/fault $(ARGS)
+
+bench: tools ## measures throughput, latency and memory beside nginx
+	@tools/itest_packages.sh
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m bench $(ARGS)
+
+lint: tools ## style, types, the direction of imports, and that generated files are fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.settings_reference --check
+
+format: tools ## lays out the code, and mends what can be mended without thought
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: tools ## writes the files that are made from code (docs/settings.md)
+	$(BIN)/python -m tools.settings_reference
+
+clean: ## removes .venv, caches and whatever was built; never ./aosd-data
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist wheels *.egg-info _trial_temp*
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache

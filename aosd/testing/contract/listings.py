@@ -1,0 +1,77 @@
+# ruff: noqa: D103 — the name of a case says what it shows
+"""Listings: which keys, in which order, page by page."""
+
+from __future__ import annotations
+
+from aosd.model.objects import Page
+from aosd.testing.contract.subject import Cases, Subject, etag_of, names_of
+
+LISTINGS = Cases()
+
+
+@LISTINGS.add
+async def listings_tell_what_is_there(subject: Subject) -> None:
+    await subject.clear()
+    await subject.put(subject.key("a"), b"1")
+    await subject.put(subject.key("b"), b"22")
+    page = await subject.node.list(subject.bucket, subject.key(""))
+    assert not page.truncated and page.last == subject.key("b") and page.prefixes == ()
+    told = [(entry.key, entry.etag, entry.size_bytes) for entry in page.entries]
+    assert told == [(subject.key("a"), etag_of(b"1"), 1), (subject.key("b"), etag_of(b"22"), 2)]
+    head = await subject.node.head(subject.bucket, subject.key("a"))
+    assert abs(page.entries[0].modified_s - head.modified_s) < 2
+    nothing = await subject.node.list(subject.bucket, subject.key("nothing"))
+    assert nothing == Page(())
+
+
+@LISTINGS.add
+async def listings_come_in_pages(subject: Subject) -> None:
+    await subject.clear()
+    keys = [subject.key(f"{number:02}") for number in range(10)]
+    for key in reversed(keys):
+        await subject.put(key, b"")
+    await subject.put(subject.key("00")[:-3] + "~other", b"")  # sorts after, has no such prefix
+    page = await subject.node.list(subject.bucket, subject.key(""), limit=4)
+    assert (names_of(page), page.truncated, page.last) == (keys[:4], True, keys[3])
+    page = await subject.node.list(subject.bucket, subject.key(""), keys[3], 4)
+    assert (names_of(page), page.truncated) == (keys[4:8], True)
+    page = await subject.node.list(subject.bucket, subject.key(""), keys[7], 4)
+    assert (names_of(page), page.truncated) == (keys[8:], False)
+    page = await subject.node.list(subject.bucket, subject.key(""), subject.key("035"), 1)
+    assert names_of(page) == [keys[4]]
+    page = await subject.node.list(subject.bucket, subject.key("0"), keys[9])
+    assert names_of(page) == []
+    for limit in (1, 3, 10, 11):
+        assert await subject.walk(subject.key(""), limit) == keys, limit
+
+
+@LISTINGS.add
+async def listings_fold_what_lies_beneath(subject: Subject) -> None:
+    await subject.clear()
+    for rest in ("a", "b/1", "b/2", "c", "d/e/f", "g"):
+        await subject.put(subject.key(rest), b"")
+    page = await subject.node.list(subject.bucket, subject.key(""), delimiter="/")
+    assert [entry.key for entry in page.entries] == [subject.key(each) for each in "acg"]
+    assert page.prefixes == (subject.key("b/"), subject.key("d/"))
+    folded = [subject.key(each) for each in ("a", "b/", "c", "d/", "g")]
+    for limit in (1, 2, 3, 1000):
+        # Each name once, although a page may end with a prefix.
+        assert sorted(await subject.walk(subject.key(""), limit, "/")) == folded, limit
+    page = await subject.node.list(subject.bucket, subject.key("d/"), delimiter="/")
+    assert page.prefixes == (subject.key("d/e/"),)
+
+
+@LISTINGS.add
+async def listings_are_in_the_order_of_bytes(subject: Subject) -> None:
+    await subject.clear()
+    keys = [subject.key(rest) for rest in ("a-b", "a.b", "a/b", "a0", "aB", "ab", "aé", "a￼", "a𝄞")]
+    for key in reversed(keys):
+        await subject.put(key, b"")
+    found = await subject.walk(subject.key(""))
+    assert sorted(found) == sorted(keys)
+    # Within one folder every server's order is this one.
+    flat = [key for key in keys if "/" not in key]
+    assert [key for key in found if "/" not in key] == flat
+    if subject.traits.sorts:
+        assert found == keys
+        assert await subject.walk(subject.key(""), 2) == keys

@@ -1,0 +1,80 @@
+# ruff: noqa: D103 — the name of a case says what it shows
+"""Multipart uploads."""
+
+from __future__ import annotations
+
+from aosd.model.errors import NodeRefused, NoSuchKey
+from aosd.model.objects import STAMP_HEADER
+from aosd.model.ranges import ByteRange
+from aosd.testing.bodies import BytesBody
+from aosd.testing.contract.subject import (
+    MIB,
+    STAMP,
+    Cases,
+    Subject,
+    etag_of,
+    etag_of_parts,
+    raises,
+    some_bytes,
+)
+
+UPLOADS = Cases()
+
+
+@UPLOADS.add
+async def parts_become_an_object(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    headers = ((b"content-type", b"video/mp4"), (b"x-amz-meta-who", b"Someone"))
+    upload_id = await node.create_upload(bucket, key, (*headers, (STAMP_HEADER, STAMP.encode())))
+    data = some_bytes(5 * MIB + 1000)
+    parts = data[: 5 * MIB], data[5 * MIB :]
+    etags = []
+    for number, part in enumerate(parts, 1):
+        etags.append(await node.put_part(bucket, key, upload_id, number, BytesBody(part)))
+    assert etags == [etag_of(part) for part in parts]
+    await raises(NoSuchKey, node.head(bucket, key))
+    etag = await node.complete_upload(bucket, key, upload_id, etags)
+    assert etag == etag_of_parts(*parts)
+    head = await node.head(bucket, key)
+    assert (head.etag, head.size_bytes, head.stamp) == (etag, len(data), STAMP)
+    assert sorted(head.headers) == sorted(headers), head.headers
+    assert await subject.get(key) == data
+    around = ByteRange(5 * MIB - 10, 5 * MIB + 9)
+    assert await subject.get(key, around) == data[5 * MIB - 10 : 5 * MIB + 10]
+    page = await node.list(bucket, key)
+    assert [(entry.key, entry.etag) for entry in page.entries] == [(key, etag)]
+    await node.delete(bucket, key)
+
+
+@UPLOADS.add
+async def a_part_can_be_sent_again(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    upload_id = await node.create_upload(bucket, key, ())
+    await node.put_part(bucket, key, upload_id, 1, BytesBody(b"first"))
+    etag = await node.put_part(bucket, key, upload_id, 1, BytesBody(b"second"))
+    assert await node.complete_upload(bucket, key, upload_id, [etag]) == etag_of_parts(b"second")
+    assert await subject.get(key) == b"second"
+
+
+@UPLOADS.add
+async def an_aborted_upload_leaves_nothing(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    await subject.put(key, b"old")
+    upload_id = await node.create_upload(bucket, key, ())
+    etag = await node.put_part(bucket, key, upload_id, 1, BytesBody(b"new"))
+    await node.abort_upload(bucket, key, upload_id)
+    await node.abort_upload(bucket, key, upload_id)
+    await raises(NodeRefused, node.complete_upload(bucket, key, upload_id, [etag]))
+    assert await subject.get(key) == b"old"
+
+
+@UPLOADS.add
+async def an_upload_of_other_parts_is_refused(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    await subject.put(key, b"old")
+    upload_id = await node.create_upload(bucket, key, ())
+    await node.put_part(bucket, key, upload_id, 1, BytesBody(b"new"))
+    refused = node.complete_upload(bucket, key, upload_id, [etag_of(b"other")])
+    await raises(NodeRefused, refused)
+    assert await subject.get(key) == b"old"
+    await node.abort_upload(bucket, key, upload_id)

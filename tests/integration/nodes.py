@@ -1,0 +1,163 @@
+"""Real S3 servers for the tests: MinIO where it is on PATH, otherwise SeaweedFS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException
+
+from aosd.discovery.servers import choose_server, launch
+from aosd.model.node import Credentials
+from tests.integration.waiting import until
+
+BUCKET = "object"
+"""The bucket behind the plain door."""
+
+_ROOT = Path(__file__).resolve().parents[2]
+_READY_S = 90.0
+_STOP_S = 10.0
+
+
+class RealNode:
+    """One server on 127.0.0.1, at the same port and with the same data whenever it runs."""
+
+    def __init__(self, name: str, folder: Path, environment: dict[str, str] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.credentials = Credentials(f"key-of-{name}", f"secret=of-{name}")
+        server = choose_server(None)
+        self.kind = server.kind
+        self._folder = folder
+        self._launch = launch(server, folder, self.credentials)
+        self._environment = environment or {}
+        self.port = self._launch.port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, port: int | None = None) -> Minio:
+        """A client of the node itself; it gives up at once."""
+        return Minio(
+            f"127.0.0.1:{port or self.port}",
+            access_key=self.credentials.access_key,
+            secret_key=self.credentials.secret_key,
+            secure=False,
+            region="us-east-1",
+            http_client=urllib3.PoolManager(timeout=10.0, retries=False),
+        )
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it, without waiting for it to answer."""
+        environment = {**os.environ, **self._launch.environment, **self._environment}
+        environment["PYTHONPATH"] = str(_ROOT)
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                # It becomes the server itself, and dies with us.
+                [sys.executable, "-m", "aosd.discovery.tether", str(os.getpid())]
+                + list(self._launch.command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=environment,
+            )
+
+    def wait_until_it_answers(self) -> None:
+        until(self._answers, f"node {self.name} answers", _READY_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(_STOP_S)
+
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stay, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """Whatever state it is in; its data isn't needed any more."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    # -- what lies on it ------------------------------------------------------------------------
+
+    def keys(self, bucket: str = BUCKET) -> set[str]:
+        """The keys of all objects."""
+        listed = self.client().list_objects(bucket_name=bucket, recursive=True)
+        return {str(each.object_name) for each in listed}
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object without asking the gateway."""
+        self.client().put_object(
+            bucket_name=BUCKET, object_name=key, data=BytesIO(data), length=len(data)
+        )
+
+    def uploads(self, key: str) -> list[Any]:
+        """The open multipart uploads of one key: MinIO lists them by the exact key only."""
+        told = self.client()._list_multipart_uploads(bucket_name=BUCKET, prefix=key)
+        return list(told.uploads)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "server.log").read_text()
+        try:
+            client = self.client()
+            # SeaweedFS answers before all of it is ready.
+            if not client.bucket_exists(bucket_name=BUCKET):
+                client.make_bucket(bucket_name=BUCKET)
+        except (MinioException, urllib3.exceptions.HTTPError):
+            return False
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@contextmanager
+def running_nodes(folder: Path, names: Iterable[str]) -> Iterator[list[RealNode]]:
+    """Nodes that answer; they end with the context."""
+    with ExitStack() as stack:
+        nodes = [RealNode(name, folder / name) for name in names]
+        for node in nodes:
+            stack.callback(node.end)
+            node.start()
+        for node in nodes:
+            node.wait_until_it_answers()
+        yield nodes
+
+
+def write_nodes_file(
+    path: Path, nodes: Sequence[RealNode], ports: Sequence[int] | None = None
+) -> Path:
+    """The file that `static:` reads, with `ports` in place of the nodes' own; at once."""
+    tables = [
+        f"[[node]]\nname = {json.dumps(node.name)}\n"
+        f'url = "http://127.0.0.1:{port}"\n'
+        f"access_key = {json.dumps(node.credentials.access_key)}\n"
+        f"secret_key = {json.dumps(node.credentials.secret_key)}\n"
+        for node, port in zip(nodes, ports or [node.port for node in nodes], strict=True)
+    ]
+    aside = path.with_suffix(".new")
+    aside.write_text("\n".join(tables))
+    aside.replace(path)
+    return path
