@@ -65,9 +65,7 @@ def sighting(inspected: Mapping[str, Any], own_networks: frozenset[str] | None) 
 def _name(container_name: str, labels: Mapping[str, str]) -> str:
     if given := labels.get(_NAME_LABEL):
         return given
-    compose = [
-        labels.get(_COMPOSE + part) for part in ("project", "service", "container-number")
-    ]
+    compose = [labels.get(_COMPOSE + part) for part in ("project", "service", "container-number")]
     if all(compose):
         return "-".join(part for part in compose if part)
     return container_name

@@ -38,8 +38,10 @@ class EngineUnreachable(AosdError):
 
 @implementer(IDiscovery)
 class DockerDiscovery:
-    """See IDiscovery. Blocking calls run in threads: rounds in the daemon's pool, and the
-    event stream, which blocks for as long as nothing happens, in one of its own.
+    """See IDiscovery. Whatever blocks runs in threads.
+
+    Rounds run in the daemon's pool; the event stream, which blocks for as long as nothing
+    happens, in one of its own.
     """
 
     name = "docker"

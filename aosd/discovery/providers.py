@@ -1,4 +1,4 @@
-"""From the words after `--nodes` to providers: `docker`, `static:PATH`, `dns:NAMES`, …"""
+"""From the words after `--nodes`, such as `static:PATH`, to providers."""
 
 from __future__ import annotations
 

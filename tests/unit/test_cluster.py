@@ -23,9 +23,7 @@ SEEN = Sighting("n1", Address("http", "127.0.0.1", 9000), Credentials("a", "s"))
 
 
 def breaker(clock: Clock) -> Breaker:
-    return Breaker(
-        "n1", clock, random.Random(1), failures=3, backoff_s=1.0, backoff_max_s=8.0
-    )
+    return Breaker("n1", clock, random.Random(1), failures=3, backoff_s=1.0, backoff_max_s=8.0)
 
 
 class BreakerTests(SynchronousTestCase):
@@ -219,5 +217,3 @@ class MemberTests(SynchronousTestCase):
         self.assertEqual(self.member.state, NodeState.FULL)
         self.assertTrue(self.member.candidate.full)
         self.assertIsNotNone(self.member.candidate.node)
-
-

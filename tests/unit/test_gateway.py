@@ -57,9 +57,7 @@ from aosd.testing.memory_node import MemoryNode
 T = TypeVar("T")
 
 BUCKET = "object"
-LIMITS = Limits(
-    held_bytes=100, single_put_bytes=100_000, part_bytes=1000, part_bytes_max=4000
-)
+LIMITS = Limits(held_bytes=100, single_put_bytes=100_000, part_bytes=1000, part_bytes_max=4000)
 SMALL, FLOWING, LONG = b"s" * 50, b"f" * 5_000, b"l" * 10_500
 
 

@@ -186,9 +186,7 @@ class ReaderTests(SynchronousTestCase):
         last = self.read(2)
         self.source.end()
         self.assertEqual(self.successResultOf(last), b"c")
-        self.assertFalse(
-            self.successResultOf(Deferred.fromCoroutine(self.reader.more()))
-        )
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(self.reader.more())))
 
     def test_a_failure_is_told(self) -> None:
         reading = self.read(4)

@@ -42,9 +42,7 @@ class TurnsTests(SynchronousTestCase):
         open_second.callback(None)
         open_third.callback(None)
         self.assertEqual(self.successResultOf(third), "3")
-        self.assertEqual(
-            self.log, [f"{n} {what}" for n in "123" for what in ("begins", "ends")]
-        )
+        self.assertEqual(self.log, [f"{n} {what}" for n in "123" for what in ("begins", "ends")])
         self.successResultOf(second)
 
     def test_keys_dont_wait_for_each_other(self) -> None:
