@@ -40,7 +40,8 @@ class Process:
         self._stop_s = stop_s
         self._log = log
         # A child must not outlive us, also when we are killed.
-        guard = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+        last = "TERM" if stop_s else "KILL"
+        guard = ["setpriv", "--pdeathsig", last, "--"] if shutil.which("setpriv") else []
         with log.open("wb") as output:
             self._child = subprocess.Popen(
                 [*guard, *command],

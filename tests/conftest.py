@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,9 @@ def daemon(nodes_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A daemon with default settings and three nodes, for tests that leave it as it was."""
     with running_daemon(tmp_path_factory.mktemp("daemon"), nodes_file, up=NAMES) as running:
         yield running
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    """An id that no other test has."""
+    return md5(request.node.nodeid.encode(), usedforsecurity=False).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -51,6 +52,8 @@ class Warmed:
 def warmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warmed]:
     directory = tmp_path_factory.mktemp("memory")
     with ExitStack() as stack:
+        # pytest keeps its directories for some runs; this one would keep gigabytes.
+        stack.callback(shutil.rmtree, directory / "nodes")
         nodes = start_nodes(stack, directory / "nodes")
         nodes_file = write_nodes_file(directory / "nodes.toml", nodes, [n.port for n in nodes])
         daemon = start_daemon(stack, directory / "aosd", nodes_file, len(nodes))
