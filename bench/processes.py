@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 _LOG_TAIL_BYTES = 2000
+
+_PORTS = range(10_000, 32_000)
 
 
 class BenchError(Exception):
@@ -115,15 +118,22 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of 127.0.0.1 that nobody listens on, all different.
+
+    They lie below those that the kernel gives to outgoing connections: the load itself
+    would take one of these before the server that it is meant for.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise BenchError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]}")
 
 
 def listens(port: int) -> bool:

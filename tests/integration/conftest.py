@@ -1,0 +1,83 @@
+"""What tests on a real Docker Engine share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.integration.processes import free_port
+from tools import docker_images
+
+ROOT = docker_images.ROOT
+
+
+@pytest.fixture(scope="session")
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[docker.DockerClient]:
+    """A Docker Engine: the one that answers, or one that is started and stopped."""
+    with docker_images.engine(tmp_path_factory.mktemp("docker") / "dockerd.log"):
+        client = docker.from_env(timeout=60)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@pytest.fixture(scope="session")
+def node_image(docker_engine: docker.DockerClient) -> str:
+    """An image that runs an S3 server as MinIO's does."""
+    return docker_images.node_image()
+
+
+@pytest.fixture(scope="session")
+def gateway_image(docker_engine: docker.DockerClient) -> str:
+    """The image that the project's Dockerfile makes."""
+    return docker_images.gateway_image()
+
+
+class Compose:
+    """The project's own compose file, as a project of its own."""
+
+    project = "aosdtest"
+
+    def __init__(self, node_image: str, gateway_image: str) -> None:
+        self.port = free_port()
+        self.network = f"{self.project}_store"
+        socket = Path("/var/run/docker.sock")
+        self._environment = os.environ | {
+            "AOSD_IMAGE": gateway_image,
+            "AOSD_NODE_IMAGE": node_image,
+            "AOSD_PORT": f"127.0.0.1:{self.port}",
+            "DOCKER_GID": str(socket.stat().st_gid),
+        }
+
+    def run(self, *arguments: str) -> str:
+        """Run compose with `arguments`; its output."""
+        done = subprocess.run(
+            [*docker_images.compose_command(), "-p", self.project, *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def compose(node_image: str, gateway_image: str) -> Iterator[Compose]:
+    """The gateway and three nodes in containers, taken down with their volumes."""
+    project = Compose(node_image, gateway_image)
+    project.run("down", "-v", "--remove-orphans")
+    project.run("up", "-d", "--no-build")
+    try:
+        yield project
+    finally:
+        project.run("down", "-v", "--remove-orphans", "-t", "1")

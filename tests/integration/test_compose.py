@@ -1,0 +1,179 @@
+"""The project's compose file: the gateway in a container, and nodes that come and go."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from tests.integration.conftest import Compose
+from tests.integration.waiting import until
+
+NODES = [f"amazin-object-storage-node-{number}" for number in (1, 2, 3)]
+KEYS = [f"key{number}" for number in range(40)]
+
+
+class Gateway:
+    """The gateway at its published port."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def ask(
+        self, target: str, verb: str = "GET", body: bytes | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        try:
+            connection.request(verb, target, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), dict(answer.getheaders())
+        finally:
+            connection.close()
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        try:
+            status, body, _ = self.ask("/-/nodes")
+        except OSError:
+            return {}
+        assert status == 200
+        return {node["name"]: node for node in json.loads(body)["nodes"]}
+
+    def state(self, name: str) -> str:
+        return str(self.nodes().get(name, {}).get("state", ""))
+
+    def primary(self, key: str) -> str:
+        return str(json.loads(self.ask(f"/-/ring?key={key}")[1])["order"][0]["name"])
+
+
+@pytest.fixture(scope="module")
+def gateway(compose: Compose) -> Gateway:
+    """The gateway, once it has found three nodes and stored an object on each key."""
+    found = Gateway(compose.port)
+    until(
+        lambda: [found.state(name) for name in NODES] == ["up"] * 3,
+        "three nodes up",
+        deadline_s=90,
+    )
+    for key in KEYS:
+        assert found.ask(f"/object/{key}", "PUT", key.encode())[0] == 201
+    return found
+
+
+def assert_all_there(gateway: Gateway) -> None:
+    for key in KEYS:
+        status, body, _ = gateway.ask(f"/object/{key}")
+        assert (status, body) == (200, key.encode()), key
+
+
+@pytest.fixture
+def node_2(docker_engine: docker.DockerClient, gateway: Gateway) -> Iterator[Any]:
+    """The second node's container, running again after the test."""
+    container = docker_engine.containers.get(NODES[1])
+    yield container
+    docker_engine.containers.get(NODES[1]).start()
+    until(lambda: gateway.state(NODES[1]) == "up", "node 2 up again", deadline_s=60)
+
+
+def test_objects_are_stored_on_all_three(gateway: Gateway) -> None:
+    assert {gateway.primary(key) for key in KEYS} == set(NODES)
+    assert_all_there(gateway)
+    status, body, _ = gateway.ask("/object")
+    assert status == 200
+    assert [each["id"] for each in json.loads(body)["objects"]] == sorted(KEYS)
+
+
+def test_the_gateway_is_not_root(docker_engine: docker.DockerClient, compose: Compose) -> None:
+    [container] = docker_engine.containers.list(
+        filters={"label": ["com.docker.compose.service=gateway"], "status": "running"}
+    )
+    assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
+
+
+def test_its_healthcheck_passes(docker_engine: docker.DockerClient, gateway: Gateway) -> None:
+    [container] = docker_engine.containers.list(
+        filters={"label": ["com.docker.compose.service=gateway"], "status": "running"}
+    )
+
+    def healthy() -> bool:
+        container.reload()
+        return bool(container.attrs["State"]["Health"]["Status"] == "healthy")
+
+    until(healthy, "a healthy gateway", deadline_s=60)
+
+
+def test_a_stopped_node_is_noticed_within_a_second(gateway: Gateway, node_2: Any) -> None:
+    node_2.kill()
+    killed_s = time.monotonic()
+    until(lambda: gateway.state(NODES[1]) == "down", "node 2 down", deadline_s=10)
+    assert time.monotonic() - killed_s < 1.5  # the engine itself takes some of it
+    for key in KEYS:
+        status, body, headers = gateway.ask(f"/object/{key}")
+        if gateway.primary(key) == NODES[1]:
+            assert status == 503
+            assert headers["retry-after"] == "1"
+            assert json.loads(body)["code"] == "ServiceUnavailable"
+        else:
+            assert (status, body) == (200, key.encode())
+    assert gateway.ask("/object")[0] == 503
+    node_2.start()
+    until(lambda: gateway.state(NODES[1]) == "up", "node 2 up", deadline_s=60)
+    assert_all_there(gateway)
+
+
+def test_a_recreated_node_is_the_same_by_its_name(
+    docker_engine: docker.DockerClient, compose: Compose, gateway: Gateway
+) -> None:
+    """Another id and another address, the same name and volume."""
+    before = docker_engine.containers.get(NODES[2])
+    old_address = before.attrs["NetworkSettings"]["Networks"][compose.network]["IPAddress"]
+    before.remove(force=True)
+    until(lambda: gateway.state(NODES[2]) == "down", "node 3 down", deadline_s=10)
+    # Somebody else has its address now.
+    squatter = docker_engine.containers.create(
+        before.image.id, ["server", "/tmp"], name="aosdtest-squatter", network=compose.network
+    )
+    try:
+        squatter.start()
+        compose.run("up", "-d", "--no-build", "node-3")
+        until(lambda: gateway.state(NODES[2]) == "up", "node 3 up", deadline_s=60)
+        after = docker_engine.containers.get(NODES[2])
+        assert after.id != before.id
+        address = after.attrs["NetworkSettings"]["Networks"][compose.network]["IPAddress"]
+        assert address != old_address
+        assert_all_there(gateway)
+    finally:
+        squatter.remove(force=True)
+
+
+def test_a_fourth_node_joins(
+    docker_engine: docker.DockerClient, compose: Compose, node_image: str, gateway: Gateway
+) -> None:
+    container = docker_engine.containers.run(
+        node_image,
+        ["server", "/data"],
+        name="aosdtest-fourth",
+        detach=True,
+        network=compose.network,
+        labels={"aosd.node": "", "aosd.name": "fourth"},
+        environment={"MINIO_ROOT_USER": "fourth", "MINIO_ROOT_PASSWORD": "fourth=potato"},
+        volumes={"aosdtest-fourth": {"bind": "/data"}},
+    )
+    try:
+        until(lambda: gateway.state("fourth") != "", "the fourth node noticed", deadline_s=2)
+        until(lambda: gateway.state("fourth") == "up", "the fourth node up", deadline_s=60)
+        assert_all_there(gateway)
+        moved = [key for key in KEYS if gateway.primary(key) == "fourth"]
+        assert moved
+        assert gateway.ask(f"/object/{moved[0]}", "PUT", b"new")[0] == 201
+        assert gateway.ask(f"/object/{moved[0]}")[1] == b"new"
+        assert gateway.ask(f"/object/{moved[0]}", "DELETE")[0] == 204
+        # Not on the new node, and not the old copy on the old one either.
+        assert gateway.ask(f"/object/{moved[0]}")[0] == 404
+    finally:
+        container.remove(force=True)
+        docker_engine.volumes.get("aosdtest-fourth").remove()
