@@ -105,7 +105,7 @@ class BadNode:
         return self._listener is None
 
     def serving(self, key: str) -> int:
-        """Its open connections whose last request was for `key`, answered or not."""
+        """Its open connections with a request for `key` that isn't answered to the end."""
         return sum(f"/object/{key}" in each.line for each in self._all())
 
     def fault_for(self, line: str) -> Fault | None:
@@ -122,6 +122,7 @@ class BadNode:
                 client, _ = listener.accept()
             except OSError:
                 return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = _Connection(self, client, self._target_port)
             with self._lock:
                 self._connections.add(connection)
@@ -189,22 +190,28 @@ class _Connection:
             case Does.ANSWERS:
                 self._pass_body(length, None)
                 self._client.sendall(fault.answer)
+                self.line = ""
                 return b"Connection: close" not in fault.answer
         return False
 
     def _connected(self) -> socket.socket:
         if self._server is None:
             self._server = socket.create_connection(("127.0.0.1", self._target_port))
+            self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pass_answers, args=(self._server,), daemon=True).start()
         return self._server
 
     def _pass_answers(self, server: socket.socket) -> None:
         """What the real node says, as it comes; up to where the fault cuts it off."""
         said = b""
+        answer = _AnswerWatch()
         with suppress(OSError):
             while data := server.recv(_PIECE_BYTES):
                 fault = self._fault
                 if fault is None:
+                    if answer.is_over_after(data, self.line):
+                        # Nobody asks anything else before this has gone out.
+                        self.line = ""
                     self._client.sendall(data)
                     continue
                 if fault.does is Does.LOSES_THE_ANSWER:
@@ -275,6 +282,38 @@ class _Connection:
             with suppress(OSError):
                 self._server.shutdown(socket.SHUT_RDWR)
             self._server.close()
+
+
+class _AnswerWatch:
+    """Tells where one answer after the other ends."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left: int | None = None  # of the body; None while the head isn't complete
+        self._chunks_tail: bytes | None = None  # of a chunked body
+
+    def is_over_after(self, data: bytes, request_line: str) -> bool:
+        """Whether the answer to a request ends with `data`."""
+        if self._left is None:
+            self._head += data
+            head, found, data = self._head.partition(_END)
+            if not found:
+                return False
+            self._head = b""
+            status = int(head.split(b" ", 2)[1])
+            bodiless = request_line.startswith("HEAD") or status in (204, 304)
+            self._left = 0 if bodiless else _content_length(head)
+            if not bodiless and b"transfer-encoding: chunked" in head.lower():
+                self._chunks_tail = b""
+        if self._chunks_tail is not None:
+            self._chunks_tail = (self._chunks_tail + data)[-5:]
+            over = self._chunks_tail == b"0" + _END
+        else:
+            self._left -= len(data)
+            over = self._left <= 0
+        if over:
+            self._left = self._chunks_tail = None
+        return over
 
 
 def _content_length(head: bytes) -> int:

@@ -128,11 +128,8 @@ def test_get_that_breaks_in_the_body(
     fragile.misbehave(key, Fault(does, count=passed), "GET")
     with pytest.raises(Truncated) as cut:
         fragile.daemon.ask("GET", f"/object/{key}")
-    # Whoever got the head got the true length with it, and can't take this for the whole.
-    if cut.value.head:
-        assert f"content-length: {LARGE}".encode() in cut.value.head.lower() or b" 200 " in (
-            cut.value.head
-        )
+    # The head told the true length, so nobody can take this for the whole.
+    assert f"content-length: {LARGE}".encode() in cut.value.head
     assert data.startswith(cut.value.body)
     assert len(cut.value.body) <= passed
     fragile.behave()
@@ -208,20 +205,23 @@ def test_put_to_a_node_that_reads_nothing(fragile: Fragile, key: str, how: str) 
 
 @HOWS
 @pytest.mark.parametrize(
-    ("answer", "status", "code"),
+    ("answer", "statuses"),
     [
-        (refusal(500, "InternalError"), 503, "ServiceUnavailable"),
-        (refusal(403, "AccessDenied"), 503, "ServiceUnavailable"),
-        (GARBAGE, 502, "UpstreamNonsense"),
+        (refusal(500, "InternalError"), {503}),
+        (refusal(403, "AccessDenied"), {503}),
+        # While a body is on its way, nonsense, a lost connection and silence look much alike.
+        (GARBAGE, {502, 503, 504}),
     ],
     ids=["500", "403", "garbage"],
 )
 def test_put_to_a_node_that_answers_before_the_body(
-    fragile: Fragile, key: str, how: str, answer: bytes, status: int, code: str
+    fragile: Fragile, key: str, how: str, answer: bytes, statuses: set[int]
 ) -> None:
     put_old(fragile, key)
     fragile.misbehave(key, Fault(Does.ANSWERS_EARLY, answer=answer), "PUT")
-    expect(put(fragile, key, how, body(SIZES[how])), status, code)
+    refused = put(fragile, key, how, body(SIZES[how]))
+    assert refused.status in statuses
+    assert refused.code
     fragile.behave()
     assert fragile.daemon.ask("GET", f"/object/{key}").body == OLD
     until(lambda: fragile.node_of(key).uploads(key) == [], "the upload is aborted")

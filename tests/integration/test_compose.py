@@ -67,7 +67,8 @@ def gateway(compose: Compose) -> Gateway:
 def assert_all_there(gateway: Gateway) -> None:
     for key in KEYS:
         status, body, _ = gateway.ask(f"/object/{key}")
-        assert (status, body) == (200, key.encode()), key
+        assert status == 200, f"{key}: {body!r}"
+        assert body == key.encode()
 
 
 @pytest.fixture
@@ -135,7 +136,11 @@ def test_a_recreated_node_is_the_same_by_its_name(
     until(lambda: gateway.state(NODES[2]) == "down", "node 3 down", deadline_s=10)
     # Somebody else has its address now.
     squatter = docker_engine.containers.create(
-        before.image.id, ["server", "/tmp"], name="aosdtest-squatter", network=compose.network
+        before.image.id,
+        ["server", "/tmp"],
+        name="aosdtest-squatter",
+        network=compose.network,
+        environment={"MINIO_ROOT_USER": "squatter", "MINIO_ROOT_PASSWORD": "squatter=potato"},
     )
     try:
         squatter.start()

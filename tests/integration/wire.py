@@ -149,6 +149,13 @@ class Wire:
         self._held = body[length:]
         return body[:length]
 
+    def read_to_the_end(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        self._held, pieces = b"", [self._held]
+        while data := self.receive():
+            pieces.append(data)
+        return b"".join(pieces)
+
     def is_over(self) -> bool:
         """Whether the server closes the connection, with nothing more to say."""
         return not self._held and self.receive() == b""

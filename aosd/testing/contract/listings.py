@@ -41,6 +41,8 @@ async def listings_come_in_pages(subject: Subject) -> None:
     assert names_of(page) == [keys[4]]
     page = await subject.node.list(subject.bucket, subject.key("0"), keys[9])
     assert names_of(page) == []
+    page = await subject.node.list(subject.bucket, subject.key(""), limit=10)
+    assert (len(page.entries), page.truncated) == (10, False)
     for limit in (1, 3, 10, 11):
         assert await subject.walk(subject.key(""), limit) == keys, limit
 
