@@ -1,148 +1,235 @@
-"""Nodes by host name: MinIO's notation with ellipses, or an SRV name."""
+"""Nodes by DNS: host names in MinIO's notation, and SRV names.
+
+`dns:NAMES` takes one or more of these, separated by commas or spaces:
+
+- `http://minio-{0...3}.minio:9000`: each number (or hexadecimal number) of the range, both
+  ends included; several ranges in one name multiply; `{01...16}` keeps the zeros.
+- `_s3._tcp.example` or `srv+http://_s3._tcp.example`, and `srv+https://…` for nodes that
+  speak TLS: an SRV name, written in full, is looked up every round. Priority and weight of
+  its records aren't the ring's and aren't used.
+
+A node's name is its host name. Addresses aren't looked up here: the client does that on
+each new connection.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.names import client
-from twisted.names.dns import SRV, Record_SRV
-from twisted.names.error import DNSNameError, DomainError
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ConnectError
+from twisted.names import client, dns
+from twisted.names.error import DNSNameError, DNSQueryTimeoutError, DomainError
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aosd.discovery import DiscoveryContext
-from aosd.discovery.rounds import Rounds
-from aosd.discovery.static import parse_url
-from aosd.model.errors import AosdError, ConfigurationError
-from aosd.model.node import Address, Sighting
+from aosd.discovery.fields import address_of
+from aosd.discovery.rounds import Rounds, Seen
+from aosd.model.errors import ConfigurationError
+from aosd.model.node import Address, Credentials, Sighting, is_node_name
 from aosd.ports import IDiscovery, Report, Trouble
 
-_ELLIPSIS = re.compile(r"\{(\d+)\.\.\.(\d+)\}")
-_SRV = re.compile(r"(?:srv\+(https?)://)?(_[^/:]+)", re.IGNORECASE)
-_MOST_NODES = 1024
-_LOOKUP_TIMEOUTS_S = (1, 2, 4)
+_RANGE = re.compile(r"\{([0-9a-fA-F]+)\.\.\.([0-9a-fA-F]+)\}")
+_SERVICE = re.compile(r"(?:srv\+(https?)://)?(_[A-Za-z0-9-]+\._tcp(?:\.[A-Za-z0-9_-]+)+)\.?/?")
+_MOST_NODES = 1_000
+_QUERY_TIMEOUTS_S = (1, 2, 4)
+_RESOLV_CONF = Path("/etc/resolv.conf")
 
-
-class LookupFailed(AosdError):
-    """The name server gave no answer, or the name doesn't exist."""
-
-
-def expand(pattern: str) -> list[str]:
-    """All that `a{1...3}b` stands for, several ellipses multiplied, in order.
-
-    Numbers keep the width of the first one where it begins with a zero: `{01...12}`.
-    """
-    parts = _ELLIPSIS.split(pattern)
-    if "{" in "".join(parts[::3]) or "}" in "".join(parts[::3]):
-        raise ConfigurationError(f"{pattern!r}: an ellipsis is written {{1...4}}, with three dots")
-    choices: list[list[str]] = []
-    for first, last in zip(parts[1::3], parts[2::3], strict=True):
-        width = len(first) if first.startswith("0") else 0
-        numbers = range(int(first), int(last) + 1)
-        if not 0 < len(numbers) <= _MOST_NODES:
-            raise ConfigurationError(f"{pattern!r}: {{{first}...{last}}} must count upwards")
-        choices.append([f"{number:0{width}d}" for number in numbers])
-    literals = parts[::3]
-    names = []
-    for chosen in product(*choices):
-        text = literals[0]
-        for number, literal in zip(chosen, literals[1:], strict=True):
-            text += number + literal
-        names.append(text)
-        if len(names) > _MOST_NODES:
-            raise ConfigurationError(f"{pattern!r} stands for over {_MOST_NODES} nodes")
-    return names
-
-
-def parse_names(argument: str) -> tuple[list[Address], list[tuple[str, str]]]:
-    """The hosts and the SRV names (with their scheme) of `dns:`'s argument.
-
-    Names are separated by commas or white space. Raises ConfigurationError.
-    """
-    addresses: list[Address] = []
-    services: list[tuple[str, str]] = []
-    for pattern in re.split(r"[\s,]+", argument.strip()):
-        if match := _SRV.fullmatch(pattern):
-            services.append((match[1] or "http", match[2]))
-            continue
-        for url in expand(pattern):
-            try:
-                addresses.append(parse_url(url))
-            except ValueError as error:
-                raise ConfigurationError(f"--nodes dns:{pattern}: {url!r} {error}") from error
-    return addresses, services
+LookUp = Callable[[str], Deferred[Sequence[tuple[str, int]]]]
+"""Fires with hosts and ports of an SRV name; what fails is twisted.names' error."""
 
 
 @implementer(IDiscovery)
 class DnsDiscovery:
-    """See IDiscovery. The host name is the node's name.
+    """Reports the hosts of its patterns, and those that its SRV names point to.
 
-    A host's address is looked up by each new connection to it, so a node may move; an SRV
-    name is looked up each round, and who it names is a node. Two nodes on one host are
-    told apart by their ports.
+    An SRV name that can't be looked up is trouble, and stands for what it last pointed to.
     """
 
-    def __init__(
-        self, argument: str, context: DiscoveryContext, resolver: client.Resolver | None = None
-    ) -> None:
-        self.name = f"dns:{argument}"
-        self._addresses, self._services = parse_names(argument)
-        self._context = context
-        self._resolver = resolver
-        interval_s = context.interval_s
-        self._rounds = Rounds(self._look, context.reactor, interval_s)
+    def __init__(self, names: str, context: DiscoveryContext, look_up: LookUp) -> None:
+        self.name = f"dns:{names}"
+        self._credentials = context.credentials
+        self._look_up = look_up
+        self._hosts, self._services = _split(names)
+        self._last: dict[str, list[Address]] = {}
+        self._pending: list[Deferred[Sequence[tuple[str, int]]]] = []
+        self._rounds = Rounds(context.reactor, context.interval_s, self._look)
 
     def start(self, report: Report, trouble: Trouble) -> Deferred[None]:
         """See IDiscovery."""
-        if self._resolver is None:
-            self._resolver = client.Resolver("/etc/resolv.conf", reactor=self._context.reactor)
         return self._rounds.start(report, trouble)
 
     def stop(self) -> Deferred[None]:
         """See IDiscovery."""
-        return self._rounds.stop()
+        stopping = Deferred.fromCoroutine(self._rounds.stop())
+        for pending in self._pending:
+            pending.cancel()
+        return stopping
 
-    async def _look(self) -> Sequence[Sighting]:
-        found = list(self._addresses)
-        for scheme, name in self._services:
-            found += await self._service(scheme, name)
-        hosts = [address.host for address in found]
-        return [
-            self._sighting(
-                f"{address.host}-{address.port}" if hosts.count(address.host) > 1 else address.host,
-                address,
-            )
-            for address in found
-        ]
-
-    def _sighting(self, name: str, address: Address) -> Sighting:
-        credentials = self._context.credentials
-        problem = None
-        if credentials is None:
-            problem = "no credentials: set AOSD_NODE_ACCESS_KEY and AOSD_NODE_SECRET_KEY"
-        return Sighting(name, address, credentials, problem=problem, seen_as=address.url)
-
-    async def _service(self, scheme: str, name: str) -> list[Address]:
-        assert self._resolver is not None
-        try:
-            answers, _, _ = await self._resolver.lookupService(name, _LOOKUP_TIMEOUTS_S)
-        except (DNSNameError, DomainError, TimeoutError) as error:
-            raise LookupFailed(f"SRV {name}: {type(error).__name__}") from error
-        records = [
-            answer.payload
-            for answer in answers
-            if answer.type == SRV and isinstance(answer.payload, Record_SRV)
-        ]
-        if not records:
-            raise LookupFailed(f"SRV {name}: it names no host")
-        return sorted(
-            (Address(scheme, _host(record), record.port) for record in records),
-            key=lambda address: (address.host, address.port),
+    async def _look(self) -> Seen:
+        self._pending = [self._look_up(service) for service in self._services]
+        answers: list[tuple[bool, Any]] = await DeferredList(self._pending, consumeErrors=True)
+        self._pending = []
+        troubles = []
+        for (service, scheme), (_, answer) in zip(self._services.items(), answers, strict=True):
+            if isinstance(answer, Failure):
+                troubles.append(f"{service}: {_reason(answer)}")
+            elif not answer:
+                troubles.append(f"{service}: no records")
+            else:
+                self._last[service] = [
+                    Address(scheme, host.rstrip(".").lower(), port) for host, port in answer
+                ]
+        addresses = [*self._hosts]
+        for service in self._services:
+            addresses.extend(self._last.get(service, ()))
+        # Two SRV names may point to one server; that is one sighting.
+        return Seen(
+            [_sighting(address, self._credentials) for address in dict.fromkeys(addresses)],
+            "; ".join(troubles),
         )
 
 
-def _host(record: Record_SRV) -> str:
-    host: str = record.target.name.decode("ascii").rstrip(".")
-    return host
+def _sighting(address: Address, credentials: Credentials | None) -> Sighting:
+    sighting = Sighting(
+        address.host, address, credentials, seen_as=f"{address.host}:{address.port}"
+    )
+    problem = None
+    if credentials is None:
+        problem = "no credentials: set AOSD_NODE_ACCESS_KEY and AOSD_NODE_SECRET_KEY"
+    elif _is_ip(address.host) or not is_node_name(address.host):
+        problem = "its host name can't name a node"
+    return sighting if problem is None else replace(sighting, address=None, problem=problem)
+
+
+# -- names ----------------------------------------------------------------------------------
+
+
+def _split(names: str) -> tuple[list[Address], dict[str, str]]:
+    """The hosts of the patterns, and the SRV names with their nodes' scheme."""
+    hosts: dict[str, Address] = {}
+    services: dict[str, str] = {}
+    for name in re.split(r"[,\s]+", names.strip(", \t\r\n")):
+        service = _SERVICE.fullmatch(name)
+        if service is not None:
+            services[service[2].lower()] = service[1] or "http"
+            continue
+        for address in _addresses(name):
+            if address.host in hosts:
+                raise ConfigurationError(
+                    f"two nodes would be called {address.host!r}: the host name is the name"
+                )
+            hosts[address.host] = address
+            if len(hosts) > _MOST_NODES:
+                raise ConfigurationError(f"more than {_MOST_NODES} nodes")
+    return list(hosts.values()), services
+
+
+def _addresses(name: str) -> Iterator[Address]:
+    for url in islice(expand(name), _MOST_NODES + 1):
+        try:
+            address = address_of(url)
+        except ValueError as error:
+            if name.startswith(("_", "srv+")):
+                raise ConfigurationError(
+                    f"{name!r}: must be like srv+http://_s3._tcp.example"
+                ) from error
+            raise ConfigurationError(f"a name {error}") from error
+        if _is_ip(address.host) or not is_node_name(address.host):
+            raise ConfigurationError(
+                f"{address.host!r} can't name a node, as host names can; static:PATH takes it"
+            )
+        yield address
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """The names that a pattern in MinIO's notation stands for, in order.
+
+    Raises ConfigurationError for braces that aren't a range. Source: MinIO's
+    `internal/…/ellipses`, as documented under «Expansion notation» of its server reference.
+    """
+    pieces = _RANGE.split(pattern)
+    literals = pieces[::3]
+    if any("{" in each or "}" in each or "..." in each for each in literals):
+        raise ConfigurationError(f"{pattern!r}: a range must be like {{0...3}}")
+    ranges = [
+        _range(first, last, pattern) for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
+    ]
+    for chosen in product(*ranges):
+        yield literals[0] + "".join(
+            value + literal for value, literal in zip(chosen, literals[1:], strict=True)
+        )
+
+
+def _range(first: str, last: str, pattern: str) -> list[str]:
+    decimal = first.isdecimal() and last.isdecimal()
+    begin, end = (int(each, 10 if decimal else 16) for each in (first, last))
+    if begin > end:
+        raise ConfigurationError(f"{pattern!r}: {{{first}...{last}}} ends before it begins")
+    if end - begin >= _MOST_NODES:
+        raise ConfigurationError(f"{pattern!r}: more than {_MOST_NODES} nodes")
+    padded = any(len(each) > 1 and each[0] == "0" for each in (first, last))
+    width = len(last) if padded else 0
+    return [
+        f"{each:0{width}d}" if decimal else f"{each:0{width}x}" for each in range(begin, end + 1)
+    ]
+
+
+def _is_ip(host: str) -> bool:
+    return bool(isIPAddress(host) or isIPv6Address(host))
+
+
+# -- looking up -----------------------------------------------------------------------------
+
+
+def look_up_service(
+    name: str, reactor: Any, servers: Sequence[tuple[str, int]] | None = None
+) -> Deferred[Sequence[tuple[str, int]]]:
+    """Ask for an SRV name (RFC 2782): hosts and ports, none for "not available here".
+
+    `servers` are the name servers' addresses and ports; None: those of this machine, read
+    anew each time. Takes 7 s at most; cancelling gives up.
+    """
+    if servers is None:
+        servers = _name_servers()
+    # With `servers` rather than `resolv` it leaves no timer behind that nothing could stop.
+    resolver = client.Resolver(servers=list(servers), reactor=reactor)
+    looking: Deferred[Any] = resolver.lookupService(name, _QUERY_TIMEOUTS_S)
+
+    def records(answer: tuple[list[Any], list[Any], list[Any]]) -> Sequence[tuple[str, int]]:
+        found = [each.payload for each in answer[0] if each.type == dns.SRV]
+        return sorted(
+            (each.target.name.decode("ascii", "replace"), each.port)
+            for each in found
+            if each.target.name not in (b"", b".")
+        )
+
+    return looking.addCallback(records)
+
+
+def _name_servers() -> list[tuple[str, int]]:
+    try:
+        lines = _RESOLV_CONF.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    words = [line.split() for line in lines]
+    return [(each[1], dns.PORT) for each in words if len(each) > 1 and each[0] == "nameserver"] or [
+        ("127.0.0.1", dns.PORT)
+    ]
+
+
+def _reason(failure: Failure) -> str:
+    if failure.check(DNSNameError):
+        return "no such name"
+    if failure.check(DNSQueryTimeoutError, TimeoutError):
+        return "no answer from the name servers"
+    if failure.check(DomainError, ConnectError, OSError):
+        return f"the name servers answered {type(failure.value).__name__}"
+    return failure.getErrorMessage()

@@ -1,241 +1,162 @@
-"""Real S3 servers as child processes: a working store where there is no Docker."""
+"""Real S3 servers as child processes: a working store where there is no Docker.
+
+They listen on 127.0.0.1 only. S3 asks for credentials, but SeaweedFS's inner ports don't:
+whoever has an account on the machine can read what lies there.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import os
+import re
 import secrets
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aosd.discovery import DiscoveryContext
+from aosd.discovery.children import EmbeddedNode, Prepare, make_is_healthy
 from aosd.discovery.servers import Server, choose_server, launch
 from aosd.model.errors import ConfigurationError
-from aosd.model.node import Address, Credentials, Sighting
+from aosd.model.node import Credentials
 from aosd.ports import IDiscovery, Report, Trouble
 
-_KNOCK_EVERY_S = 0.1
-_START_S = 60.0
-_TERMINATE_S = 10.0
-_RESTART_S = 1.0
-_RESTART_MAX_S = 30.0
+MOST_NODES = 32
+_TRIM_EVERY_S = 30.0
+_NODE_FOLDER = re.compile(r"embedded-([1-9][0-9]*)")
 
 
-class _Knock(Factory):
-    """Makes connections that nobody logs."""
+@implementer(IDiscovery)
+class EmbeddedDiscovery:
+    """Nodes `embedded-1` to `embedded-N`, each in a folder of its own.
 
-    noisy = False
-
-
-class _Child(ProcessProtocol):
-    """Tells when the process has ended."""
-
-    def __init__(self, ended: Callable[[Failure], None]) -> None:
-        self._ended = ended
-
-    def processEnded(self, reason: Failure) -> None:
-        """See ProcessProtocol."""
-        self._ended(reason)
-
-
-class EmbeddedNode:
-    """One server: started, knocked at until it answers, started again when it dies."""
+    All are reported at once, running or not, so that the ring is whole from the start.
+    Raises ConfigurationError when the data folder can't be used as it stands.
+    """
 
     _log = Logger()
 
     def __init__(
         self,
-        name: str,
-        folder: Path,
-        server: Server,
-        reactor: Any,
-        changed: Callable[[], None],
-        trouble: Callable[[str], None],
+        count: int,
+        context: DiscoveryContext,
+        choose: Callable[[str | None], Server] = choose_server,
+        prepare: Prepare = launch,
     ) -> None:
-        self.name = name
-        self.ready: Deferred[None] = Deferred()
-        self._folder = folder
-        self._server = server
-        self._reactor = reactor
-        self._changed = changed
-        self._trouble = trouble
-        self._process: Any = None
-        self._port = 0
-        self._answers = False
-        self._stopping: Deferred[None] | None = None
-        self._timer: IDelayedCall | None = None
-        self._knocking: Deferred[Any] | None = None
-        self._restart_s = _RESTART_S
-        self._started_s = 0.0
-        folder.mkdir(exist_ok=True)
-        self._credentials = _credentials(folder / "credentials")
-
-    @property
-    def sighting(self) -> Sighting:
-        """What there is to see of it now."""
-        address = Address("http", "127.0.0.1", self._port) if self._answers else None
-        return Sighting(
-            self.name,
-            address,
-            self._credentials,
-            running=self._answers,
-            seen_as=f"{self._server.kind} in {self._folder}",
-        )
-
-    def start(self) -> None:
-        """Start the process; `ready` fires when it answers for the first time."""
-        self._timer = None
-        how = launch(self._server, self._folder, self._credentials)
-        self._port = how.port
-        self._started_s = self._reactor.seconds()
-        # What the server says is for a person to look at; it starts afresh each time.
-        log_path = self._folder / "server.log"
-        with log_path.open("wb") as log, Path(os.devnull).open("rb") as nothing:
-            self._process = self._reactor.spawnProcess(
-                _Child(self._ended),
-                sys.executable,
-                [sys.executable, "-m", "aosd.discovery.tether", str(os.getpid()), *how.command],
-                env={**_inherited(), **how.environment},
-                path=str(self._folder),
-                childFDs={0: nothing.fileno(), 1: log.fileno(), 2: log.fileno()},
-            )
-        self._knock()
-
-    def stop(self) -> Deferred[None]:
-        """SIGTERM, and SIGKILL after 10 s; fires when the process is gone."""
-        over: Deferred[None] = Deferred()
-        self._stopping = over
-        self._cancel_timer()
-        if self._knocking is not None:
-            self._knocking.cancel()
-        if self._process is None:
-            over.callback(None)
-        else:
-            self._signal(signal.SIGTERM)
-            self._timer = self._reactor.callLater(_TERMINATE_S, self._signal, signal.SIGKILL)
-        return over
-
-    def _knock(self) -> None:
-        self._timer = None
-        endpoint = TCP4ClientEndpoint(self._reactor, "127.0.0.1", self._port, timeout=1)
-        knocking = self._knocking = endpoint.connect(_Knock.forProtocol(Protocol))
-        knocking.addCallbacks(self._answered, self._silent)
-
-    def _answered(self, protocol: Protocol) -> None:
-        self._knocking = None
-        assert protocol.transport is not None
-        protocol.transport.loseConnection()
-        if self._stopping is None and self._process is not None:
-            self._answers = True
-            self._restart_s = _RESTART_S
-            self._changed()
-            self._be_ready()
-
-    def _silent(self, _: Failure) -> None:
-        self._knocking = None
-        if self._stopping is not None or self._process is None:
-            return
-        if self._reactor.seconds() - self._started_s > _START_S:
-            self._trouble(f"{self.name} doesn't answer after {_START_S:g} s")
-            self._be_ready()
-            self._signal(signal.SIGKILL)
-            return
-        self._timer = self._reactor.callLater(_KNOCK_EVERY_S, self._knock)
-
-    def _ended(self, reason: Failure) -> None:
-        self._process = None
-        self._answers = False
-        self._cancel_timer()
-        if self._stopping is not None:
-            self._stopping.callback(None)
-            return
-        self._trouble(f"{self.name} ended ({reason.getErrorMessage()}); starting it again")
-        self._be_ready()
-        self._changed()
-        self._timer = self._reactor.callLater(self._restart_s, self.start)
-        self._restart_s = min(self._restart_s * 2, _RESTART_MAX_S)
-
-    def _be_ready(self) -> None:
-        if not self.ready.called:
-            self.ready.callback(None)
-
-    def _signal(self, number: int) -> None:
-        self._timer = None
-        if self._process is not None:
-            self._process.signalProcess(signal.Signals(number).name[3:])
-
-    def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-
-@implementer(IDiscovery)
-class EmbeddedDiscovery:
-    """See IDiscovery. Nodes `embedded-1` to `embedded-N`, each in a folder of its own."""
-
-    def __init__(self, count: int, context: DiscoveryContext) -> None:
         self.name = f"embedded:{count}"
         self._count = count
-        self._context = context
+        self._choose = choose
+        self._prepare = prepare
+        self._reactor = context.reactor
+        self._interval_s = context.interval_s
+        self._folder = context.data_dir.absolute()
         self._nodes: list[EmbeddedNode] = []
         self._lock: IO[bytes] | None = None
+        self._retry: IDelayedCall | None = None
+        self._trim = LoopingCall(self._trim_logs)
+        self._trim.clock = context.reactor
+        self._report: Report = lambda _: None
+        self._trouble: Trouble = lambda _: None
+        self._in_trouble = False
+        choose(_made_by(self._folder))
+        self._check_count()
+        _check_unused(self._folder)
 
     def start(self, report: Report, trouble: Trouble) -> Deferred[None]:
-        """See IDiscovery. All nodes are reported at once, as not running yet."""
-        return Deferred.fromCoroutine(self._start(report, trouble))
-
-    async def _start(self, report: Report, trouble: Trouble) -> None:
-        folder = self._context.data_dir.absolute()
+        """See IDiscovery. The first round ends when each node is ready or has failed."""
+        self._report, self._trouble = report, trouble
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder / "lock")
-            server = _remembered(folder / "server")
+            server = self._open()
+            self._nodes = [self._node(number, server) for number in range(1, self._count + 1)]
         except (ConfigurationError, OSError) as error:
-            trouble(str(error))
-            return
-
-        def changed() -> None:
-            if all(node.sighting.running for node in self._nodes):
-                trouble("")
-            report([node.sighting for node in self._nodes])
-
-        self._nodes = [
-            EmbeddedNode(
-                f"embedded-{number}",
-                folder / f"embedded-{number}",
-                server,
-                self._context.reactor,
-                changed,
-                trouble,
-            )
-            for number in range(1, self._count + 1)
-        ]
-        report([node.sighting for node in self._nodes])
+            self._close()
+            self._tell(str(error))
+            first: Deferred[None] = Deferred()
+            self._retry = self._reactor.callLater(self._interval_s, self._start_again)
+            first.callback(None)
+            return first
+        self._tell_all()
         for node in self._nodes:
             node.start()
-        await DeferredList([node.ready for node in self._nodes])
+        self._trim.start(_TRIM_EVERY_S, now=False).addErrback(
+            lambda failure: self._log.failure("trimming logs", failure)
+        )
+        return DeferredList([node.settled for node in self._nodes]).addCallback(lambda _: None)
 
     def stop(self) -> Deferred[None]:
         """See IDiscovery."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._trim.running:
+            self._trim.stop()
+        stopping = DeferredList([node.stop() for node in self._nodes])
+        return stopping.addCallback(lambda _: self._close())
 
-        def unlock(_: object) -> None:
-            lock, self._lock = self._lock, None
-            if lock is not None:
-                lock.close()
+    def _start_again(self) -> None:
+        self._retry = None
+        self.start(self._report, self._trouble)
 
-        return DeferredList([node.stop() for node in self._nodes]).addCallback(unlock)
+    # -- the folder -----------------------------------------------------------------------------
+
+    def _open(self) -> Server:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self._folder)
+        server = self._choose(_made_by(self._folder))
+        (self._folder / "server").write_text(f"{server.kind}\n", encoding="utf-8")
+        return server
+
+    def _close(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+    def _check_count(self) -> None:
+        """Objects of a node that isn't started would seem to be gone."""
+        folders = self._folder.iterdir() if self._folder.is_dir() else ()
+        numbers = [
+            int(match[1]) for each in folders if (match := _NODE_FOLDER.fullmatch(each.name))
+        ]
+        if max(numbers, default=0) > self._count:
+            raise ConfigurationError(
+                f"{self._folder} has {max(numbers)} nodes; with {self._count} their objects "
+                f"would be missing: use embedded:{max(numbers)}, or another folder"
+            )
+
+    def _node(self, number: int, server: Server) -> EmbeddedNode:
+        name = f"embedded-{number}"
+        folder = self._folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return EmbeddedNode(
+            name,
+            folder,
+            server,
+            _credentials(folder / "credentials"),
+            self._reactor,
+            make_is_healthy(self._reactor),
+            self._tell_all,
+            self._prepare,
+        )
+
+    def _trim_logs(self) -> None:
+        for node in self._nodes:
+            node.trim_log()
+
+    # -- telling --------------------------------------------------------------------------------
+
+    def _tell_all(self) -> None:
+        self._report([node.sighting for node in self._nodes])
+        self._tell("; ".join(node.trouble for node in self._nodes if node.trouble))
+
+    def _tell(self, trouble: str) -> None:
+        if trouble or self._in_trouble:
+            self._in_trouble = bool(trouble)
+            self._trouble(trouble)
 
 
 def _credentials(path: Path) -> Credentials:
@@ -243,34 +164,42 @@ def _credentials(path: Path) -> Credentials:
     if not path.exists():
         # Both in one go: a half-written file would lock us out of the node.
         fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
         fresh.touch(mode=0o600)
-        fresh.write_text(f"{secrets.token_hex(8)}\n{secrets.token_hex(20)}\n")
+        fresh.write_text(f"{secrets.token_hex(8)}\n{secrets.token_hex(20)}\n", encoding="ascii")
         fresh.rename(path)
-    access_key, secret_key = path.read_text().split()
+    try:
+        access_key, secret_key = path.read_text(encoding="ascii").split()
+    except ValueError as error:
+        raise ConfigurationError(f"{path} must hold an access key and a secret key") from error
     return Credentials(access_key, secret_key)
 
 
-def _remembered(path: Path) -> Server:
-    """The server that the data folder belongs to, from now on if it is new."""
-    server = choose_server(path.read_text().strip() if path.exists() else None)
-    path.write_text(f"{server.kind}\n")
-    return server
+def _made_by(folder: Path) -> str | None:
+    """The kind of server that the data folder belongs to; None when it is new."""
+    try:
+        return (folder / "server").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{folder / 'server'} can't be read: {error}") from error
 
 
-def _lock(path: Path) -> IO[bytes]:
-    file = path.open("ab")
+def _lock(folder: Path) -> IO[bytes]:
+    """Held until it is closed, or the process is gone; children don't inherit it."""
+    file = (folder / "lock").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise ConfigurationError(f"{path.parent} is in use by another aosd") from error
+        raise ConfigurationError(f"{folder} is in use by another aosd") from error
     return file
 
 
-def _inherited() -> dict[str, str]:
-    """Our environment without what would be a setting of the server's, or a secret of ours."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MINIO_", "WEED_", "AOSD_"))
-    }
+def _check_unused(folder: Path) -> None:
+    """Fail at once, rather than run without nodes."""
+    if (folder / "lock").exists():
+        try:
+            _lock(folder).close()
+        except OSError as error:
+            raise ConfigurationError(f"{folder} can't be used: {error.strerror}") from error

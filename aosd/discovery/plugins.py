@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from aosd.discovery import DiscoveryContext
@@ -13,9 +11,9 @@ from aosd.model.errors import ConfigurationError
 from aosd.ports import IDiscovery, IDiscoveryPlugin
 
 
-@implementer(IPlugin, IDiscoveryPlugin)
+@implementer(IDiscoveryPlugin)
 class DiscoveryPlugin:
-    """See IDiscoveryPlugin."""
+    """See IDiscoveryPlugin. Whoever adds a provider of their own may use it too."""
 
     def __init__(
         self, scheme: str, usage: str, create: Callable[[str, DiscoveryContext], IDiscovery]
@@ -26,7 +24,8 @@ class DiscoveryPlugin:
 
     def create(self, argument: str, context: object) -> IDiscovery:
         """See IDiscoveryPlugin."""
-        assert isinstance(context, DiscoveryContext)
+        if not isinstance(context, DiscoveryContext):
+            raise TypeError(f"no DiscoveryContext: {context!r}")
         return self._create(argument, context)
 
 
@@ -34,37 +33,40 @@ def _static(argument: str, context: DiscoveryContext) -> IDiscovery:
     from aosd.discovery.static import StaticDiscovery
 
     if not argument:
-        raise ConfigurationError("--nodes static:PATH needs the path of a TOML file")
-    provider: IDiscovery = StaticDiscovery(Path(argument), context)
+        raise ConfigurationError("a file is missing, as in static:/etc/aosd/nodes.toml")
+    provider: IDiscovery = StaticDiscovery(argument, context)
     return provider
 
 
 def _dns(argument: str, context: DiscoveryContext) -> IDiscovery:
-    from aosd.discovery.dns import DnsDiscovery
+    from aosd.discovery.dns import DnsDiscovery, look_up_service
 
-    provider: IDiscovery = DnsDiscovery(argument, context)
+    provider: IDiscovery = DnsDiscovery(
+        argument, context, lambda name: look_up_service(name, context.reactor)
+    )
     return provider
 
 
 def _embedded(argument: str, context: DiscoveryContext) -> IDiscovery:
-    from aosd.discovery.embedded import EmbeddedDiscovery
+    from aosd.discovery.embedded import MOST_NODES, EmbeddedDiscovery
 
-    if argument and not (argument.isascii() and argument.isdigit() and 1 <= int(argument) <= 32):
-        raise ConfigurationError(f"--nodes embedded:{argument}: a number from 1 to 32 goes there")
-    provider: IDiscovery = EmbeddedDiscovery(int(argument or 3), context)
+    number = argument or "3"
+    if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= MOST_NODES):
+        raise ConfigurationError(f"a number from 1 to {MOST_NODES} must follow, as in embedded:3")
+    provider: IDiscovery = EmbeddedDiscovery(int(number), context)
     return provider
 
 
 def _docker(argument: str, context: DiscoveryContext) -> IDiscovery:
-    from aosd.discovery.docker import DockerDiscovery
+    from aosd.discovery.docker import DockerDiscovery, Engine, EngineEvents, connect
 
     if argument:
-        raise ConfigurationError("--nodes docker takes nothing more; DOCKER_HOST says where it is")
-    provider: IDiscovery = DockerDiscovery(context)
+        raise ConfigurationError("nothing may follow it; DOCKER_HOST says where the engine is")
+    provider: IDiscovery = DockerDiscovery(context, Engine(connect), EngineEvents(connect))
     return provider
 
 
-static = DiscoveryPlugin("static", "the path of a TOML file", _static)
-dns = DiscoveryPlugin("dns", "host names such as http://minio-{0...3}:9000, or an SRV name", _dns)
-embedded = DiscoveryPlugin("embedded", "how many S3 servers to start, 3 by default", _embedded)
-docker = DiscoveryPlugin("docker", "nothing; DOCKER_HOST says where the engine is", _docker)
+docker = DiscoveryPlugin("docker", "docker, whose engine DOCKER_HOST may name", _docker)
+static = DiscoveryPlugin("static", "static:PATH of a TOML file", _static)
+dns = DiscoveryPlugin("dns", "dns:NAMES such as http://minio-{0...3}.example:9000", _dns)
+embedded = DiscoveryPlugin("embedded", "embedded:N to start N servers, 3 unless told", _embedded)

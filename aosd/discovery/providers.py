@@ -12,13 +12,17 @@ from aosd.ports import IDiscovery, IDiscoveryPlugin
 def make_provider(words: str, context: DiscoveryContext) -> IDiscovery:
     """The provider that `words` ask for, not started.
 
-    Raises ConfigurationError when there is none of that name, or it can't use the rest.
+    Raises ConfigurationError, in one line, when there is none of that name, or it can't use
+    the rest.
     """
     scheme, _, argument = words.partition(":")
     plugins = {plugin.scheme: plugin for plugin in getPlugins(IDiscoveryPlugin)}
     plugin = plugins.get(scheme)
     if plugin is None:
-        known = ", ".join(sorted(plugins))
-        raise ConfigurationError(f"--nodes {words!r}: no such provider; there are {known}")
-    provider: IDiscovery = plugin.create(argument, context)
+        known = "; ".join(plugins[each].usage for each in sorted(plugins))
+        raise ConfigurationError(f"nodes: {words!r}: no such provider; there are {known}")
+    try:
+        provider: IDiscovery = plugin.create(argument, context)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"nodes: {words!r}: {error}") from error
     return provider

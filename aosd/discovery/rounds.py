@@ -1,12 +1,13 @@
-"""What providers that look again and again have in common."""
+"""Looking for nodes again and again: what the providers that have to look share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -14,94 +15,119 @@ from aosd.model.errors import AosdError
 from aosd.model.node import Sighting
 from aosd.ports import Report, Trouble
 
-Look = Callable[[], Coroutine[Any, Any, Sequence[Sighting] | None]]
-"""One round: what is seen, None for no news; raises AosdError when it fails."""
+_SETTLE_S = 0.1
+"""How long after a trigger the look begins: one event seldom comes alone."""
+
+
+class RoundFailed(AosdError):
+    """A look came to nothing; says why in one line. What was seen before stands."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look saw, and what went wrong with a part of it ("" when nothing did)."""
+
+    sightings: Sequence[Sighting]
+    trouble: str = ""
+
+
+Look = Callable[[], Coroutine[Any, Any, Seen | None]]
+"""One look around. None: nothing is known to have changed. Raises RoundFailed."""
 
 
 class Rounds:
-    """Calls `look` every `interval_s`, one round at a time, and reports what it finds.
+    """A look now, one every `interval_s`, and one soon after each `trigger`; never two at once.
 
-    A round that fails is told as trouble and reports nothing: it is no news.
+    It owns its timers and the look under way; `stop` ends the former and awaits the latter.
     """
 
     _log = Logger()
 
-    def __init__(self, look: Look, clock: IReactorTime, interval_s: float) -> None:
-        self._look = look
+    def __init__(self, clock: IReactorTime, interval_s: float, look: Look) -> None:
+        self._clock = clock
         self._interval_s = interval_s
-        self._loop = LoopingCall(self._round)
+        self._look = look
+        self._loop = LoopingCall(self._run)
         self._loop.clock = clock
-        self._report: Report = lambda sightings: None
-        self._trouble: Trouble = lambda trouble: None
-        self._first: Deferred[None] | None = None
-        self._under_way: Deferred[None] | None = None
+        self._report: Report = _ignore
+        self._trouble: Trouble = _ignore
+        self._in_trouble = False
+        self._first: Deferred[None] = Deferred()
+        self._busy: Deferred[None] | None = None
         self._again = False
-        self._troubled = False
+        self._soon: IDelayedCall | None = None
+        self._stopped = False
 
     def start(self, report: Report, trouble: Trouble) -> Deferred[None]:
-        """Fires after the first round, whatever came of it."""
+        """As IDiscovery.start; once only."""
         self._report, self._trouble = report, trouble
-        first: Deferred[None] = Deferred()
-        self._first = first
         self._loop.start(self._interval_s).addErrback(
             lambda failure: self._log.failure("looking for nodes", failure)
         )
-        return first
+        return self._first
 
-    def hurry(self) -> None:
-        """Something happened: look now, or again when a round is under way."""
-        if not self._loop.running:
+    def trigger(self) -> None:
+        """Something may have changed: look soon, or once more after the look under way."""
+        if self._stopped:
             return
-        if self._under_way is not None:
+        if self._busy is not None:
             self._again = True
-        else:
-            self._loop.reset()
-            self._round()
+        elif self._soon is None:
+            self._soon = self._clock.callLater(_SETTLE_S, self._run)
 
-    def stop(self) -> Deferred[None]:
-        """Look no more; fires when the round under way is over."""
+    async def stop(self) -> None:
+        """No more looks; returns when the one under way is over. Nothing is told any more."""
+        self._stopped = True
         if self._loop.running:
             self._loop.stop()
-        if self._under_way is None:
+        self._forget_soon()
+        self._first_over()
+        if self._busy is not None:
+            await self._busy
+
+    def _run(self) -> Deferred[None]:
+        self._forget_soon()
+        if self._busy is not None:
             return succeed(None)
-        over: Deferred[None] = Deferred()
-        self._under_way.addBoth(lambda _: over.callback(None))
-        return over
+        busy = self._busy = Deferred.fromCoroutine(self._round())
 
-    def _round(self) -> None:
-        if self._under_way is not None:
-            return
-        round_ = self._under_way = Deferred.fromCoroutine(self._once())
-        round_.addBoth(self._ended)
+        def over(_: object) -> None:
+            self._busy = None
+            self._first_over()
+            if self._again:
+                self._again = False
+                self.trigger()
 
-    async def _once(self) -> None:
+        return busy.addBoth(over)
+
+    async def _round(self) -> None:
         try:
-            sightings = await self._look()
-        except CancelledError:
-            raise
-        except AosdError as error:
-            self._tell(str(error))
-            return
-        except Exception as error:  # noqa: BLE001 — a provider's bug mustn't end its loop
-            self._log.failure("looking for nodes")
-            self._tell(f"{type(error).__name__}: {error}")
-            return
-        if not self._loop.running:
-            return
-        self._tell("")
-        if sightings is not None:
-            self._report(sightings)
-
-    def _tell(self, trouble: str) -> None:
-        if trouble or self._troubled:
-            self._troubled = bool(trouble)
+            seen = await self._look()
+        except RoundFailed as error:
+            trouble = str(error)
+        except Exception:  # noqa: BLE001 - whatever it is, the next round may do better
+            if not self._stopped:
+                self._log.failure("a look for nodes failed")
+            trouble = "failed unexpectedly; the log says why"
+        else:
+            if seen is None:
+                return
+            trouble = seen.trouble
+            if not self._stopped:
+                self._report(seen.sightings)
+        if not self._stopped and (trouble or self._in_trouble):
+            self._in_trouble = bool(trouble)
             self._trouble(trouble)
 
-    def _ended(self, _: object) -> None:
-        self._under_way = None
-        first, self._first = self._first, None
-        if first is not None:
-            first.callback(None)
-        if self._again and self._loop.running:
-            self._again = False
-            self._round()
+    def _first_over(self) -> None:
+        if not self._first.called:
+            self._first.callback(None)
+
+    def _forget_soon(self) -> None:
+        soon, self._soon = self._soon, None
+        if soon is not None and soon.active():
+            soon.cancel()
+
+
+def _ignore(_: object) -> None:
+    """Nobody listens yet."""
