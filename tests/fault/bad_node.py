@@ -269,9 +269,7 @@ class _Connection:
 
     def reset(self) -> None:
         with suppress(OSError):
-            self._client.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             # Wakes the thread that reads; a mere close would leave it there, and the socket.
             self._client.shutdown(socket.SHUT_RD)
         self.close()

@@ -38,9 +38,7 @@ class Fragile:
 
     def misbehave(self, key: str, fault: Fault, verb: str = "") -> None:
         """Let the fault hit requests for `key` alone; probes and other keys go on."""
-        self.proxy_of(key).misbehave(
-            Fault(fault.does, meant(verb, key), fault.answer, fault.count)
-        )
+        self.proxy_of(key).misbehave(Fault(fault.does, meant(verb, key), fault.answer, fault.count))
 
     def proxy_of(self, key: str) -> BadNode:
         return self.proxies[self.daemon.primary(key)]

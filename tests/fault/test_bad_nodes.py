@@ -24,7 +24,7 @@ PAGE = (
     b"Connection: close\r\n\r\n<html>hi</html>"
 )
 NO_LENGTH = (
-    b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+    b'HTTP/1.1 200 OK\r\nETag: "x"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n'
     b"Connection: close\r\n\r\nhow long is this?"
 )
 
@@ -117,12 +117,8 @@ def test_a_missing_bucket_is_no_missing_object(fragile: Fragile, key: str) -> No
 
 
 @pytest.mark.parametrize("passed", [0, 1, LARGE // 2, LARGE - 1])
-@pytest.mark.parametrize(
-    "does", [Does.HANGS_MID_BODY, Does.CLOSES_MID_BODY, Does.RESETS_MID_BODY]
-)
-def test_get_that_breaks_in_the_body(
-    fragile: Fragile, key: str, does: Does, passed: int
-) -> None:
+@pytest.mark.parametrize("does", [Does.HANGS_MID_BODY, Does.CLOSES_MID_BODY, Does.RESETS_MID_BODY])
+def test_get_that_breaks_in_the_body(fragile: Fragile, key: str, does: Does, passed: int) -> None:
     data = body(LARGE)
     put_old(fragile, key, data)
     fragile.misbehave(key, Fault(does, count=passed), "GET")
@@ -176,9 +172,7 @@ def put(fragile: Fragile, key: str, how: str, data: bytes) -> Answer:
 
 @HOWS
 @FAULTS
-def test_put(
-    fragile: Fragile, key: str, fault: Fault, status: int, code: str, how: str
-) -> None:
+def test_put(fragile: Fragile, key: str, fault: Fault, status: int, code: str, how: str) -> None:
     put_old(fragile, key)
     fragile.misbehave(key, fault)
     expect(put(fragile, key, how, body(SIZES[how])), status, code)
@@ -239,9 +233,7 @@ def test_a_node_that_says_stored_before_it_had_the_body_isnt_believed(
 
 
 @pytest.mark.parametrize("how", ["flowing", "chunked"])
-def test_a_put_whose_answer_is_lost_is_no_success(
-    fragile: Fragile, key: str, how: str
-) -> None:
+def test_a_put_whose_answer_is_lost_is_no_success(fragile: Fragile, key: str, how: str) -> None:
     """It may have been carried out: then it is there as a whole."""
     put_old(fragile, key)
     data = body(SIZES[how])
@@ -264,9 +256,7 @@ def test_a_complete_that_begins_well_and_fails(fragile: Fragile, key: str) -> No
     until(lambda: fragile.node_of(key).uploads(key) == [], "the upload is aborted")
 
 
-def test_a_held_body_whose_connection_broke_is_sent_once_more(
-    fragile: Fragile, key: str
-) -> None:
+def test_a_held_body_whose_connection_broke_is_sent_once_more(fragile: Fragile, key: str) -> None:
     proxy = fragile.proxy_of(key)
     hits: list[str] = []
 

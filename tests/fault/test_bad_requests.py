@@ -57,7 +57,8 @@ def test_ids(daemon: Daemon, nodes: list[RealNode], target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/object/a\x00b", "/object/\xfc", "/object/\xd9\xa1", "/object/a\tb"],
+    "target",
+    ["/object/a\x00b", "/object/\xfc", "/object/\xd9\xa1", "/object/a\tb"],
     ids=["NUL", "an umlaut", "Arabic digits", "a tab"],
 )
 def test_ids_that_no_request_line_may_hold(
@@ -82,8 +83,17 @@ def test_the_longest_and_the_shortest_id(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/objects", "/Object/abc", "/aos-system/node.json", "/-/nothing", "/-/../object", "/-",
-     "//object/abc", "/objectabc"],
+    [
+        "/",
+        "/objects",
+        "/Object/abc",
+        "/aos-system/node.json",
+        "/-/nothing",
+        "/-/../object",
+        "/-",
+        "//object/abc",
+        "/objectabc",
+    ],
 )
 def test_unknown_paths(daemon: Daemon, target: str) -> None:
     answer = daemon.ask("GET", target)
@@ -277,8 +287,15 @@ def test_many_headers(daemon: Daemon, key: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [b"\r\n\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01",
-     b"\x00" * 1000, b"GET  /object HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"],
+    [
+        b"\r\n\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01",
+        b"\x00" * 1000,
+        b"GET  /object HTTP/1.1\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+    ],
     ids=["empty lines", "no target", "HTTP/9.9", "TLS", "NULs", "two spaces", "SSH"],
 )
 def test_what_is_no_http(daemon: Daemon, said: bytes) -> None:

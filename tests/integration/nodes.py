@@ -68,8 +68,13 @@ class RealNode:
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 # It becomes the server itself, and dies with us.
-                [sys.executable, "-m", "aosd.discovery.tether", str(os.getpid())]
-                + list(self._launch.command),
+                [
+                    sys.executable,
+                    "-m",
+                    "aosd.discovery.tether",
+                    str(os.getpid()),
+                    *list(self._launch.command),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

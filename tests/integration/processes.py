@@ -45,9 +45,7 @@ def connections(pid: int, port: int) -> int:
     remote = f"0100007F:{port:04X}"
     rows = (_PROC / str(pid) / "net/tcp").read_text().splitlines()[1:]
     fields = [row.split() for row in rows]
-    return sum(
-        row[2] == remote and row[3] == _ESTABLISHED and row[9] in sockets for row in fields
-    )
+    return sum(row[2] == remote and row[3] == _ESTABLISHED and row[9] in sockets for row in fields)
 
 
 def marked(mark: str) -> list[int]:

@@ -24,9 +24,7 @@ def put_head(target: str, headers: Mapping[str, str] | None = None, length: int 
 
 
 @pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
-def test_the_body_is_asked_for_once_a_node_is_found(
-    daemon: Daemon, key: str, expect: str
-) -> None:
+def test_the_body_is_asked_for_once_a_node_is_found(daemon: Daemon, key: str, expect: str) -> None:
     with Wire(daemon.port) as wire:
         wire.send(put_head(f"/object/{key}", {"Expect": expect}))
         assert wire.read_head() == CONTINUE

@@ -154,7 +154,5 @@ def test_queries_that_are_refused(full: Daemon, query: str) -> None:
     assert refused.code == "InvalidArgument"
 
 
-def test_an_empty_store_has_an_empty_listing(
-    nodes_file: Path, daemon: Daemon, key: str
-) -> None:
+def test_an_empty_store_has_an_empty_listing(nodes_file: Path, daemon: Daemon, key: str) -> None:
     assert daemon.ask("GET", f"/object?prefix={key}").json == {"objects": [], "next": None}

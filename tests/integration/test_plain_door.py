@@ -85,7 +85,7 @@ def test_an_object_lies_on_its_primary_as_a_plain_object(
     daemon.ask("PUT", f"/object/{key}", {"Content-Type": "text/x-test"}, b"as it is")
     primary = node_of(daemon, nodes, key)
     for node in nodes:
-        assert (key in node.keys()) == (node is primary)
+        assert (key in node) == (node is primary)
     found = primary.client().get_object(bucket_name=BUCKET, object_name=key)
     assert found.data == b"as it is"
     assert found.headers["Content-Type"] == "text/x-test"
@@ -128,9 +128,7 @@ def test_metadata_that_is_aosds_own_is_refused(daemon: Daemon, key: str) -> None
     assert daemon.ask("GET", f"/object/{key}").status == 404
 
 
-def test_gzip_objects_come_back_untouched(
-    daemon: Daemon, nodes: list[RealNode], key: str
-) -> None:
+def test_gzip_objects_come_back_untouched(daemon: Daemon, nodes: list[RealNode], key: str) -> None:
     packed = gzip.compress(b"plain text " * 10_000, mtime=0)
     headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}
     daemon.ask("PUT", f"/object/{key}", headers, packed)

@@ -89,9 +89,7 @@ def test_nothing_goes_to_a_file_on_the_way(daemon: Daemon, key: str) -> None:
     with Wire(daemon.port) as wire:
         wire.send(head("PUT", f"/object/{key}", {}, 10 * MIB))
         wire.send(body(9 * MIB))
-        descriptors = [
-            str(each.readlink()) for each in Path(f"/proc/{daemon.pid}/fd").iterdir()
-        ]
+        descriptors = [str(each.readlink()) for each in Path(f"/proc/{daemon.pid}/fd").iterdir()]
         assert not [each for each in descriptors if "temp" in each or "deleted" in each]
         assert list(daemon.temp.iterdir()) == []
 
