@@ -17,5 +17,9 @@ fi
 # The gateway isn't root in its container: it is given the socket's group.
 DOCKER_GID=$(stat -c %g /var/run/docker.sock 2>/dev/null || echo 0)
 export DOCKER_GID
-echo "running in containers: $compose up --build"
-exec $compose up --build
+$compose build gateway || embedded "the gateway's image can't be built"
+image=${AOSD_NODE_IMAGE:-quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z}
+docker image inspect "$image" >/dev/null 2>&1 || docker pull "$image" ||
+    embedded "the nodes' image can't be had"
+echo "running in containers: $compose up"
+exec $compose up

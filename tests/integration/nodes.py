@@ -19,6 +19,7 @@ from minio.error import MinioException
 
 from aosd.discovery.servers import choose_server, launch
 from aosd.model.node import Credentials
+from tests.integration.processes import is_stopped
 from tests.integration.waiting import until
 
 BUCKET = "object"
@@ -61,6 +62,11 @@ class RealNode:
 
     # -- life -----------------------------------------------------------------------------------
 
+    def start_again(self) -> None:
+        """Start it after `kill`; it answers when this returns."""
+        self.start()
+        self.wait_until_it_answers()
+
     def start(self) -> None:
         """Start it, without waiting for it to answer."""
         environment = {**os.environ, **self._launch.environment, **self._environment}
@@ -94,6 +100,9 @@ class RealNode:
     def freeze(self) -> None:
         """SIGSTOP: its connections stay, and nothing is answered."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        pid = self._process.pid
+        until(lambda: is_stopped(pid), f"node {self.name} stands still")
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)

@@ -48,6 +48,12 @@ def connections(pid: int, port: int) -> int:
     return sum(row[2] == remote and row[3] == _ESTABLISHED and row[9] in sockets for row in fields)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether all threads of a process have been stopped by a signal."""
+    stats = [(task / "stat").read_text() for task in (_PROC / str(pid) / "task").iterdir()]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 def marked(mark: str) -> list[int]:
     """The processes that have `mark` in their environment, zombies left out."""
     found = []
