@@ -72,8 +72,11 @@ def test_the_wheel_gives_twistd_aosd(wheel: Path, tmp_path: Path) -> None:
     told = run(programs / "twistd", "aosd", "--help", cwd=tmp_path)
     for flag in ("--config", "--http", "--nodes", "--data", "--log-format", "--operations"):
         assert flag in told
-    providers = "from aosd.ports import IDiscoveryPlugin as i; from twisted.plugin import getPlugins"
-    providers += "; print(*sorted(each.scheme for each in getPlugins(i)))"
+    providers = (
+        "from twisted.plugin import getPlugins\n"
+        "from aosd.ports import IDiscoveryPlugin\n"
+        "print(*sorted(each.scheme for each in getPlugins(IDiscoveryPlugin)))"
+    )
     told = run(programs / "python", "-c", providers, cwd=tmp_path)
     assert told.split() == ["dns", "docker", "embedded", "static"]
 
