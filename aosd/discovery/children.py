@@ -17,11 +17,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
+from twisted.web.client import Agent, HTTPConnectionPool
 
 from aosd.discovery import tether
 from aosd.discovery.servers import HOST, Launch, Server, launch
 from aosd.model.node import Address, Credentials, Sighting
+from aosd.observe.logs import hush
 from aosd.streams.deadlines import cancelled, within
 
 _CHECK_EVERY_S = 0.1
@@ -265,7 +266,9 @@ class _Rest(Protocol):
 
 def make_is_healthy(reactor: Any) -> IsHealthy:
     """Ask by HTTP, each time on a connection of its own."""
-    agent = Agent(reactor, connectTimeout=_CHECK_TIMEOUT_S)
+    pool = HTTPConnectionPool(reactor, persistent=False)
+    hush(pool)
+    agent = Agent(reactor, connectTimeout=_CHECK_TIMEOUT_S, pool=pool)
 
     async def ask(url: str) -> bool:
         response = await agent.request(b"GET", url.encode("ascii"))

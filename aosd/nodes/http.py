@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -12,6 +12,8 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
+
+from aosd.observe.logs import hush
 
 STORED_ENCODING = b"x-aosd-stored-content-encoding"
 """Where a response carries the Content-Encoding that the node sent."""
@@ -63,9 +65,7 @@ def make_client(
     pool.maxPersistentPerHost = connections
     pool.cachedConnectionTimeout = _IDLE_CONNECTION_S
     pool.retryAutomatically = False
-    # Or each connection is logged twice; the pool offers no other way to say so.
-    quiet = type("QuietFactory", (pool._factory,), {"noisy": False})  # noqa: SLF001
-    pool._factory = cast(Any, quiet)  # noqa: SLF001
+    hush(pool)
     agent = Agent(reactor, connectTimeout=connect_timeout_s, pool=pool)
     return HTTPClient(UntouchedAgent(agent)), pool
 

@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from twisted.logger import FileLogObserver, LogEvent, formatEvent
 from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool
 
 _DEFAULT_LOG_FILE = "twistd.log"
 
@@ -38,6 +39,16 @@ def json_line(event: LogEvent) -> str:
 def json_observer(twistd_options: Mapping[str, Any] | None) -> FileLogObserver:
     """An observer that writes where twistd's own would, by twistd's options."""
     return FileLogObserver(_log_file(twistd_options or {}), json_line)
+
+
+def hush(pool: HTTPConnectionPool) -> None:
+    """Keep a client's pool from logging the begin and the end of each connection.
+
+    Twisted's factories are noisy unless told otherwise, and the pool offers no way to tell
+    the one that it makes.
+    """
+    quiet = type("QuietFactory", (pool._factory,), {"noisy": False})  # noqa: SLF001
+    pool._factory = cast(Any, quiet)  # noqa: SLF001
 
 
 def _log_file(options: Mapping[str, Any]) -> IO[str]:

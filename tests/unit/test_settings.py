@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import itertools
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from twisted.trial.unittest import SynchronousTestCase
+
+from aosd.model.errors import ConfigurationError
+from aosd.settings import (
+    COMPOSE_NAMES,
+    MIB,
+    Settings,
+    default_of,
+    flag_of,
+    is_repeatable,
+    is_secret,
+    kind_of,
+    load_settings,
+    variable_of,
+)
+from tools.settings_reference import reference
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class SettingsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self._folder.cleanup)
+        self._numbers = itertools.count()
+
+    def file(self, content: str | bytes) -> str:
+        path = Path(self._folder.name, f"{next(self._numbers)}.toml")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    def load(self, flags: dict[str, Any] | None = None, **environment: str) -> Settings:
+        return load_settings(flags or {}, environment).settings
+
+    def refused(self, flags: dict[str, Any] | None = None, **environment: str) -> str:
+        error = self.assertRaises(ConfigurationError, load_settings, flags or {}, environment)
+        self.assertNotIn("\n", str(error))
+        return str(error)
+
+    # -- where settings come from ---------------------------------------------------------------
+
+    def test_defaults(self) -> None:
+        settings = self.load()
+        self.assertEqual(settings, Settings())
+        self.assertEqual(settings.http, ("tcp:3000",))
+        self.assertEqual(settings.nodes, ("docker",))
+        self.assertIsNone(settings.operations)
+        self.assertEqual(settings.body_memory_bytes, 256 * MIB)
+
+    def test_flag_beats_environment_beats_file_beats_default(self) -> None:
+        config = self.file("turn_timeout_s = 1\nprobe_interval_s = 2\nconnect_timeout_s = 3\n")
+        settings = self.load(
+            {"config": config, "turn_timeout_s": "11"},
+            AOSD_TURN_TIMEOUT_S="21",
+            AOSD_PROBE_INTERVAL_S="22",
+        )
+        self.assertEqual(settings.turn_timeout_s, 11)
+        self.assertEqual(settings.probe_interval_s, 22)
+        self.assertEqual(settings.connect_timeout_s, 3)
+        self.assertEqual(settings.probe_timeout_s, Settings().probe_timeout_s)
+
+    def test_a_list_replaces_and_does_not_add(self) -> None:
+        config = self.file('http = ["tcp:1"]\nnodes = ["dns:a", "dns:b"]\n')
+        settings = self.load({"config": config}, AOSD_HTTP=" tcp:2  tcp:3\n")
+        self.assertEqual(settings.http, ("tcp:2", "tcp:3"))
+        self.assertEqual(settings.nodes, ("dns:a", "dns:b"))
+
+    def test_the_file_may_be_named_by_the_environment(self) -> None:
+        self.assertEqual(self.load(AOSD_CONFIG=self.file("log_format = 'json'")).log_format, "json")
+
+    def test_an_empty_variable_is_absent(self) -> None:
+        self.assertEqual(self.load(AOSD_OPERATIONS="", AOSD_HTTP="", AOSD_DATA=""), Settings())
+
+    def test_every_setting_can_come_from_the_environment(self) -> None:
+        values = {name: default_of(name) for name in Settings.model_fields}
+        values |= {
+            "operations": "tcp:3001",
+            "access_log": "false",
+            "node_access_key": "key",
+            "node_secret_key": "hush",
+            "config": self.file(""),
+        }
+        settings = self.load(None, **{variable_of(name): value for name, value in values.items()})
+        self.assertEqual(settings.operations, "tcp:3001")
+        self.assertIs(settings.access_log, False)
+        assert settings.node_secret_key is not None
+        self.assertEqual(settings.node_secret_key.get_secret_value(), "hush")
+        self.assertEqual(settings.part_bytes, Settings().part_bytes)
+
+    def test_settings_are_frozen(self) -> None:
+        with self.assertRaises(ValidationError):
+            Settings().http = ("tcp:1",)  # type: ignore[misc]
+
+    # -- names that are no settings -------------------------------------------------------------
+
+    def test_an_unknown_name_in_the_file(self) -> None:
+        config = self.file("log_fromat = 'json'")
+        said = self.refused({"config": config})
+        self.assertIn(f"log_fromat in {config} is no setting: log_format may be meant", said)
+
+    def test_the_file_names_no_other_file(self) -> None:
+        self.assertIn(
+            "config in", self.refused({"config": self.file(f"config = '{self.file('')}'")})
+        )
+
+    def test_unknown_variables_are_told(self) -> None:
+        loaded = load_settings({}, {"AOSD_HTP": "x", "AOSD_A": "", "AOSDX": "", "HTTP": "y"})
+        self.assertEqual(loaded.unknown_environment, ("AOSD_A", "AOSD_HTP"))
+
+    def test_variables_of_the_compose_file_are_known(self) -> None:
+        text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+        named = set(re.findall(r"\$\{(AOSD_\w+)", text))
+        self.assertTrue(named)
+        self.assertEqual(named, set(COMPOSE_NAMES))
+        self.assertEqual(load_settings({}, dict.fromkeys(named, "x")).unknown_environment, ())
+
+    # -- values that can't be -------------------------------------------------------------------
+
+    def test_each_refusal_names_the_setting_as_it_was_written(self) -> None:
+        config = self.file("complete_timeout_s = 'long'")
+        for said, start in [
+            (self.refused({"http": ["x:1"]}), "--http is 'x:1', but must be a Twisted server"),
+            (
+                self.refused(AOSD_CONNECT_TIMEOUT_S="soon"),
+                "AOSD_CONNECT_TIMEOUT_S is 'soon', but must be a number of seconds",
+            ),
+            (
+                self.refused({"config": config}),
+                f"complete_timeout_s in {config} is 'long', but must be a number of seconds",
+            ),
+        ]:
+            self.assertEqual(said[: len(start)], start)
+
+    def test_bad_values(self) -> None:
+        for name, value in [
+            ("http", []),
+            ("http", ["tcp:3000", ""]),
+            ("http", ["tcp:65536"]),
+            ("http", ["tcp:port=70000"]),
+            ("http", ["tcp:x"]),
+            ("http", ["ssl:1:privateKey=/nowhere.pem"]),
+            ("http", "tcp:3000"),
+            ("operations", "carrier pigeon"),
+            ("nodes", []),
+            ("nodes", ["docker", ":x"]),
+            ("log_format", "xml"),
+            ("plain_door", "ajar"),
+            ("access_log", "perhaps"),
+            ("connect_timeout_s", "0"),
+            ("connect_timeout_s", "-1"),
+            ("connect_timeout_s", "nan"),
+            ("connect_timeout_s", "inf"),
+            ("connect_timeout_s", "86401"),
+            ("shutdown_grace_s", "-0.1"),
+            ("breaker_failures", "0"),
+            ("breaker_failures", "1.5"),
+            ("node_connections", "0"),
+            ("body_memory_bytes", "256MiB"),
+            ("part_bytes", str(5 * MIB - 1)),
+            ("node_access_key", ""),
+        ]:
+            said = self.refused({name: value})
+            self.assertIn(f"{flag_of(name)} is ", said)
+            self.assertIn(", but must be ", said)
+
+    def test_values_at_their_bounds(self) -> None:
+        settings = self.load(
+            {
+                "http": ["tcp:0", "tcp:65535:interface=127.0.0.1", "unix:/run/x.sock"],
+                "shutdown_grace_s": "0",
+                "part_bytes": str(5 * MIB),
+                "breaker_failures": "1",
+                "nodes": ["embedded:3", "static:/a b.toml", "dns:http://m-{0...3}:9000"],
+            }
+        )
+        self.assertEqual(settings.shutdown_grace_s, 0)
+        self.assertEqual(len(settings.http), 3)
+        self.assertEqual(settings.nodes[1], "static:/a b.toml")
+
+    def test_settings_that_contradict_each_other(self) -> None:
+        for name, value, said in [
+            ("part_bytes", str(65 * MIB), "--part-bytes-max is 67108864, but must be at least"),
+            ("part_bytes_max", str(7 * MIB), "--part-bytes-max is '7340032', but must be at least"),
+            ("breaker_backoff_s", "31", "--breaker-backoff-max-s is 5, but must be at least"),
+            ("replay_bytes", str(257 * MIB), "at most body_memory_bytes, which is 268435456"),
+            ("part_bytes_max", str(257 * MIB), "at most body_memory_bytes, which is 268435456"),
+            ("node_access_key", "key", "--node-secret-key is not set, but must be given"),
+        ]:
+            self.assertIn(said, self.refused({name: value}))
+
+    def test_a_secret_is_never_shown(self) -> None:
+        self.assertIn(
+            "AOSD_NODE_SECRET_KEY is a secret not shown here, but must be given together",
+            self.refused(AOSD_NODE_SECRET_KEY="hushhush"),
+        )
+        settings = self.load({"node_access_key": "key", "node_secret_key": "hushhush"})
+        self.assertNotIn("hushhush", repr(settings) + str(settings) + settings.model_dump_json())
+        config = self.file("node_secret_key = ['hushhush']")
+        self.assertNotIn("hushhush", self.refused({"config": config, "node_access_key": "key"}))
+
+    def test_a_long_value_is_cut_and_line_ends_are_shown_as_such(self) -> None:
+        self.assertLess(len(self.refused({"log_format": "x" * 10_000})), 300)
+        self.assertIn(r"'a\nb'", self.refused({"log_format": "a\nb"}))
+
+    def test_a_file_that_cannot_be_read(self) -> None:
+        self.assertIn("No such file", self.refused({"config": "/nowhere/aosd.toml"}))
+        self.assertIn("--config is '/'", self.refused({"config": "/"}))
+        self.assertIn("at line 2", self.refused({"config": self.file("\nhttp = ]")}))
+        self.assertIn("AOSD_CONFIG is", self.refused(AOSD_CONFIG=self.file(b"\xff\xfe")))
+
+    # -- what the reference is made of ------------------------------------------------------------
+
+    def test_every_setting_is_described_in_one_sentence(self) -> None:
+        for name, field in Settings.model_fields.items():
+            self.assertRegex(field.description or "", r"^[A-Z][^.]*\.$", name)
+            self.assertTrue(kind_of(name), name)
+
+    def test_kinds(self) -> None:
+        repeatable = [name for name in Settings.model_fields if is_repeatable(name)]
+        self.assertEqual(repeatable, ["http", "nodes"])
+        secret = [name for name in Settings.model_fields if is_secret(name)]
+        self.assertEqual(secret, ["node_secret_key"])
+        self.assertEqual(default_of("data"), "./aosd-data")
+        self.assertEqual(default_of("access_log"), "true")
+
+    def test_the_reference_names_every_setting(self) -> None:
+        page = reference()
+        for name in Settings.model_fields:
+            self.assertIn(f"`{flag_of(name)}`<br>`{variable_of(name)}`", page)
