@@ -189,6 +189,9 @@ class IHealth(Interface):
     def answered(well: bool) -> None:
         """The node answered; not `well` when with an error of its own (5xx, 401, 403)."""
 
+    def heard() -> None:
+        """Bytes of a body came from the node."""
+
     def failed(error: NodeError) -> None:
         """A request failed in a way that speaks against the node."""
 

@@ -20,6 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.discovery import DiscoveryContext
 from aosd.discovery.providers import make_provider
@@ -90,10 +91,11 @@ class Daemon(Service):
         )
         budget = MemoryBudget(settings.body_memory_bytes)
         self._metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
-        self._turns = Turns(reactor, settings.turn_timeout_s)
+        self._to_the_end = ToTheEnd()
         store = Store(
             self._roster,
-            self._turns,
+            Turns(reactor, settings.turn_timeout_s, self._to_the_end),
+            self._to_the_end,
             StampClock(now, secrets.token_hex(4)),
             budget,
             Limits(
@@ -156,7 +158,7 @@ class Daemon(Service):
             self._log.warn("requests cut off after {grace_s} s", grace_s=grace_s)
             for site in sites:
                 site.abort()
-        await self._turns.idle()
+        await self._to_the_end.idle()
         await self._roster.stop()
         self._threads.stop()
         self._log.info("stopped")

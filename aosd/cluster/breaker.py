@@ -59,6 +59,10 @@ class Breaker:
         """See IHealth. Doesn't close an open breaker: only a probe does."""
         if well:
             self._failures = 0
+        self.heard()
+
+    def heard(self) -> None:
+        """See IHealth."""
         self.alive_at_s = self._clock.seconds()
 
     def failed(self, error: NodeError) -> None:

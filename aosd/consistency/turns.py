@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.model.errors import SlowDown
 from aosd.streams.deadlines import within
 
@@ -25,14 +24,11 @@ class Turns:
     SlowDown.
     """
 
-    _log = Logger()
-
-    def __init__(self, clock: IReactorTime, timeout_s: float) -> None:
+    def __init__(self, clock: IReactorTime, timeout_s: float, to_the_end: ToTheEnd) -> None:
         self._clock = clock
         self._timeout_s = timeout_s
         self._queues: dict[tuple[str, str], deque[Deferred[None]]] = {}
-        self._acting: set[Deferred[Any]] = set()
-        self._waiting_for_idle: list[Deferred[None]] = []
+        self._to_the_end = to_the_end
 
     def __len__(self) -> int:
         """The keys that somebody has the turn of."""
@@ -46,30 +42,14 @@ class Turns:
         one key.
         """
         await self._come(bucket, key)
-        acting = Deferred.fromCoroutine(act())
-        self._acting.add(acting)
-        result: Deferred[T] = Deferred()
 
-        def over(outcome: T | Failure) -> None:
-            self._acting.discard(acting)
-            self._pass_on((bucket, key))
-            self._tell_idle()
-            if not result.called:
-                result.callback(outcome)
-            elif isinstance(outcome, Failure):
-                self._log.info(
-                    "write given up by its client failed: {why}", why=outcome.getErrorMessage()
-                )
+        async def act_and_pass_on() -> T:
+            try:
+                return await act()
+            finally:
+                self._pass_on((bucket, key))
 
-        acting.addBoth(over)
-        return await result
-
-    async def idle(self) -> None:
-        """Return when nothing that has a turn is under way."""
-        while self._acting:
-            over: Deferred[None] = Deferred()
-            self._waiting_for_idle.append(over)
-            await over
+        return await self._to_the_end.run(act_and_pass_on())
 
     async def _come(self, bucket: str, key: str) -> None:
         name = (bucket, key)
@@ -92,11 +72,6 @@ class Turns:
             queue.popleft().callback(None)
         else:
             del self._queues[name]
-
-    def _tell_idle(self) -> None:
-        waiting, self._waiting_for_idle = self._waiting_for_idle, []
-        for over in waiting:
-            over.callback(None)
 
     def _too_late(self) -> SlowDown:
         return SlowDown(f"other writes of this key took over {self._timeout_s:g} s")

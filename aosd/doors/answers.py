@@ -9,8 +9,6 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from werkzeug.exceptions import MethodNotAllowed
 
 from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import (
@@ -61,10 +59,9 @@ class HttpError(RequestError):
         self.headers = headers or {}
 
 
-def wrong_verb(failure: Failure) -> HttpError:
-    """405, from Klein's: the path is known, the verb isn't."""
-    assert isinstance(failure.value, MethodNotAllowed)
-    allow = ", ".join(sorted(failure.value.valid_methods or ()))
+def wrong_verb(*allowed: str) -> HttpError:
+    """405: the path is known, the verb isn't; `allowed` are those that are."""
+    allow = ", ".join(allowed)
     return HttpError(405, "MethodNotAllowed", f"allowed here: {allow}", {b"allow": allow.encode()})
 
 

@@ -8,11 +8,9 @@ from urllib.parse import parse_qs
 
 from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from werkzeug.exceptions import MethodNotAllowed
 
-from aosd.doors.answers import answer, write_error, write_json, wrong_verb
+from aosd.doors.answers import answer, write_json, wrong_verb
 from aosd.doors.heads import get_request, put_request, write_object_head
 from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.delete import delete
@@ -41,13 +39,20 @@ class PlainDoor:
         """Whether a raw path is this door's."""
         return path == _LISTING or path.startswith(_OBJECT)
 
-    def check(self, path: bytes) -> None:
-        """Raise BadRequest unless the raw path, not decoded, is the listing's or an id's.
+    def check(self, path: bytes, verb: bytes) -> None:
+        """Raise unless the raw path is the listing's or an id's, and the verb one of its own.
 
-        To be called first: Klein decodes paths, and redirects those with `//`.
+        To be called first: Klein decodes paths, redirects those with `//`, and takes `get`
+        for GET. Raises BadRequest, or HttpError 405.
         """
-        if path != _LISTING and not is_object_id(path[len(_OBJECT) :].decode("latin-1")):
+        if path == _LISTING:
+            verbs: tuple[bytes, ...] = (b"GET", b"HEAD")
+        elif is_object_id(path[len(_OBJECT) :].decode("latin-1")):
+            verbs = (b"DELETE", b"GET", b"HEAD", b"PUT")
+        else:
             raise BadRequest("an id is 1 to 32 of A-Z, a-z, 0-9", "InvalidArgument")
+        if verb not in verbs:
+            raise wrong_verb(*(each.decode() for each in verbs))
 
     # -- routes ---------------------------------------------------------------------------------
 
@@ -72,11 +77,6 @@ class PlainDoor:
     def delete(self, request: IRequest, key: str) -> Deferred[None]:
         """Delete an object, there or not."""
         return answer(ours := _ours(request), self._delete(ours, key))
-
-    @app.handle_errors(MethodNotAllowed)
-    def wrong_verb(self, request: IRequest, failure: Failure) -> None:
-        """A verb that isn't routed."""
-        write_error(_ours(request), wrong_verb(failure))
 
     # -- what they do ---------------------------------------------------------------------------
 

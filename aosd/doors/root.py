@@ -48,14 +48,14 @@ class Doors(Resource):
 
     def _app(self, request: HeadFirstRequest) -> KleinResource:
         if request.door == "operations" and self._operations and self._operations_app:
-            self._operations.check(request.path)
+            self._operations.check(request.path, request.method)
             return self._operations_app
         if request.door == "plain" and self._plain and self._plain_app:
             if _signed(request):
                 raise HttpError(
                     501, "NotImplemented", "signed requests are for the S3 door, not built yet"
                 )
-            self._plain.check(request.path)
+            self._plain.check(request.path, request.method)
             return self._plain_app
         raise not_found()
 

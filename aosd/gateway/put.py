@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.store import Store, cluster_errors, gather
 from aosd.model.conditions import Verdict, check_write, valid_for_write
@@ -155,7 +156,7 @@ class _Writing:
             more = size_of(pieces) == size and await reader.more()
             if not more:
                 return await self._put_whole(nodes, pieces)
-            upload = _Upload(self._bucket, self._key, nodes)
+            upload = _Upload(self._bucket, self._key, nodes, self._store.to_the_end)
             await upload.create(self._headers(whole=False))
             while True:
                 await upload.put_part(pieces)
@@ -175,7 +176,8 @@ class _Writing:
             return self._written(nodes, etags, upload.size_bytes)
         except BaseException:
             if upload is not None and not upload.completing:
-                await upload.abort()
+                # Whoever leaves cancels us, here too.
+                await self._store.to_the_end.run(upload.abort())
             raise
         finally:
             budget.release(size)
@@ -228,7 +230,9 @@ class _Upload:
 
     _log = Logger()
 
-    def __init__(self, bucket: str, key: str, nodes: Sequence[INode]) -> None:
+    def __init__(self, bucket: str, key: str, nodes: Sequence[INode], to_the_end: ToTheEnd) -> None:
+        self._to_the_end = to_the_end
+        self._created: Deferred[None] | None = None
         self.size_bytes = 0
         self.completing = False
         self._bucket = bucket
@@ -238,10 +242,19 @@ class _Upload:
         self._etags: dict[INode, list[str]] = {node: [] for node in nodes}
 
     async def create(self, headers: Headers) -> None:
+        """Begin it on every node; to its end, or nobody would know the id to abort."""
+        created = self._created = Deferred()
+
         async def create(node: INode) -> None:
             self._ids[node] = await node.create_upload(self._bucket, self._key, headers)
 
-        await gather([Deferred.fromCoroutine(create(node)) for node in self._nodes])
+        async def create_all() -> None:
+            try:
+                await gather([Deferred.fromCoroutine(create(node)) for node in self._nodes])
+            finally:
+                created.callback(None)
+
+        await self._to_the_end.run(create_all())
 
     async def put_part(self, pieces: Pieces) -> None:
         async def send(node: INode) -> None:
@@ -266,6 +279,8 @@ class _Upload:
 
     async def abort(self) -> None:
         """Let the nodes forget it; who can't be told forgets it after a day."""
+        if self._created is not None:
+            await self._created
         for node, upload_id in self._ids.items():
             try:
                 await node.abort_upload(self._bucket, self._key, upload_id)

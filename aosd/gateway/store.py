@@ -10,6 +10,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.model.errors import (
     ClusterError,
@@ -54,6 +55,7 @@ class Store:
 
     placement: IPlacement
     turns: Turns
+    to_the_end: ToTheEnd
     stamps: StampClock
     budget: MemoryBudget
     limits: Limits = Limits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from OpenSSL import SSL
 from treq.client import HTTPClient
@@ -52,6 +52,8 @@ from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
 from aosd.streams.bodies import HeldBody
 from aosd.streams.relay import Relay
+
+T = TypeVar("T")
 
 _LARGEST_ANSWER_BYTES = 16 * 1024 * 1024  # 1,000 keys of 1,024 escaped bytes fit
 _DIGEST_CODES = frozenset(
@@ -124,14 +126,15 @@ class Exchange:
         tries = 2 if repeat and _is_held(body) else 1
         while True:
             tries -= 1
-            failure = None
             try:
                 return await self._once(verb, bucket, key, query or {}, headers, body, answer_s)
             except Exception as error:  # noqa: BLE001 — translated below, whatever it is
-                if tries and isinstance(error, (ResponseNeverReceived, RequestTransmissionFailed)):
-                    continue
                 failure = Failure(error)
-            translated = self._translate(failure)
+                translated = self._translate(failure)
+                broke = isinstance(error, (ResponseNeverReceived, RequestTransmissionFailed))
+                # A request that was given up looks like one whose connection broke.
+                if tries and broke and isinstance(translated, NodeUnavailable):
+                    continue
             if isinstance(translated, NodeError):
                 self.blame(translated)
             raise translated from failure.value
@@ -170,6 +173,7 @@ class Exchange:
             self._deadlines.stall_s,
             self._deadlines.client_stall_s,
             self._broken,
+            self._health.heard,
         )
 
     async def refuse(self, response: IResponse) -> AosdError:
@@ -267,7 +271,7 @@ class Exchange:
         # waiting for a node that is silent.
         unwatch = self._health.watch(tripped) if _is_held(body) else None
         try:
-            response: IResponse = await waiting
+            response: IResponse = await _given_up_as_such(waiting)
         except Exception as error:
             if watched is not None:
                 watched.failed()
@@ -308,6 +312,29 @@ class Exchange:
         if isinstance(causes[0], (ResponseFailed, RequestTransmissionFailed)):
             return NodeUnavailable(self.name, f"the connection broke: {causes[-1]!r}")
         return NodeNonsense(self.name, f"{type(causes[0]).__name__}: {causes[0]}")
+
+
+def _given_up_as_such(waiting: Deferred[T]) -> Deferred[T]:
+    """`waiting`, but failing with CancelledError when it is cancelled through what's returned.
+
+    The client fails in many ways when it is cancelled, by what it was at: connecting, sending,
+    waiting. None of them is the node's fault.
+    """
+    given_up = False
+
+    def give_up(_: Deferred[T]) -> None:
+        nonlocal given_up
+        given_up = True
+        waiting.cancel()
+
+    def settled(result: T | Failure) -> None:
+        if not outer.called:
+            failed = isinstance(result, Failure)
+            outer.callback(Failure(CancelledError()) if failed and given_up else result)
+
+    outer: Deferred[T] = Deferred(give_up)
+    waiting.addBoth(settled)
+    return outer
 
 
 def _is_held(body: IBodyProducer | None) -> bool:

@@ -25,6 +25,7 @@ class Relay(Protocol):
     no more or takes nothing for `stall_timeout_s`, and with `broken(why)` when the node
     ends before, sends too much, or sends nothing for `idle_timeout_s` while it isn't
     paused: a slow reader is not the node's fault. Cancelling drops the node's connection.
+    `heard` is called whenever bytes come.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Relay(Protocol):
         idle_timeout_s: float,
         stall_timeout_s: float,
         broken: Callable[[str, bool], Exception],
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self._end())
         self._consumer = consumer
         self._left = length
         self._broken = broken
+        self._heard = heard
         self._settled = False
         self._registered = False
         self._idle = IdleTimer(clock, idle_timeout_s, self._node_is_silent)
@@ -61,6 +64,7 @@ class Relay(Protocol):
         if self._settled:
             return
         self._idle.touch()
+        self._heard()
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:

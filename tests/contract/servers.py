@@ -39,6 +39,9 @@ class AlwaysWell:
     def check(self) -> None:
         pass
 
+    def heard(self) -> None:
+        """See IHealth."""
+
     def answered(self, well: bool) -> None:
         self.answers += 1
         if not well:

@@ -169,7 +169,9 @@ def test_many_at_once(fragile: Fragile, key: str) -> None:
         wire.vanish()
     for wire in wires[1::2]:
         with wire:
-            assert wire.answer().body == data
+            answer = wire.answer()
+            assert answer.status == 200, answer.body
+            assert answer.body == data
     until(
         lambda: fragile.daemon.metric("aosd_requests_in_flight", door="plain") == 0,
         "all requests are over",

@@ -27,7 +27,8 @@ _STOP_S = 45.0
 class Daemon:
     """One daemon; `folder` is where it runs, logs and keeps temporary files.
 
-    It listens on `port` of 127.0.0.1 unless `flags` say otherwise.
+    It listens on `port` of 127.0.0.1, unless `listens` is False: then somebody else says
+    where.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Daemon:
         flags: Sequence[str],
         environment: Mapping[str, str] | None = None,
         *,
-        port: int | None = None,
+        listens: bool = True,
         twistd_flags: Sequence[str] = ("-n", "--pidfile="),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,10 @@ class Daemon:
         self.log_path = folder / "output.log"
         self.temp = folder / "temp"
         self.temp.mkdir(exist_ok=True)
-        self.port = port or free_port()
+        self.port = free_port()
         self.mark = f"TESTED_DAEMON={secrets.token_hex(8)}"
         command = [sys.executable, str(TWISTD), *twistd_flags, "aosd", *flags]
-        if not any(flag.startswith("--http") for flag in flags):
+        if listens:
             command.append(f"--http=tcp:{self.port}:interface=127.0.0.1")
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -71,6 +72,11 @@ class Daemon:
     def wait_for_states(self, states: Mapping[str, str], deadline_s: float = 20.0) -> None:
         """Wait until /-/nodes tells these states of these nodes, and of no others."""
         until(lambda: self.states() == states, f"nodes are {states}", deadline_s)
+
+    def wait_for_states_once_alive(self, states: Mapping[str, str]) -> None:
+        """The same, right after the start."""
+        self.wait_until_it_lives()
+        self.wait_for_states(states)
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -48,6 +48,15 @@ def connections(pid: int, port: int) -> int:
     return sum(row[2] == remote and row[3] == _ESTABLISHED and row[9] in sockets for row in fields)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process; one that has ended but wasn't waited for is none."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def is_stopped(pid: int) -> bool:
     """Whether all threads of a process have been stopped by a signal."""
     stats = [(task / "stat").read_text() for task in (_PROC / str(pid) / "task").iterdir()]

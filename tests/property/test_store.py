@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get
@@ -73,11 +74,13 @@ class World:
             MemoryNode(f"n{number}", now=self.clock.seconds, piece_bytes=7, tree_order=number == 1)
             for number in (1, 2, 3)
         ]
-        self.turns = Turns(self.clock, 20.0)
+        self.to_the_end = ToTheEnd()
+        self.turns = Turns(self.clock, 20.0, self.to_the_end)
         self.budget = MemoryBudget(40)
         self.store = Store(
             Placement(self.nodes),
             self.turns,
+            self.to_the_end,
             StampClock(self.clock.seconds, "00000001"),
             self.budget,
             LIMITS,

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
@@ -69,7 +70,8 @@ class DoorTestCase(SynchronousTestCase):
         self.roster = Roster([self.discovery], self._make_member, self.clock, self.metrics, 1.0)
         store = Store(
             self.roster,
-            Turns(self.clock, 20.0),
+            Turns(self.clock, 20.0, to_the_end := ToTheEnd()),
+            to_the_end,
             StampClock(self.clock.seconds, "00000001"),
             MemoryBudget(1_000_000),
             Limits(held_bytes=100, part_bytes=1000, part_bytes_max=1000),

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
@@ -91,7 +92,8 @@ class GatewayTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.budget = MemoryBudget(4000)
-        self.turns = Turns(self.clock, 20.0)
+        self.to_the_end = ToTheEnd()
+        self.turns = Turns(self.clock, 20.0, self.to_the_end)
         self.use(
             [
                 MemoryNode(f"n{number}", now=self.clock.seconds, piece_bytes=300)
@@ -106,6 +108,7 @@ class GatewayTestCase(SynchronousTestCase):
         self.store = Store(
             self.placement,
             self.turns,
+            self.to_the_end,
             StampClock(self.clock.seconds, "00000001"),
             self.budget,
             LIMITS,
@@ -237,6 +240,7 @@ class PutTests(GatewayTestCase):
         self.store = Store(
             self.placement,
             self.turns,
+            self.to_the_end,
             self.store.stamps,
             self.budget,
             Limits(held_bytes=1, single_put_bytes=1, part_bytes=1, part_bytes_max=1),
@@ -541,3 +545,21 @@ class ListTests(GatewayTestCase):
         self.nodes[1].script("list", timed_out())
         work = list_objects(self.store, BUCKET, wanted=is_object_id)
         self.failureResultOf(self.run_(work), UpstreamTimeout)
+
+
+class LeavingTests(GatewayTestCase):
+    """A client that leaves cancels its request, again and again while it is cleaned up."""
+
+    def test_no_upload_is_left_open(self) -> None:
+        for method in ("create_upload", "put_part", "abort_upload"):
+            gate: Deferred[None] = Deferred()
+            self.order("k")[0].script(method, late(lambda gate=gate: gate))
+            if method == "abort_upload":
+                self.order("k")[0].script("put_part", refused())
+            writing = self.put("k", LONG, told=False)
+            writing.cancel()
+            gate.callback(None)
+            self.failureResultOf(writing, CancelledError)
+            self.successResultOf(self.run_(self.to_the_end.idle()))
+            self.assertEqual(self.order("k")[0].uploads, {}, method)
+            self.assertEqual(self.holders("k"), [])

@@ -6,6 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.model.errors import SlowDown
 
@@ -13,7 +14,8 @@ from aosd.model.errors import SlowDown
 class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.turns = Turns(self.clock, 20.0)
+        self.to_the_end = ToTheEnd()
+        self.turns = Turns(self.clock, 20.0, self.to_the_end)
         self.log: list[str] = []
 
     def tearDown(self) -> None:
@@ -85,7 +87,7 @@ class TurnsTests(SynchronousTestCase):
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.assertEqual(self.log, ["1 begins"])
-        idle = Deferred.fromCoroutine(self.turns.idle())
+        idle = Deferred.fromCoroutine(self.to_the_end.idle())
         self.assertNoResult(idle)
         open_first.callback(None)
         self.assertEqual(self.log, ["1 begins", "1 ends", "2 begins"])

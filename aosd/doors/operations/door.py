@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import parse_qs
 
 from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from aosd.doors.answers import answer, not_found, write_error, write_json, wrong_verb
+from aosd.doors.answers import answer, not_found, write_json, wrong_verb
 from aosd.doors.operations.report import Oversight
 from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import BadRequest
 from aosd.model.objects import OBJECT_BUCKET
 from aosd.observe.metrics import Metrics
 
-_PAGE = re.compile(rb"/-/[a-z]*")
+_PREFIX = b"/-/"
+_PAGES = frozenset({b"health", b"ready", b"nodes", b"ring", b"metrics"})
 _LONGEST_KEY_BYTES = 1024
 
 
@@ -35,12 +33,17 @@ class OperationsDoor:
 
     def takes(self, path: bytes) -> bool:
         """Whether a raw path is this door's."""
-        return path == b"/-" or path.startswith(b"/-/")
+        return path == b"/-" or path.startswith(_PREFIX)
 
-    def check(self, path: bytes) -> None:
-        """Raise HttpError 404 for a raw path that can be no page; to be called first."""
-        if _PAGE.fullmatch(path) is None:
+    def check(self, path: bytes, verb: bytes) -> None:
+        """Raise HttpError 404 or 405 unless the raw path is a page and the verb reads it.
+
+        To be called first: see PlainDoor.check.
+        """
+        if path[len(_PREFIX) :] not in _PAGES:
             raise not_found()
+        if verb not in (b"GET", b"HEAD"):
+            raise wrong_verb("GET", "HEAD")
 
     # -- routes ---------------------------------------------------------------------------------
 
@@ -68,16 +71,6 @@ class OperationsDoor:
     def metrics(self, request: IRequest) -> Deferred[None]:
         """For Prometheus."""
         return _page(request, self._render_metrics)
-
-    @app.handle_errors(MethodNotAllowed)
-    def wrong_verb(self, request: IRequest, failure: Failure) -> None:
-        """A verb that isn't routed."""
-        write_error(cast(HeadFirstRequest, request), wrong_verb(failure))
-
-    @app.handle_errors(NotFound)
-    def no_page(self, request: IRequest, failure: Failure) -> None:
-        """A page that doesn't exist."""
-        write_error(cast(HeadFirstRequest, request), not_found())
 
     # -- what they do ---------------------------------------------------------------------------
 
