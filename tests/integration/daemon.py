@@ -99,7 +99,8 @@ class Daemon:
         self.expect_nothing_left()
         events = re.split(r"^(?=\d{4}-\d\d-\d\dT)", self.log, flags=re.MULTILINE)
         tracebacks = [event for event in events if "Traceback" in event]
-        assert not [each for each in tracebacks if not any(known in each for known in expected)]
+        unexpected = [each for each in tracebacks if not any(known in each for known in expected)]
+        assert not unexpected, "".join(unexpected)
 
     def expect_clean_exit(self) -> None:
         """It ended by itself: after a signal and its work twistd gives itself that signal."""

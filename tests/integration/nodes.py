@@ -114,7 +114,7 @@ class RealNode:
 
     # -- what lies on it ------------------------------------------------------------------------
 
-    def keys(self, bucket: str = BUCKET) -> set[str]:
+    def stored_keys(self, bucket: str = BUCKET) -> set[str]:
         """The keys of all objects."""
         listed = self.client().list_objects(bucket_name=bucket, recursive=True)
         return {str(each.object_name) for each in listed}

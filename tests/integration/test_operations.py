@@ -74,7 +74,7 @@ def test_the_ring_explains_where_a_key_lies(
     assert {each["state"] for each in placement["order"]} == {"up"}
 
     daemon.ask("PUT", f"/object/{key}", {}, b"x")
-    assert [node.name for node in nodes if key in node.keys()] == order[:1]
+    assert [node.name for node in nodes if key in node.stored_keys()] == order[:1]
     elsewhere = daemon.ask("GET", f"/-/ring?key={key}&bucket=other").json
     assert elsewhere["bucket"] == "other"
 

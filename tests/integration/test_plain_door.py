@@ -85,7 +85,7 @@ def test_an_object_lies_on_its_primary_as_a_plain_object(
     daemon.ask("PUT", f"/object/{key}", {"Content-Type": "text/x-test"}, b"as it is")
     primary = node_of(daemon, nodes, key)
     for node in nodes:
-        assert (key in node.keys()) == (node is primary)  # noqa: SIM118 — no mapping
+        assert (key in node.stored_keys()) == (node is primary)
     found = primary.client().get_object(bucket_name=BUCKET, object_name=key)
     assert found.data == b"as it is"
     assert found.headers["Content-Type"] == "text/x-test"

@@ -330,7 +330,7 @@ def test_the_log(
     daemon.port = port
     daemon.wait_for_states_once_alive({"n1": "up", "n2": "up", "n3": "down"})
     ids = {}
-    for number, name in enumerate(NAMES):
+    for name in NAMES:
         key = daemon.key_on(name, "log")
         ids[key] = daemon.ask("PUT", f"/object/{key}", {}, b"x").headers["x-amz-request-id"]
     signed = "/object/x?X-Amz-Credential=client-key&X-Amz-Signature=5160"

@@ -86,7 +86,7 @@ def test_what_is_in_flight_ends_well(stopping: Daemon, nodes: list[RealNode], ke
         for wire in (held, flowing, chunked, download):
             assert wire.is_over()
     stopping.stop()
-    stored = {name: node.client() for node in nodes for name in node.keys()}
+    stored = {name: node.client() for node in nodes for name in node.stored_keys()}
     for name, wanted in (
         (f"{key[:-1]}A", b"0123456789"),
         (f"{key[:-1]}B", data[: 4 * MIB]),
@@ -143,7 +143,7 @@ def test_a_grace_that_runs_out(
         assert received < LARGE
     stopping.stop()
     assert "requests cut off after 1" in stopping.log
-    holder = next(node for node in nodes if key in node.keys())
+    holder = next(node for node in nodes if key in node.stored_keys())
     found = holder.client().get_object(bucket_name="object", object_name=key)
     assert found.data == old
     assert not any(node.uploads(key) for node in nodes)
