@@ -6,6 +6,7 @@ import random
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
@@ -47,6 +48,7 @@ from aosd.streams.deadlines import within
 
 REPLICAS = 1
 _THREADS = 8
+_LAST_ACTS_S = 3.0  # for what has a turn, and for aborting uploads, after the grace
 
 
 class Daemon(Service):
@@ -89,7 +91,7 @@ class Daemon(Service):
             self._metrics,
             settings.probe_interval_s,
         )
-        budget = MemoryBudget(settings.body_memory_bytes)
+        budget = MemoryBudget(settings.body_memory_bytes, reactor, settings.turn_timeout_s)
         self._metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
         self._to_the_end = ToTheEnd()
         store = Store(
@@ -158,7 +160,9 @@ class Daemon(Service):
             self._log.warn("requests cut off after {grace_s} s", grace_s=grace_s)
             for site in sites:
                 site.abort()
-        await self._to_the_end.idle()
+        idle = Deferred.fromCoroutine(self._to_the_end.idle())
+        with suppress(TimeoutError):
+            await within(self._reactor, _LAST_ACTS_S, idle, lambda: TimeoutError())
         await self._roster.stop()
         self._threads.stop()
         self._log.info("stopped")
@@ -172,8 +176,12 @@ class Daemon(Service):
         if failures:
             error = failures[0].value
             reason = error.socketError if isinstance(error, CannotListenError) else error
-            # twistd would print a traceback; the reason is all that helps.
-            sys.exit(f"aosd: can't listen on {description}: {reason}")
+            told = f"aosd: can't listen on {description}: {reason}"
+            if not (self._twistd_options or {}).get("nodaemon", True):
+                # The process that was started waits to be told, and knows Exception only.
+                raise ConfigurationError(told)
+            # Here twistd would print a traceback; the reason is all that helps.
+            sys.exit(told)
         self._log.info("listening on {endpoint}", endpoint=description)
 
     def _site(self, doors: Doors) -> HeadFirstSite:

@@ -26,7 +26,7 @@ def get_request(request: HeadFirstRequest, bucket: str, key: str) -> Get:
     return Get(
         bucket,
         key,
-        conditions=_conditions(request),
+        conditions=conditions_of(request),
         wanted=parse_range(_text(request, b"range")) if request.method == b"GET" else None,
         if_range=_text(request, b"if-range"),
     )
@@ -58,7 +58,7 @@ def put_request(request: HeadFirstRequest, bucket: str, key: str) -> Put:
         key,
         request.body,
         headers=tuple(kept),
-        conditions=_conditions(request),
+        conditions=conditions_of(request),
         content_md5=_content_md5(request),
         content_sha256=_content_sha256(request),
         checksums=tuple(checksums),
@@ -86,7 +86,8 @@ def write_object_head(request: HeadFirstRequest, found: Found) -> None:
     request.setHeader(b"content-length", b"%d" % length)
 
 
-def _conditions(request: HeadFirstRequest) -> Conditions:
+def conditions_of(request: HeadFirstRequest) -> Conditions:
+    """The conditional headers of a request."""
     return Conditions(
         if_match=_text(request, b"if-match"),
         if_none_match=_text(request, b"if-none-match"),

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from aosd.doors.answers import answer, write_json, wrong_verb
-from aosd.doors.heads import get_request, put_request, write_object_head
+from aosd.doors.heads import conditions_of, get_request, put_request, write_object_head
 from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
@@ -98,7 +98,7 @@ class PlainDoor:
         write_json(request, 201, {"id": key, "etag": written.etag, "size": written.size_bytes})
 
     async def _delete(self, request: HeadFirstRequest, key: str) -> None:
-        await delete(self._store, OBJECT_BUCKET, key)
+        await delete(self._store, OBJECT_BUCKET, key, conditions_of(request))
         request.setResponseCode(204)
 
     async def _list(self, request: HeadFirstRequest) -> None:
@@ -156,6 +156,7 @@ def _query(request: HeadFirstRequest) -> dict[str, str]:
 def _limit(text: str | None) -> int:
     if text is None:
         return _MOST_KEYS
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= _MOST_KEYS):
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_KEYS))
+    if not (digits and 1 <= int(text) <= _MOST_KEYS):
         raise BadRequest(f"limit is 1 to {_MOST_KEYS}", "InvalidArgument")
     return int(text)

@@ -51,9 +51,15 @@ def check_headers(headers: Headers) -> None:
         if name.startswith(_USER_METADATA):
             size_bytes += len(name) - len(_USER_METADATA) + len(value)
         try:
-            value.decode("utf-8")
+            text = value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise BadRequest(f"{name.decode()} isn't UTF-8", "InvalidArgument") from error
+        # Signing folds white space, and servers refuse what can't be seen: the signature of
+        # such a value would be wrong, and the node would seem to be.
+        if " ".join(text.split()) != text.strip(" ") or not text.isprintable():
+            raise BadRequest(
+                f"{name.decode()} has control characters or odd white space", "InvalidArgument"
+            )
     if size_bytes > _LARGEST_METADATA_BYTES:
         raise BadRequest(
             f"user metadata is {size_bytes} bytes, over {_LARGEST_METADATA_BYTES}",

@@ -101,14 +101,14 @@ class Store:
     ) -> list[tuple[INode, T]]:
         """Ask all of `nodes` at once: the answers of those that have one.
 
-        NoSuchKey is no answer, and a node that turns out to be away isn't one of those
-        that are up. Any other error is raised, after all have answered.
+        NoSuchKey is no answer, and a node that turns out to be away, or too slow, isn't one
+        of those that are up. Any other error is raised, after all have answered.
         """
 
         async def ask(node: INode) -> tuple[INode, T] | None:
             try:
                 return node, await question(node)
-            except (NoSuchKey, NodeUnavailable):
+            except (NoSuchKey, NodeUnavailable, NodeTimeout):
                 return None
 
         answers = await gather([Deferred.fromCoroutine(ask(node)) for node in nodes])

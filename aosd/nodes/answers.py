@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -35,8 +38,10 @@ class Answers:
                 name = b"content-encoding"
             theirs = name.startswith(_USER_METADATA) and not name.startswith(_OURS)
             value = b",".join(values)
-            # MinIO answers with an empty Content-Encoding where none was stored.
-            if value and (theirs or name in KEPT_HEADERS):
+            if theirs:
+                kept.append((name, _decoded(value)))
+            elif value and name in KEPT_HEADERS:
+                # MinIO answers with an empty Content-Encoding where none was stored.
                 kept.append((name, value))
         stamp = headers.getRawHeaders(STAMP_HEADER)
         return ObjectHead(
@@ -72,12 +77,19 @@ class Answers:
         return text
 
     def page(self, data: bytes) -> Page:
-        """A page of ListObjectsV2 (asked for without encoding-type)."""
+        """A page of ListObjectsV2 (asked for with encoding-type=url, which a node may ignore)."""
         root = self.xml(data)
+        encoded = root.findtext("EncodingType") == "url"
+
+        def name_of(item: Element, tag: str) -> str:
+            text = item.findtext(tag) or ""
+            # MinIO writes `+` for a space.
+            return unquote_plus(text) if encoded else text
+
         try:
             entries = tuple(
                 Entry(
-                    key=item.findtext("Key") or "",
+                    key=name_of(item, "Key"),
                     etag=quoted(item.findtext("ETag") or ""),
                     size_bytes=int(item.findtext("Size") or ""),
                     modified_s=datetime.fromisoformat(
@@ -88,7 +100,7 @@ class Answers:
             )
         except ValueError as error:
             raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
-        prefixes = tuple(item.findtext("Prefix") or "" for item in root.iterfind("CommonPrefixes"))
+        prefixes = tuple(name_of(item, "Prefix") for item in root.iterfind("CommonPrefixes"))
         names = [entry.key for entry in entries] + list(prefixes)
         return Page(
             entries,
@@ -114,6 +126,16 @@ class Answers:
             return int(parsedate_to_datetime((values or [b""])[0].decode("latin-1")).timestamp())
         except ValueError as error:
             raise NodeNonsense(self._node, "its answer has no readable Last-Modified") from error
+
+
+def _decoded(value: bytes) -> bytes:
+    """User metadata in UTF-8: MinIO answers with encoded words (RFC 2047) for other than ASCII."""
+    if not (value.startswith(b"=?") and value.endswith(b"?=")):
+        return value
+    try:
+        return str(make_header(decode_header(value.decode("ascii")))).encode()
+    except (UnicodeError, LookupError, HeaderParseError):
+        return value
 
 
 def quoted(etag: str) -> str:

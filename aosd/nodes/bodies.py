@@ -15,6 +15,8 @@ from aosd.ports import IReading
 from aosd.streams.deadlines import IdleTimer
 from aosd.streams.relay import Relay
 
+_LOST_S = 1.0
+
 
 @implementer(IBodyProducer)
 class WatchedBody:
@@ -39,6 +41,8 @@ class WatchedBody:
         self._stall = IdleTimer(
             clock, stall_timeout_s, lambda: expired(f"took no byte for {stall_timeout_s:g} s")
         )
+        # Twisted's client doesn't tell when a node answers garbage and closes in mid-body.
+        self._lost = IdleTimer(clock, _LOST_S, lambda: expired("closed the connection"))
         self._answer = IdleTimer(
             clock,
             answer_timeout_s,
@@ -68,6 +72,7 @@ class WatchedBody:
         """See IProducer: the connection is gone."""
         self._stall.stop()
         if self._body is not None:
+            self._lost.start()
             self._body.stopProducing()
 
     def answered(self) -> None:
@@ -86,6 +91,7 @@ class WatchedBody:
         """
         self._stall.stop()
         self._answer.stop()
+        self._lost.stop()
         self._body = self._consumer = None
 
     def _was_sent(self, result: None) -> None:

@@ -59,6 +59,7 @@ _LARGEST_ANSWER_BYTES = 16 * 1024 * 1024  # 1,000 keys of 1,024 escaped bytes fi
 _DIGEST_CODES = frozenset(
     {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 )
+_CLIENTS_FAULT = frozenset({"MetadataTooLarge", "InvalidArgument", "InvalidRequest"})
 _FULL_CODES = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
 
 
@@ -127,7 +128,9 @@ class Exchange:
         while True:
             tries -= 1
             try:
-                return await self._once(verb, bucket, key, query or {}, headers, body, answer_s)
+                return await self._once(
+                    verb, bucket, key, query or {}, headers, body, answer_s, guarded
+                )
             except Exception as error:  # noqa: BLE001 — translated below, whatever it is
                 failure = Failure(error)
                 translated = self._translate(failure)
@@ -179,7 +182,10 @@ class Exchange:
     async def refuse(self, response: IResponse) -> AosdError:
         """What an answer that isn't a success means; reads its body."""
         status = response.code
-        data = await self.read(response) if response.length else b""
+        try:
+            data = await self.read(response) if response.length else b""
+        except NodeError:
+            data = b""  # the status says enough
         code, message = self.answers.error(data, status)
         told = response.headers.getRawHeaders(b"x-minio-error-code")
         if told and not data:
@@ -189,7 +195,7 @@ class Exchange:
             return NoSuchKey("no such object")
         if code in _DIGEST_CODES:
             return DigestMismatch(message)
-        if code == "MetadataTooLarge":
+        if code in _CLIENTS_FAULT:
             return BadRequest(message, code)
         if code == "EntityTooLarge":
             return TooLarge(message)
@@ -215,6 +221,7 @@ class Exchange:
         headers: Headers,
         body: IBodyProducer | None,
         answer_s: float | None,
+        guarded: bool,
     ) -> IResponse:
         path, query_text = target(bucket, key, query)
         wire = WireHeaders()
@@ -285,7 +292,11 @@ class Exchange:
                 unwatch()
         if watched is not None:
             watched.answered()
-        self._health.answered(not _is_failure(response.code))
+        if guarded:
+            self._health.answered(not _is_failure(response.code))
+        else:
+            # That a probe is answered doesn't undo what objects' requests failed with.
+            self._health.heard()
         self._metrics.node_seconds.labels(self.name, verb).observe(self._clock.seconds() - began_s)
         return response
 

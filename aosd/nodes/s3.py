@@ -138,7 +138,8 @@ class S3Node:
         """See INode."""
         asked = {"prefix": prefix, "start-after": after, "delimiter": delimiter}
         query = {name: value for name, value in asked.items() if value}
-        query |= {"list-type": "2", "max-keys": str(limit)}
+        # Keys may have characters that XML can't.
+        query |= {"list-type": "2", "max-keys": str(limit), "encoding-type": "url"}
         return Deferred.fromCoroutine(self._list(bucket, query))
 
     async def _list(self, bucket: str, query: dict[str, str]) -> Page:

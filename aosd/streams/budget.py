@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections import deque
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from aosd.model.errors import SlowDown
+from aosd.streams.deadlines import within
 
 
 class MemoryBudget:
     """`size_bytes` to share, first come first served.
 
     Who holds a share must not wait for another one, or all may wait for ever: give it
-    back first.
+    back first. With a `clock`, who waits `wait_s` for it gets SlowDown.
     """
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(
+        self, size_bytes: int, clock: IReactorTime | None = None, wait_s: float = 20.0
+    ) -> None:
+        self._clock = clock
+        self._wait_s = wait_s
         self.size_bytes = size_bytes
         self.used_bytes = 0
         self._waiting: deque[tuple[int, Deferred[None]]] = deque()
@@ -28,7 +36,9 @@ class MemoryBudget:
             return succeed(None)
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting.append((count_bytes, waiting))
-        return waiting
+        if self._clock is None:
+            return waiting
+        return within(self._clock, self._wait_s, waiting, lambda: SlowDown("too many bodies"))
 
     def release(self, count_bytes: int) -> None:
         """Give back what was acquired."""

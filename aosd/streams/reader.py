@@ -15,6 +15,10 @@ Pieces = list[bytes]
 """Bytes in the pieces that they came in, none of them empty."""
 
 
+_SMALL_BYTES = 16 * 1024
+_PIECE_BYTES = 64 * 1024
+
+
 def size_of(pieces: Pieces) -> int:
     """How many bytes they are."""
     return sum(map(len, pieces))
@@ -31,6 +35,7 @@ class BodyReader:
         self._source = source
         self._digests = digests
         self._held: deque[bytes] = deque()
+        self._tail = bytearray()
         self._held_bytes = 0
         self._wanted = 0
         self._waiting: Deferred[None] | None = None
@@ -45,6 +50,7 @@ class BodyReader:
         rest of the body.
         """
         await self._fill(count_bytes)
+        self._seal_tail()
         pieces: Pieces = []
         left = count_bytes
         while left and self._held:
@@ -60,12 +66,13 @@ class BodyReader:
     async def more(self) -> bool:
         """Whether there is at least one more byte; waits until that is known."""
         await self._fill(1)
-        return bool(self._held)
+        return self._held_bytes > 0
 
     def discard(self) -> None:
         """Nobody wants the rest."""
         self._waiting = None
         self._held.clear()
+        self._tail.clear()
         self._source.discard()
 
     # -- the source's side ----------------------------------------------------------------------
@@ -73,9 +80,14 @@ class BodyReader:
     def body_data(self, data: bytes) -> None:
         """See IBodySink."""
         self._digests.update(data)
-        if data:
+        self._held_bytes += len(data)
+        # A client that sends two bytes a chunk mustn't cost an object for each.
+        if len(data) < _SMALL_BYTES:
+            self._tail += data
+        if len(data) >= _SMALL_BYTES or len(self._tail) >= _PIECE_BYTES:
+            self._seal_tail()
+        if len(data) >= _SMALL_BYTES:
             self._held.append(data)
-            self._held_bytes += len(data)
         if self._held_bytes >= self._wanted:
             self._source.pause()
             self._wake()
@@ -89,6 +101,11 @@ class BodyReader:
         """See IBodySink."""
         self._failure = reason
         self._wake()
+
+    def _seal_tail(self) -> None:
+        if self._tail:
+            self._held.append(bytes(self._tail))
+            self._tail.clear()
 
     # -- inside ---------------------------------------------------------------------------------
 
