@@ -153,7 +153,7 @@ class Daemon(Service):
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         sites = {site for _, site in self._sites}
         grace_s = self._settings.shutdown_grace_s
-        draining = DeferredList([site.drain() for site in sites])
+        draining = DeferredList([site.drain() for site in sites], consumeErrors=True)
         try:
             await within(self._reactor, grace_s, draining, lambda: TimeoutError())
         except TimeoutError:
