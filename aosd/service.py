@@ -160,6 +160,8 @@ class Daemon(Service):
             self._log.warn("requests cut off after {grace_s} s", grace_s=grace_s)
             for site in sites:
                 site.abort()
+            # Connections end a turn of the reactor later, and their requests with them.
+            await DeferredList([site.drain() for site in sites], consumeErrors=True)
         idle = Deferred.fromCoroutine(self._to_the_end.idle())
         with suppress(TimeoutError):
             await within(self._reactor, _LAST_ACTS_S, idle, lambda: TimeoutError())

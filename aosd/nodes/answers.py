@@ -79,6 +79,9 @@ class Answers:
     def page(self, data: bytes) -> Page:
         """A page of ListObjectsV2 (asked for with encoding-type=url, which a node may ignore)."""
         root = self.xml(data)
+        if root.tag != "ListBucketResult":
+            # Any other page would be a listing of nothing.
+            raise NodeNonsense(self._node, f"its listing is a {root.tag}")
         encoded = root.findtext("EncodingType") == "url"
 
         def name_of(item: Element, tag: str) -> str:

@@ -72,7 +72,8 @@ def within(
     def settled(result: T | Failure) -> T | Failure:
         if call.active():
             call.cancel()
-        if expired and isinstance(result, Failure):
+        if expired:
+            # Whatever it made of being cancelled: a list of Deferreds fires with their failures.
             return Failure(error())
         return result
 

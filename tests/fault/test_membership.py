@@ -219,7 +219,7 @@ def test_nodes_that_have_changed_places(
     swapped = swapped.replace("of-n1", "of-x").replace("of-n2", "of-n1").replace("of-x", "of-n2")
     file.write_text(swapped)
     daemon.wait_for_states({**UP, "n1": "down", "n2": "down"})
-    assert "n2" in daemon.nodes()["nodes"][0]["reason"]
+    until(lambda: "n2" in daemon.nodes()["nodes"][0]["reason"], "the reason is told")
     assert daemon.ask("GET", f"/object/{key}").status == 503
     file.write_text(good)
     daemon.wait_for_states(UP)
@@ -249,7 +249,9 @@ def test_a_bucket_that_is_deleted_on_the_node(
         daemon = start(write_nodes_file(tmp_path / "nodes.toml", [lonely]))
         daemon.wait_for_states({"v1": "up"})
         lonely.client().remove_bucket(bucket_name="object")
-        for verb, body in (("GET", None), ("HEAD", None), ("PUT", b"x")):
+        # Only MinIO tells in an answer to HEAD, which has no body, what it is that isn't there.
+        verbs = [("GET", None), ("PUT", b"x")]
+        for verb, body in [*verbs, ("HEAD", None)] if lonely.kind == "minio" else verbs:
             answer = daemon.ask(verb, "/object/abc", {}, body)
             assert answer.status == 503
         assert daemon.ask("GET", "/object").status == 503
