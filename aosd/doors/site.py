@@ -155,6 +155,14 @@ class RequestBody:
         self.fail(RequestTimeout("no byte of the body came for too long"))
 
 
+def _origin_form(target: bytes) -> bytes:
+    """A request's target without scheme and authority (RFC 9112, section 3.2.2)."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or scheme.lower() not in (b"http", b"https"):
+        return target
+    return b"/" + rest.partition(b"/")[2]
+
+
 class HeadFirstRequest(Request):
     """A request that is rendered when its head is in.
 
@@ -184,7 +192,7 @@ class HeadFirstRequest(Request):
         expect = self.requestHeaders.getRawHeaders(b"Expect", [b""])[0]
         expects = expect.lower() == b"100-continue" and channel._version == b"HTTP/1.1"
         self.body = RequestBody(self, length, expects)
-        self.method, self.uri = channel._command, channel._path
+        self.method, self.uri = channel._command, _origin_form(channel._path)
         self.clientproto = channel._version
         self.path = self.uri.partition(b"?")[0]
         self.args = {}

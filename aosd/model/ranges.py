@@ -54,9 +54,14 @@ def parse_range(value: str | None) -> ByteRange | None:
     match = _ONE_RANGE.fullmatch(value.strip()) if value else None
     if match is None:
         return None
-    first, last = match[1][:_LONGEST], match[2][:_LONGEST]
-    if not first:
-        return ByteRange(None, suffix=int(last)) if last else None
-    if last and int(last) < int(first):
+    first, last = _number(match[1]), _number(match[2])
+    if first is None:
+        return None if last is None else ByteRange(None, suffix=last)
+    if last is not None and last < first:
         return None
-    return ByteRange(int(first), int(last) if last else None)
+    return ByteRange(first, last)
+
+
+def _number(digits: str) -> int | None:
+    """Their value, None for none; cut off where no object reaches."""
+    return int(digits.lstrip("0")[:_LONGEST] or "0") if digits else None

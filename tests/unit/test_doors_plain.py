@@ -219,6 +219,10 @@ class PlainDoorTests(DoorTestCase):
             self.assertEqual(answer.status, 405)
             self.assertEqual(answer.headers[b"allow"], allowed)
 
+    def test_the_absolute_form_of_a_target(self) -> None:
+        self.ask("/object/a", "PUT", b"x")
+        self.assertEqual(self.ask("http://elsewhere/object/a").body, b"x")
+
     def test_signed_requests_are_for_another_door(self) -> None:
         self.assertEqual(self.ask("/object/a", Authorization="AWS4-HMAC-SHA256 x").status, 501)
         for query in ("X-Amz-Signature=1", "a=b&Signature=x"):
@@ -244,7 +248,15 @@ class PlainDoorTests(DoorTestCase):
         self.assertEqual(([each["id"] for each in last["objects"]], last["next"]), (["c"], None))
 
     def test_parameters_that_can_not_be(self) -> None:
-        for query in ("limit=0", "limit=1001", "limit=x", "limit=-1", "prefix=a/b", "after=%00"):
+        for query in (
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "limit=0001001000000",
+            "limit=-1",
+            "prefix=a/b",
+            "after=%00",
+        ):
             self.assertEqual(self.ask(f"/object?{query}").status, 400, query)
         self.assertEqual(self.ask("/object?limt=1").status, 400)
 

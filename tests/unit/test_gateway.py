@@ -190,6 +190,10 @@ class PutTests(GatewayTestCase):
             ((b"x-amz-meta-aos-stamp", b"1"),),
             ((b"x-amz-meta-a", b"\xff"),),
             ((b"x-amz-meta-a", b"x" * 1900),),
+            ((b"x-amz-meta-a", b"x\ty"),),
+            ((b"x-amz-meta-a", b"x  y"),),
+            ((b"x-amz-meta-a", b"x\x7f"),),
+            ((b"x-amz-meta-a", "x\u00a0y".encode()),),
         ):
             source = BytesSource(SMALL)
             writing = self.run_(put(self.store, Put(BUCKET, "k", source, headers=headers)))
@@ -466,6 +470,15 @@ class DeleteTests(GatewayTestCase):
     def test_a_primary_that_is_away(self) -> None:
         self.placement.away.add(self.order("k")[0].name)
         self.failureResultOf(self.run_(delete(self.store, BUCKET, "k")), NoQuorum)
+
+    def test_conditions_are_decided_at_its_turn(self) -> None:
+        written = self.stored("k", SMALL)
+        other = delete(self.store, BUCKET, "k", Conditions(if_match='"other"'))
+        self.failureResultOf(self.run_(other), PreconditionFailed)
+        self.assertEqual(self.read("k"), SMALL)
+        named = delete(self.store, BUCKET, "k", Conditions(if_match=written.etag))
+        self.successResultOf(self.run_(named))
+        self.assertEqual(self.holders("k"), [])
 
     def test_waits_for_its_turn(self) -> None:
         gate: Deferred[None] = Deferred()

@@ -14,7 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
 from zope.interface import implementer
 
-from aosd.model.errors import ClientGone, DigestMismatch, NodeTimeout, NodeUnavailable
+from aosd.model.errors import (
+    ClientGone,
+    DigestMismatch,
+    NodeTimeout,
+    NodeUnavailable,
+    SlowDown,
+)
 from aosd.ports import IBodySink, IBodySource
 from aosd.streams.bodies import HeldBody
 from aosd.streams.budget import MemoryBudget
@@ -188,6 +194,14 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(last), b"c")
         self.assertFalse(self.successResultOf(Deferred.fromCoroutine(self.reader.more())))
 
+    def test_tiny_chunks_are_kept_in_few_pieces(self) -> None:
+        reading = Deferred.fromCoroutine(self.reader.read(300_000))
+        for _ in range(100_000):
+            self.source.give(b"abc")
+        pieces = self.successResultOf(reading)
+        self.assertEqual(b"".join(pieces), b"abc" * 100_000)
+        self.assertLess(len(pieces), 10)
+
     def test_a_failure_is_told(self) -> None:
         reading = self.read(4)
         self.source.give(b"ab")
@@ -344,6 +358,16 @@ class BudgetTests(SynchronousTestCase):
         large.cancel()
         self.failureResultOf(large, CancelledError)
         self.successResultOf(small)
+
+    def test_who_waits_too_long_is_told(self) -> None:
+        clock = Clock()
+        budget = MemoryBudget(10, clock, 20.0)
+        self.successResultOf(budget.acquire(8))
+        waiting = budget.acquire(5)
+        clock.advance(20)
+        self.failureResultOf(waiting, SlowDown)
+        budget.release(8)
+        self.assertEqual(budget.used_bytes, 0)
 
     def test_more_than_there_is_can_never_be_had(self) -> None:
         self.assertRaises(ValueError, MemoryBudget(10).acquire, 11)
