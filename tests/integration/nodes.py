@@ -60,6 +60,10 @@ class RealNode:
             http_client=urllib3.PoolManager(timeout=10.0, retries=False),
         )
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     # -- life -----------------------------------------------------------------------------------
 
     def start_again(self) -> None:
@@ -109,7 +113,7 @@ class RealNode:
 
     def end(self) -> None:
         """Whatever state it is in; its data isn't needed any more."""
-        if self._process is not None and self._process.poll() is None:
+        if self.runs:
             self.kill()
 
     # -- what lies on it ------------------------------------------------------------------------
