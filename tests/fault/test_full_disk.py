@@ -52,8 +52,6 @@ def filling(small_node: RealNode, nodes: list[RealNode], tmp_path: Path) -> Iter
 
 
 def test_a_disk_that_fills_up(filling: Daemon, small_node: RealNode) -> None:
-    if small_node.kind != "minio":
-        pytest.skip("SeaweedFS makes its volumes beforehand and says only «internal error»")
     first = filling.key_on("n1", "first")
     data = body(4 * MIB)
     assert filling.ask("PUT", f"/object/{first}", {}, data).status == 201
@@ -68,10 +66,12 @@ def test_a_disk_that_fills_up(filling: Daemon, small_node: RealNode) -> None:
             break
         stored.append(key)
     assert (answer.status, answer.code) == (503, "ServiceUnavailable")
-    assert "space" in answer.json["error"]
     assert int(answer.headers["retry-after"]) >= 1
     assert stored
-    assert filling.states() == {"n1": "full", "n2": "up", "n3": "up"}
+    if small_node.kind == "minio":
+        # SeaweedFS says no more than that it is an internal error.
+        assert "space" in answer.json["error"]
+        assert filling.states() == {"n1": "full", "n2": "up", "n3": "up"}
     # What was refused isn't there, not even half of it.
     assert filling.ask("GET", f"/object/{key}").status == 404
     assert filling.ask("PUT", f"/object/{first}", {}, data, 30.0).status == 503

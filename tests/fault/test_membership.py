@@ -172,10 +172,13 @@ def test_wrong_credentials(start: Start, nodes: list[RealNode], tmp_path: Path) 
     file.write_text(good.replace("secret=of-n1", "wrong"))
     daemon = start(file)
     daemon.wait_for_states({**UP, "n1": "down"})
-    node = daemon.nodes()["nodes"][0]
+
+    def reason() -> str:
+        return str(daemon.nodes()["nodes"][0]["reason"])
+
     # S3's answer to a HEAD has no body that could say more.
-    assert "AccessDenied" in node["reason"]
-    assert "wrong" not in node["reason"]
+    until(lambda: "AccessDenied" in reason(), "the reason is told")
+    assert "wrong" not in reason()
     key = daemon.key_on("n1", "wrong")
     answer = daemon.ask("GET", f"/object/{key}")
     assert (answer.status, answer.code) == (503, "ServiceUnavailable")
