@@ -73,6 +73,14 @@ def engine(log: Path) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+            _unmount(Path(run))
+
+
+def _unmount(folder: Path) -> None:
+    """What a daemon leaves mounted there, such as network namespaces: it can't be removed."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if (mounted := line.split()[1]).startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", mounted], capture_output=True, check=False)
 
 
 def _wait_for(daemon: subprocess.Popen[bytes], log: Path) -> None:

@@ -166,7 +166,7 @@ class EngineEvents:
         """Blocking; calls `happened`, in this thread, whenever something may have changed.
 
         That is after an event, when the stream was opened (nobody listened before), and
-        when it ended (the engine may be gone). Returns after `close`.
+        when it ended or couldn't be opened (the engine may be gone). Returns after `close`.
         """
         backoff_s = self._first_backoff_s
         while not self._closed.is_set():
@@ -178,7 +178,7 @@ class EngineEvents:
                     self._log.failure("listening to the engine's events")
             if opened:
                 backoff_s = self._first_backoff_s
-                happened()
+            happened()
             self._closed.wait(backoff_s)
             backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
 

@@ -206,10 +206,12 @@ class EngineEventsTests(SynchronousTestCase):
         self.assertEqual((len(streams), connected), (3, 2))
 
     def test_an_engine_that_is_gone_is_asked_again(self) -> None:
-        _, streams, connected = self.follow(
+        told, streams, connected = self.follow(
             requests.ConnectionError("gone"), DockerException("gone"), OSError("gone"), [NODE]
         )
         self.assertEqual((len(streams), connected), (1, 5))
+        # Each failure (the round before may have been the last good one), and as above.
+        self.assertEqual(told, 3 + 4)
 
     def test_whatever_goes_wrong_it_goes_on(self) -> None:
         _, streams, _ = self.follow([ZeroDivisionError()], [NODE])
