@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-embedded test itest bench lint format generate tools clean
+.PHONY: help run run-embedded test simulate itest fault-long bench lint format generate tools clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,11 +22,18 @@ run-embedded: tools ## the gateway on port 3000 and three S3 servers as its chil
 
 test: tools ## unit, contract and property tests; no Docker needed
 	$(BIN)/python -m tools.same_unit_tests
-	$(BIN)/python -m pytest tests/unit tests/contract tests/property $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/contract tests/property tests/simulation $(ARGS)
+
+simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 10000)
+	$(BIN)/python -m tools.simulate --seeds $${SEEDS:-10000} --start $${START:-0} $(ARGS)
 
 itest: tools ## integration and fault tests, on real servers and a real Docker Engine
 	@tools/itest_packages.sh
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/integration tests/fault $(ARGS)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/integration tests/fault -m "not long" $(ARGS)
+
+fault-long: tools ## the fault tests that take long
+	@tools/itest_packages.sh
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/fault -m long $(ARGS)
 
 bench: tools ## measures throughput, latency and memory beside nginx
 	@tools/itest_packages.sh

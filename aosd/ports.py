@@ -18,7 +18,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import Attribute, Interface
 
 from aosd.model.errors import NodeError
-from aosd.model.node import Sighting
+from aosd.model.node import NodeState, Sighting
 from aosd.model.objects import Headers, ObjectHead, Page, Span
 from aosd.model.ranges import ByteRange
 
@@ -89,14 +89,20 @@ class INode(Interface):
 
     name: str = Attribute("The node name.")
 
-    def head(bucket: str, key: str) -> Deferred[ObjectHead]:
-        """HEAD an object. Errbacks with NoSuchKey."""
+    def head(bucket: str, key: str, part: int | None = None) -> Deferred[ObjectHead]:
+        """HEAD an object. Errbacks with NoSuchKey.
 
-    def get(bucket: str, key: str, wanted: ByteRange | None = None) -> Deferred[IReading]:
-        """GET an object, or one range of it.
+        With `part` (1 to 10,000) `size_bytes` is the length of that part of an object that
+        was uploaded in parts; the rest of the head is the object's.
+        """
 
-        Errbacks with NoSuchKey, and with RangeNotSatisfiable when no byte of `wanted`
-        exists (any range of an empty object).
+    def get(
+        bucket: str, key: str, wanted: ByteRange | None = None, etag: str | None = None
+    ) -> Deferred[IReading]:
+        """GET an object, or one range of it; with `etag` only the version that has it.
+
+        Errbacks with NoSuchKey, with PreconditionFailed when it has another ETag, and with
+        RangeNotSatisfiable when no byte of `wanted` exists (any range of an empty object).
         """
 
     def put(bucket: str, key: str, body: IBodyProducer, headers: Headers) -> Deferred[str]:
@@ -136,7 +142,11 @@ class INode(Interface):
         """Abort an upload; fires also when it is unknown."""
 
     def probe() -> Deferred[bytes | None]:
-        """Read `node.json` over the control connection; fires with its bytes or None (404)."""
+        """Read `node.json` over the control connection; fires with its bytes or None (404).
+
+        That connection carries probes alone. When it breaks after it has answered one, the
+        health is told (IHealth.control_lost): the node may have been restarted.
+        """
 
     def close() -> Deferred[None]:
         """Close idle connections; what is in flight ends by itself."""
@@ -201,20 +211,43 @@ class IHealth(Interface):
     def watch(tripped: Callable[[], None]) -> Callable[[], None]:
         """Call `tripped` when the breaker opens; returns what ends the watch."""
 
+    def control_lost(announced: bool) -> None:
+        """The control connection broke; `announced`: by `Connection: close` in an answer."""
+
+    def time_told(ahead_s: float) -> None:
+        """The node's clock is so far ahead of ours, to half a second (from a probe's Date)."""
+
+    def confirm() -> Deferred[None]:
+        """Fires once a probe that was sent after this call was answered.
+
+        A new connection carries no request before: the node on the other end might be one
+        that was restarted, and nobody would have noticed yet. Errbacks with a NodeError.
+        """
+
 
 class Candidate(NamedTuple):
-    """A member in a key's order; `node` is None while it can't be asked."""
+    """A member in a key's order; `node` is None while it can't be asked (suspect or down)."""
 
     name: str
     node: INode | None
-    full: bool = False
+    state: NodeState = NodeState.UP
+    zone: str = ""
+
+    @property
+    def full(self) -> bool:
+        """Whether it refuses writes for lack of space."""
+        return self.state is NodeState.FULL
 
 
 class IPlacement(Interface):
     """Where keys belong, and who can be asked now."""
 
-    def order(bucket: str, key: str) -> Sequence[Candidate]:
-        """All members in the key's order: primaries first, then handoffs."""
+    def orders(bucket: str, key: str) -> Sequence[Sequence[Candidate]]:
+        """The key's order of all members, in each ring that counts.
+
+        The first is the ring that is, or that is coming; while a change is under way the
+        former ring's order follows.
+        """
 
     def members() -> Sequence[Candidate]:
         """All members, by name."""

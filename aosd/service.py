@@ -18,11 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
-from aosd.cluster.breaker import Breaker
-from aosd.cluster.member import WatchedMember
-from aosd.cluster.roster import Roster
-from aosd.consistency.to_the_end import ToTheEnd
-from aosd.consistency.turns import Turns
+from aosd.assembly import Assembly
 from aosd.discovery import DiscoveryContext
 from aosd.discovery.providers import make_provider
 from aosd.doors.operations.door import OperationsDoor
@@ -30,12 +26,11 @@ from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
 from aosd.doors.site import HeadFirstSite
-from aosd.gateway.store import Limits, Store
 from aosd.model.errors import ConfigurationError
-from aosd.model.node import Address, Credentials, Member
-from aosd.model.stamp import StampClock
+from aosd.model.marker import Introduction
+from aosd.model.node import Address, Credentials
 from aosd.nodes.exchange import Deadlines
-from aosd.nodes.provision import check_marker, provision
+from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
 from aosd.observe.access import AccessLog
 from aosd.observe.logs import json_observer
@@ -43,10 +38,8 @@ from aosd.observe.metrics import Metrics
 from aosd.options import Options
 from aosd.ports import IHealth, INode
 from aosd.settings import Settings
-from aosd.streams.budget import MemoryBudget
 from aosd.streams.deadlines import within
 
-REPLICAS = 1
 _THREADS = 8
 _LAST_ACTS_S = 3.0  # for what has a turn, and for aborting uploads, after the grace
 
@@ -74,7 +67,6 @@ class Daemon(Service):
         self._settings = settings
         self._reactor = reactor
         self._now = now
-        self._chance = random.Random()
         self._metrics = Metrics()
         self._threads = ThreadPool(0, _THREADS, "aosd-blocking")
         self._deadlines = Deadlines(
@@ -84,30 +76,20 @@ class Daemon(Service):
             complete_s=settings.complete_timeout_s,
             client_stall_s=settings.client_stall_timeout_s,
         )
-        self._roster = Roster(
-            [make_provider(each, self._discovery_context()) for each in settings.nodes],
-            self._make_member,
+        self._assembly = Assembly(
+            settings,
             reactor,
+            now,
+            [make_provider(each, self._discovery_context()) for each in settings.nodes],
+            self._make_node,
+            self._introduce,
+            self._equip,
+            random.Random(),
             self._metrics,
-            settings.probe_interval_s,
+            lambda: secrets.token_hex(8),
         )
-        budget = MemoryBudget(settings.body_memory_bytes, reactor, settings.turn_timeout_s)
-        self._metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
-        self._to_the_end = ToTheEnd()
-        store = Store(
-            self._roster,
-            Turns(reactor, settings.turn_timeout_s, self._to_the_end),
-            self._to_the_end,
-            StampClock(now, secrets.token_hex(4)),
-            budget,
-            Limits(
-                held_bytes=settings.replay_bytes,
-                part_bytes=settings.part_bytes,
-                part_bytes_max=settings.part_bytes_max,
-            ),
-            REPLICAS,
-        )
-        self._oversight = Oversight(self._roster, REPLICAS)
+        self._oversight = Oversight(self._assembly, settings.replicas)
+        store = self._assembly.store
         plain = PlainDoor(store) if settings.plain_door == "open" else None
         operations = OperationsDoor(self._oversight, self._metrics)
         self._sites: list[tuple[str, HeadFirstSite]] = []
@@ -140,7 +122,7 @@ class Daemon(Service):
         super().startService()
         self._threads.start()
         self._warn()
-        self._roster.start()
+        self._assembly.start()
 
     def stopService(self) -> Deferred[None]:
         """Not ready, stop listening, finish what is in flight, stop the rest."""
@@ -162,10 +144,10 @@ class Daemon(Service):
                 site.abort()
             # Connections end a turn of the reactor later, and their requests with them.
             await DeferredList([site.drain() for site in sites], consumeErrors=True)
-        idle = Deferred.fromCoroutine(self._to_the_end.idle())
+        idle = Deferred.fromCoroutine(self._assembly.to_the_end.idle())
         with suppress(TimeoutError):
             await within(self._reactor, _LAST_ACTS_S, idle, lambda: TimeoutError())
-        await self._roster.stop()
+        await self._assembly.stop()
         self._threads.stop()
         self._log.info("stopped")
 
@@ -207,27 +189,6 @@ class Daemon(Service):
             self._reactor, self._threads, settings.data, credentials, settings.discovery_interval_s
         )
 
-    def _make_member(self, member: Member) -> WatchedMember:
-        settings = self._settings
-        breaker = Breaker(
-            member.name,
-            self._reactor,
-            self._chance,
-            failures=settings.breaker_failures,
-            backoff_s=settings.breaker_backoff_s,
-            backoff_max_s=settings.breaker_backoff_max_s,
-        )
-        return WatchedMember(
-            member,
-            self._reactor,
-            breaker,
-            self._make_node,
-            self._provision,
-            check_marker,
-            self._metrics,
-            settings.probe_timeout_s,
-        )
-
     def _make_node(
         self, name: str, address: Address, credentials: Credentials, health: IHealth
     ) -> INode:
@@ -244,11 +205,24 @@ class Daemon(Service):
             connections=self._settings.node_connections,
         )
 
-    def _provision(self, name: str, address: Address, credentials: Credentials) -> Deferred[str]:
-        marker: Deferred[bytes] = deferToThreadPool(
-            self._reactor, self._threads, provision, name, address, credentials
+    def _introduce(
+        self, name: str, address: Address, credentials: Credentials, probe: bool
+    ) -> Deferred[Introduction]:
+        return deferToThreadPool(
+            self._reactor, self._threads, introduce, name, address, credentials, probe=probe
         )
-        return marker.addCallback(lambda data: check_marker(name, data))
+
+    def _equip(
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        marker: bytes,
+        over: bytes | None,
+    ) -> Deferred[bytes]:
+        return deferToThreadPool(
+            self._reactor, self._threads, equip, name, address, credentials, marker, over
+        )
 
     def _warn(self) -> None:
         settings = self._settings

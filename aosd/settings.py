@@ -86,6 +86,15 @@ GraceSeconds = Annotated[
     Field(ge=0, le=_DAY_S, allow_inf_nan=False),
     Kind(f"a number of seconds from 0 to {_DAY_S}"),
 ]
+LongSeconds = Annotated[
+    float,
+    Field(gt=0, le=400 * _DAY_S, allow_inf_nan=False),
+    Kind(f"a number of seconds, more than 0 and at most {400 * _DAY_S}"),
+]
+Rate = Annotated[
+    float, Field(gt=0, le=1e9, allow_inf_nan=False), Kind("a number more than 0 a second")
+]
+Replicas = Annotated[int, Field(ge=1, le=9), Kind("a whole number from 1 to 9")]
 Count = Annotated[int, Field(ge=1, le=10_000), Kind("a whole number from 1 to 10000")]
 Bytes = Annotated[int, Field(ge=0), Kind("a whole number of bytes")]
 PartBytes = Annotated[
@@ -122,6 +131,7 @@ LogFormat = Annotated[Literal["text", "json"], Kind("text or json")]
 PlainDoor = Annotated[Literal["open", "off"], Kind("open or off")]
 AccessKey = Annotated[str, Field(min_length=1), Kind("an access key")]
 SecretKey = Annotated[SecretStr, Field(min_length=1), Kind("a secret key")]
+Zone = Annotated[str, Field(min_length=1, max_length=63), Kind("the name of a zone")]
 
 
 class Settings(BaseModel):
@@ -144,6 +154,12 @@ class Settings(BaseModel):
     nodes: Providers = Field(
         ("docker",),
         description="Who finds the nodes; may be given several times.",
+    )
+    replicas: Replicas = Field(
+        2, description="Copies of each object, all of them written before the answer."
+    )
+    zone: Zone | None = Field(
+        None, description="The gateway's own zone: nodes of the same one are read from first."
     )
     data: DirectoryPath = Field(
         Path("./aosd-data"), description="Where embedded nodes keep their data."
@@ -187,6 +203,24 @@ class Settings(BaseModel):
     )
     probe_interval_s: Seconds = Field(1, description="Time between two probes of a node.")
     probe_timeout_s: Seconds = Field(0.9, description="How long a probe may take.")
+    node_down_after_s: Seconds = Field(
+        10, description="How long a silent node is only suspect; then it is down."
+    )
+    late_write_window_s: Seconds = Field(
+        1200,
+        description="How long after a silent node's return a request of before may take effect.",
+    )
+    founding_wait_s: GraceSeconds = Field(
+        15, description="How long the first start waits for nodes that don't answer yet."
+    )
+    sweep_keys_per_s: Rate = Field(2000, description="Keys a second that a sweep compares.")
+    repair_bytes_per_s: Bytes = Field(
+        100 * MIB, description="Bytes a second that repair copies between nodes."
+    )
+    sweep_interval_s: LongSeconds = Field(
+        7 * _DAY_S, description="Time between two sweeps of everything, without an occasion."
+    )
+    journal_keep_s: LongSeconds = Field(7 * _DAY_S, description="How long deletes are remembered.")
     breaker_failures: Count = Field(
         3, description="Failures in a row after which a node isn't asked for a while."
     )

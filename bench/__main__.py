@@ -15,9 +15,11 @@ from bench import report
 from bench.daemon import start_daemon
 from bench.load import MIB, Payload
 from bench.nginx import start_null_nodes, start_proxy
-from bench.nodes import Node, open_bucket, start_nodes, write_nodes_file
+from bench.nodes import ports_of, start_nodes
 from bench.processes import BenchError
 from bench.rounds import Row, Target, figures, fill, measure
+from tests.integration.nodes import RealNode, write_nodes_file
+from tests.integration.processes import peak_rss_bytes
 
 _QUICK_MIB = 16
 _FULL_MIB = 1024
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             _run(stack, asked)
-    except BenchError as error:
+    except (BenchError, AssertionError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0
@@ -68,11 +70,10 @@ def _run(stack: ExitStack, asked: argparse.Namespace) -> None:
     )
     payload = Payload.make(home / "files", size_mib * MIB)
     nodes = start_nodes(stack, home / "nodes")
-    open_bucket(nodes)
     machine = report.machine(nodes[0].kind)
     print(", ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
 
-    real_ports = [node.port for node in nodes]
+    real_ports = ports_of(nodes)
     phases: dict[str, list[Row]] = {}
     peaks_mib: dict[str, dict[str, float]] = {}
     with ExitStack() as phase:
@@ -100,11 +101,11 @@ def _run(stack: ExitStack, asked: argparse.Namespace) -> None:
 
 
 def _targets(
-    stack: ExitStack, home: Path, nodes: Sequence[Node], ports: Sequence[int]
+    stack: ExitStack, home: Path, nodes: Sequence[RealNode], ports: Sequence[int]
 ) -> list[Target]:
     home.mkdir()
     nodes_file = write_nodes_file(home / "nodes.toml", nodes, ports)
-    daemon = start_daemon(stack, home / "aosd", nodes_file, len(nodes))
+    daemon = start_daemon(stack, home / "aosd", nodes_file)
     nginx, nginx_port = start_proxy(stack, home / "nginx", ports)
     return [
         Target("aosd", "a", daemon.url, daemon.process),
@@ -114,7 +115,7 @@ def _targets(
 
 
 def _peaks_mib(targets: Sequence[Target]) -> dict[str, float]:
-    return {each.name: each.process.peak_rss_bytes / MIB for each in targets if each.process}
+    return {each.name: peak_rss_bytes(each.process.pid) / MIB for each in targets if each.process}
 
 
 def _tell(line: str) -> None:

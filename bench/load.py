@@ -10,7 +10,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.processes import BenchError, Process, program
+from bench.processes import BenchError, program
+from tests.integration.processes import Process
 
 CONNECTIONS = 32
 KEYS = 256

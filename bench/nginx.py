@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.processes import Process, free_ports, listens, program
+from bench.processes import program
+from tests.integration.processes import Process, free_ports, listens
 
 NULL_ETAG = '"0123456789abcdef0123456789abcdef"'
 NULL_STAMP = "0193594b3a7c-0000-1f2e3d4c"

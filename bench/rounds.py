@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench import load
 from bench.load import Sample
-from bench.processes import Process
+from tests.integration.processes import Process
 
 
 @dataclass(frozen=True)

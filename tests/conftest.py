@@ -1,4 +1,8 @@
-"""What integration and fault tests share: real nodes, and a daemon in front of them."""
+"""What integration and fault tests share: real nodes, and a daemon in front of them.
+
+Nodes have one gateway at a time, so whoever starts a daemon of its own beside the shared one
+takes the other nodes.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,12 @@ from tests.integration.daemon import Daemon, running_daemon
 from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
 
 NAMES = ("n1", "n2", "n3")
+UP = dict.fromkeys(NAMES, "up")
 
 
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RealNode]]:
-    """Three real S3 servers that no test breaks."""
+    """Three real S3 servers that no test breaks; the shared daemon's."""
     with running_nodes(tmp_path_factory.mktemp("nodes"), NAMES) as running:
         yield running
 
@@ -32,6 +37,23 @@ def daemon(nodes_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A daemon with default settings and three nodes, for tests that leave it as it was."""
     with running_daemon(tmp_path_factory.mktemp("daemon"), nodes_file, up=NAMES) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def other_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RealNode]]:
+    """Three more, a cluster already, for daemons that are started one after the other."""
+    folder = tmp_path_factory.mktemp("others")
+    with running_nodes(folder, NAMES) as running:
+        file = write_nodes_file(folder / "nodes.toml", running)
+        with running_daemon(folder / "founder", file, up=NAMES):
+            pass
+        yield running
+
+
+@pytest.fixture(scope="session")
+def other_file(other_nodes: list[RealNode], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static file that names those."""
+    return write_nodes_file(tmp_path_factory.mktemp("static") / "others.toml", other_nodes)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -36,6 +37,7 @@ class Breaker:
         self.open = False
         self.why = ""
         self.alive_at_s = clock.seconds()
+        self.clock_ahead_s = 0.0
         self._node = node
         self._clock = clock
         self._chance = chance
@@ -47,6 +49,8 @@ class Breaker:
         self._probe_at_s = 0.0
         self._full_until_s = clock.seconds()
         self._watches: dict[object, Callable[[], None]] = {}
+        self.on_control_lost: Callable[[bool], None] = lambda _: None
+        self.on_confirm: Callable[[], Deferred[None]] = lambda: succeed(None)
 
     # -- as requests see it -------------------------------------------------------------------
 
@@ -84,6 +88,18 @@ class Breaker:
     def out_of_space(self) -> None:
         """See IHealth."""
         self._full_until_s = self._clock.seconds() + _FULL_S
+
+    def control_lost(self, announced: bool) -> None:
+        """See IHealth; whoever probes wants to know."""
+        self.on_control_lost(announced)
+
+    def time_told(self, ahead_s: float) -> None:
+        """See IHealth."""
+        self.clock_ahead_s = ahead_s
+
+    def confirm(self) -> Deferred[None]:
+        """See IHealth."""
+        return self.on_confirm()
 
     # -- as probing sees it -------------------------------------------------------------------
 

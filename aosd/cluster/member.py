@@ -1,28 +1,50 @@
-"""A member over time: where it is now, and whether it can be asked."""
+"""A node over time: where it is now, whether it can be asked, and whether it was away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from aosd.cluster.breaker import Breaker
-from aosd.model.errors import AosdError, NodeError, NodeTimeout
+from aosd.model.errors import AosdError, NodeError, NodeTimeout, NodeUnavailable
+from aosd.model.marker import Introduction, read_marker
 from aosd.model.node import Address, Credentials, Member, NodeState, Sighting
 from aosd.observe.metrics import Metrics
 from aosd.ports import Candidate, IHealth, INode
-from aosd.streams.deadlines import within
+from aosd.streams.deadlines import IdleTimer, within
 
 MakeNode = Callable[[str, Address, Credentials, IHealth], INode]
-Provision = Callable[[str, Address, Credentials], Deferred[str]]
-"""Fires with the node's incarnation after buckets and marker were found or made."""
+Introduce = Callable[[str, Address, Credentials, bool], Deferred[Introduction]]
+"""The first contact; whether to probe what the node can, too. Fires with what was found."""
+
+
+_MEET_AGAIN_S = 30.0
+# A Date header tells whole seconds: half a second more or less isn't known.
+CLOCK_WARNING_S = 1.5
+CLOCK_REFUSAL_S = 5.5
+
+
+class IReturns(Protocol):
+    """Who wants to know that a node was away, and who knows whether it still counts as away."""
+
+    def returned(self, name: str) -> None:
+        """The node answers again, and nothing it has is certain."""
+
+    def is_returning(self, name: str) -> bool:
+        """Whether no sweep has been completed since."""
 
 
 class WatchedMember:
-    """One member of the ring. Owned by the Roster; `tick` is called once an interval."""
+    """One node that is a member or wants to be. Owned by the Roster; ticked once an interval.
+
+    It is admitted (it has an `incarnation`) by whoever decides about membership, after it
+    was introduced. From then on it counts, as its state says.
+    """
 
     _log = Logger()
 
@@ -32,40 +54,67 @@ class WatchedMember:
         clock: IReactorTime,
         breaker: Breaker,
         make_node: MakeNode,
-        provision: Provision,
-        check_marker: Callable[[str, bytes], str],
+        introduce: Introduce,
+        returns: IReturns,
         metrics: Metrics,
+        *,
+        met: Callable[[], object] = lambda: None,
         probe_timeout_s: float,
+        down_after_s: float,
     ) -> None:
         self.member = member
         self.breaker = breaker
         self.sighting: Sighting | None = None
         self.node: INode | None = None
+        self.introduction: Introduction | None = None
         self.incarnation: str | None = None
         self.why = "not seen yet"
+        self.up_since_s = 0.0
+        self._lost = False
+        self._announced = False
+        self._probe_began_s = 0.0
+        self._impatience = IdleTimer(clock, probe_timeout_s, self._impatient)
+        self._known = False
         self._clock = clock
         self._make_node = make_node
-        self._provision = provision
-        self._check_marker = check_marker
+        self._introduce = introduce
+        self._returns = returns
         self._metrics = metrics
         self._probe_timeout_s = probe_timeout_s
+        self._down_after_s = down_after_s
+        self._met = met
+        self._refused_s: float | None = None
         self._busy: Deferred[None] | None = None
+        self._confirming: list[Deferred[None]] = []
+        breaker.on_control_lost = self._control_lost
+        breaker.on_confirm = self._confirm
+
+    # -- what it is -------------------------------------------------------------------------------
 
     @property
     def state(self) -> NodeState:
         """What it can be used for now."""
-        if self.node is None or self.incarnation is None:
+        if self.node is None or self.incarnation is None or self._lost:
             return NodeState.DOWN
         if self.breaker.open:
             return NodeState.SUSPECT
+        if self._returns.is_returning(self.member.name):
+            return NodeState.RETURNING
         return NodeState.FULL if self.breaker.full else NodeState.UP
 
     @property
     def candidate(self) -> Candidate:
         """As use cases see it."""
         state = self.state
-        usable = state in (NodeState.UP, NodeState.FULL)
-        return Candidate(self.member.name, self.node if usable else None, state is NodeState.FULL)
+        usable = state not in (NodeState.DOWN, NodeState.SUSPECT)
+        return Candidate(self.member.name, self.node if usable else None, state, self.member.zone)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it had no marker when it was met."""
+        return self.introduction is not None and self.introduction.marker is None
+
+    # -- what happens to it -----------------------------------------------------------------------
 
     def seen(self, sighting: Sighting | None) -> None:
         """Its newest sighting; None when no provider reports it any more."""
@@ -86,21 +135,57 @@ class WatchedMember:
             self.breaker.hurry()
             self.tick()
 
+    def admit(self, incarnation: str, *, away: bool) -> None:
+        """It counts from now on; `away`: it may lack what was written meanwhile."""
+        assert self.node is not None
+        self.incarnation = incarnation
+        self._lost = False
+        self._known = True
+        self._refused_s = None
+        self.up_since_s = self._clock.seconds()
+        self.why = ""
+        if away:
+            self._returns.returned(self.member.name)
+        self._log.info("node {node} is up", node=self.member.name)
+        self._tell()
+
+    def refuse(self, why: str) -> None:
+        """It can't be a member, for now."""
+        if why != self.why:
+            self._log.warn("node {node} isn't taken in: {why}", node=self.member.name, why=why)
+        self.why = why
+        if self._refused_s is None:
+            self._refused_s = self._clock.seconds()
+
+    def meet_again(self) -> None:
+        """Introduce it anew at the next tick: what was found is no longer so."""
+        self.introduction = None
+        self.incarnation = None
+        self.breaker.hurry()
+
     def tick(self) -> None:
-        """Contact or probe the node, unless that is under way or not due."""
+        """Introduce or probe the node, unless that is under way or not due."""
         node = self.node
         if node is None or self._busy is not None:
             return
-        contacting = self.incarnation is None
-        if (contacting or self.breaker.open) and not self.breaker.probe_due():
+        if self.breaker.open and not self._confirming and not self.breaker.probe_due():
             return
-        attempt = self._contact(node) if contacting else self._probe(node)
+        refused_s = self._refused_s
+        if refused_s is not None and self._clock.seconds() - refused_s >= _MEET_AGAIN_S:
+            # What stood in its way may be gone.
+            self.introduction = None
+        introducing = self.introduction is None
+        if introducing and not self.breaker.probe_due():
+            return
+        attempt = self._meet(node) if introducing else self._probe(node)
         busy = self._busy = Deferred.fromCoroutine(attempt)
 
         def over(_: object) -> None:
             if self._busy is busy:
                 self._busy = None
             self._tell()
+            if self._confirming:
+                self.tick()
 
         busy.addErrback(self._unexpected).addBoth(over)
 
@@ -110,14 +195,16 @@ class WatchedMember:
         self._leave("stopping")
         return busy
 
-    async def _contact(self, node: INode) -> None:
+    # -- inside -----------------------------------------------------------------------------------
+
+    async def _meet(self, node: INode) -> None:
         """The first contact at this address."""
         sighting = self.sighting
         assert sighting is not None
         assert sighting.address is not None and sighting.credentials is not None
         try:
-            incarnation = await self._provision(
-                self.member.name, sighting.address, sighting.credentials
+            introduction = await self._introduce(
+                self.member.name, sighting.address, sighting.credentials, not self._known
             )
         except NodeError as error:
             if self.node is node:
@@ -126,44 +213,92 @@ class WatchedMember:
                 self._metrics.node_errors.labels(self.member.name, type(error).__name__).inc()
             return
         if self.node is node:
-            self.incarnation = incarnation
+            self.introduction = introduction
+            self._refused_s = None
             self.breaker.close()
-            self.why = ""
-            self._log.info(
-                "node {node} is up at {url}", node=self.member.name, url=sighting.address.url
-            )
+            self.why = "reached, and not taken in yet"
+            self._met()
 
     async def _probe(self, node: INode) -> None:
-        """One round over the control connection."""
-        began_s = self._clock.seconds()
-        timeout_s = self._probe_timeout_s
+        """One round over the control connection.
+
+        One that takes long is doubted, but not given up before the node counts as down: to
+        give it up breaks the connection, and then nobody knows what happened meanwhile.
+        """
+        name = self.member.name
+        confirming, self._confirming = self._confirming, []
+        self._probe_began_s = self._clock.seconds()
+        self._impatience.start()
         try:
             marker = await within(
                 self._clock,
-                timeout_s,
+                self._down_after_s,
                 node.probe(),
-                lambda: NodeTimeout(self.member.name, f"no answer to a probe in {timeout_s:g} s"),
+                lambda: NodeTimeout(name, f"no answer to a probe in {self._down_after_s:g} s"),
             )
             if self.node is not node:
-                return
-            if marker is None:
-                # Its disk was emptied: meet it afresh.
-                self.incarnation = None
-                self.why = "its marker is gone"
-                self.breaker.hurry()
-                return
-            self.incarnation = self._check_marker(self.member.name, marker)
+                raise NodeUnavailable(name, "it moved")
+            self._answered(marker)
+            self._announced = False
         except AosdError as error:
-            # Only silence may be a busy node's; a refused connection, a refused signature
-            # or another node's marker say what they say.
-            busy = isinstance(error, NodeTimeout) and self.breaker.alive_at_s >= began_s
-            if self.node is node and not busy:
+            if self.node is node:
                 self._doubt(str(error))
-            return
-        if self.breaker.open:
-            self._log.info("node {node} answers again", node=self.member.name)
+                silent = isinstance(error, NodeTimeout) or self._announced
+                if silent and self.incarnation is not None:
+                    self._lost = True
+                self._announced = False
+            self._confirmed(confirming, Failure(NodeUnavailable(name, str(error))))
+        except BaseException:
+            self._confirmed(confirming, Failure(NodeUnavailable(name, "not probed")))
+            raise
+        else:
+            self._confirmed(confirming, None)
+        finally:
+            self._impatience.stop()
+
+    def _confirmed(self, waiting: list[Deferred[None]], outcome: Failure | None) -> None:
+        for each in waiting:
+            # Who was waiting may have given up meanwhile.
+            if not each.called:
+                each.callback(outcome)
+
+    def _impatient(self) -> None:
+        """A probe takes long; who hears of the node in other ways doesn't mind."""
+        if self.breaker.alive_at_s >= self._probe_began_s:
+            self._probe_began_s = self._clock.seconds()
+            self._impatience.start()
+        else:
+            self._doubt(f"no answer to a probe in {self._probe_timeout_s:g} s")
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """How far its clock is ahead of ours, as its last probe told."""
+        return self.breaker.clock_ahead_s
+
+    def _answered(self, marker: bytes | None) -> None:
+        """It answered a probe with its marker."""
+        name = self.member.name
+        if self.incarnation is not None:
+            found = read_marker(name, marker) if marker is not None else None
+            if found is None or found.node != name or found.incarnation != self.incarnation:
+                # Emptied, or another disk: meet it afresh.
+                self._lost = True
+                self.meet_again()
+                self.breaker.close()
+                self.why = "its marker is gone" if found is None else "its marker changed"
+                raise NodeUnavailable(name, self.why)
+            if self._lost:
+                self._lost = False
+                self.up_since_s = self._clock.seconds()
+                self._returns.returned(name)
+                self._log.info("node {node} is back", node=name)
+            elif self.breaker.open:
+                self._log.info("node {node} answers again", node=name)
+            self.why = ""
+            ahead_s = self.breaker.clock_ahead_s
+            if abs(ahead_s) > CLOCK_WARNING_S:
+                self.why = f"its clock is {ahead_s:+.0f} s from ours"
         self.breaker.close()
-        self.why = ""
 
     def _doubt(self, why: str) -> None:
         if self.breaker.open:
@@ -173,10 +308,42 @@ class WatchedMember:
             self.breaker.trip(why)
         self.why = self.breaker.why
 
+    def _control_lost(self, announced: bool) -> None:
+        """The connection that only probes go over broke: was it restarted?"""
+        if self.node is None or self.incarnation is None:
+            return
+        if announced:
+            # That is no return if a new one is answered at once.
+            self._announced = True
+        else:
+            self._lost = True
+            self.why = "its control connection broke"
+        self.breaker.hurry()
+        self._tell()
+        self.tick()
+
+    def _confirm(self) -> Deferred[None]:
+        if self.node is None:
+            return fail(NodeUnavailable(self.member.name, self.why))
+        waiting: Deferred[None] = Deferred(self._forget)
+        self._confirming.append(waiting)
+        if self.introduction is not None:
+            self.tick()
+        return waiting
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        if waiting in self._confirming:
+            self._confirming.remove(waiting)
+
     def _leave(self, why: str) -> None:
         node, self.node = self.node, None
+        self.introduction = None
         self.incarnation = None
+        self._lost = False
         self.why = why
+        confirming, self._confirming = self._confirming, []
+        for waiting in confirming:
+            waiting.errback(Failure(NodeUnavailable(self.member.name, why)))
         if node is not None:
             self.breaker.trip(why)
             self.breaker.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,10 +36,10 @@ class ProviderState:
 
 @implementer(IPlacement)
 class Roster:
-    """Owns the providers, the members and the ring.
+    """Owns the providers, the nodes they see, and the rings that count.
 
-    A member stays for the life of the process, also when its sighting is gone: with it
-    would go its share of the keys.
+    Who is a member is decided elsewhere (Admission), which sets the rings. Before it has,
+    there are no orders.
     """
 
     _log = Logger()
@@ -53,9 +53,13 @@ class Roster:
         interval_s: float,
     ) -> None:
         self.ring = Ring(())
+        self.former: Ring | None = None
         self.watched: dict[str, WatchedMember] = {}
         self.troubles: Mapping[str, str] = {}
         self.providers = [ProviderState(each) for each in providers]
+        self.changed_s = clock.seconds()
+        self.ticked: Callable[[], object] = lambda: None
+        self._clock = clock
         self._make_member = make_member
         self._metrics = metrics
         self._interval_s = interval_s
@@ -65,18 +69,40 @@ class Roster:
 
     # -- IPlacement -----------------------------------------------------------------------------
 
-    def order(self, bucket: str, key: str) -> Sequence[Candidate]:
+    def orders(self, bucket: str, key: str) -> Sequence[Sequence[Candidate]]:
         """See IPlacement."""
-        return [self.watched[name].candidate for name in self.ring.order(bucket, key)]
+        if not self.ring.members:
+            return ()
+        present = self._candidates(self.ring.order(bucket, key))
+        if self.former is None:
+            return (present,)
+        return present, self._candidates(self.former.order(bucket, key))
 
     def members(self) -> Sequence[Candidate]:
         """See IPlacement."""
-        return [self.watched[name].candidate for name in sorted(self.watched)]
+        return self._candidates(sorted(self.ring.members))
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change of the ring is under way."""
+        return self.former is not None
+
+    def set_rings(self, members: Iterable[Member], former: Ring | None = None) -> None:
+        """The ring that is, or is coming; with `former` the one that still counts too."""
+        for member in members:
+            self._watch(member).member = member
+        ring = Ring(members)
+        if ring.name != self.ring.name:
+            self._log.info(
+                "the ring is {ring}, of {count} members", ring=ring.name, count=len(ring.members)
+            )
+        self.ring, self.former = ring, former
+        self._metrics.ring_members.set(len(ring.members))
 
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the providers and the watch over members."""
+        """Start the providers and the watch over nodes."""
         for state in self.providers:
             state.first_round = state.discovery.start(
                 partial(self._report, state), partial(self._trouble, state)
@@ -85,8 +111,8 @@ class Roster:
         self._looping = self._loop.start(self._interval_s)
         self._looping.addErrback(lambda failure: self._log.failure("watching nodes", failure))
 
-    async def stop(self) -> None:
-        """Stop them; returns when no thread, timer or child process of theirs is left."""
+    async def stop_discovery(self) -> None:
+        """Stop providers (embedded nodes end with theirs) and the watch."""
         if self._loop.running:
             self._loop.stop()
         stopping = [state.discovery.stop() for state in self.providers]
@@ -122,8 +148,13 @@ class Roster:
         self._trouble(state, "failed to start; the log says why")
 
     def _resolve(self) -> None:
+        known = {
+            name: each.member
+            for name, each in self.watched.items()
+            if name in self.ring.members or each.incarnation is not None
+        }
         resolution = resolve(
-            {name: each.member for name, each in self.watched.items()},
+            known,
             {
                 f"{number}:{state.discovery.name}": state.sightings
                 for number, state in enumerate(self.providers)
@@ -134,25 +165,36 @@ class Roster:
                 self._log.warn("node {where}: {trouble}", where=where, trouble=trouble)
         self.troubles = resolution.troubles
         for name, member in resolution.members.items():
-            if name not in self.watched:
-                self.watched[name] = self._make_member(member)
-                self._log.info("node {node} is a member", node=name)
-            self.watched[name].member = member
-        before = self.ring
-        ring = Ring(resolution.members.values())
-        if ring.name != before.name:
-            self.ring = ring
-            self._metrics.ring_members.set(len(resolution.members))
-            self._log.info(
-                "the ring is {ring}, of {count} members", ring=ring.name, count=len(self.watched)
-            )
-        for name, watched in self.watched.items():
+            watched = self._watch(member)
+            if name not in self.ring.members:
+                # A member's weight and zone are what it joined with.
+                watched.member = member
+        for name, watched in list(self.watched.items()):
             if name in resolution.disputed:
                 continue
+            if name not in resolution.members:
+                # It was never taken in, and nobody sees it any more.
+                watched.seen(None)
+                del self.watched[name]
+                continue
             sighting = resolution.sightings.get(name)
-            if sighting != watched.sighting or sighting is None:
+            if sighting != watched.sighting:
+                self.changed_s = self._clock.seconds()
                 watched.seen(sighting)
+            elif sighting is None:
+                watched.seen(None)
+
+    def _watch(self, member: Member) -> WatchedMember:
+        watched = self.watched.get(member.name)
+        if watched is None:
+            watched = self.watched[member.name] = self._make_member(member)
+            self._log.info("node {node} was found", node=member.name)
+        return watched
+
+    def _candidates(self, names: Iterable[str]) -> list[Candidate]:
+        return [self.watched[name].candidate for name in names]
 
     def _tick(self) -> None:
-        for watched in self.watched.values():
+        for watched in list(self.watched.values()):
             watched.tick()
+        self.ticked()

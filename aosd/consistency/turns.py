@@ -34,6 +34,10 @@ class Turns:
         """The keys that somebody has the turn of."""
         return len(self._queues)
 
+    def busy(self, bucket: str, key: str) -> bool:
+        """Whether somebody has the key's turn."""
+        return (bucket, key) in self._queues
+
     async def take(self, bucket: str, key: str, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for the key's turn, then run `act` to its end and pass the turn on.
 

@@ -29,6 +29,7 @@ def get_request(request: HeadFirstRequest, bucket: str, key: str) -> Get:
         conditions=conditions_of(request),
         wanted=parse_range(_text(request, b"range")) if request.method == b"GET" else None,
         if_range=_text(request, b"if-range"),
+        newest=_text(request, b"x-aos-read") == "newest",
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from aosd.gateway.store import Store, cluster_errors
+from aosd.gateway.look import look
+from aosd.gateway.sent import Sent, check_taken, remember
+from aosd.gateway.store import Store, ask, cluster_errors
 from aosd.model.conditions import UNCONDITIONAL, Conditions, Verdict, check_write
 from aosd.model.errors import PreconditionFailed
 
@@ -10,22 +12,28 @@ from aosd.model.errors import PreconditionFailed
 async def delete(
     store: Store, bucket: str, key: str, conditions: Conditions = UNCONDITIONAL
 ) -> None:
-    """Delete the object from every node that is up; returns also when there was none.
+    """Delete the object; returns also when there was none.
 
-    `conditions` are decided at the key's turn. Raises PreconditionFailed, or a ClusterError
-    when a primary can't be asked; the object may be gone all the same then.
+    The delete stands in the journal, on enough nodes, before any copy is removed: copies
+    that can't be reached are dead from then on. `conditions` are decided at the key's turn.
+    Raises PreconditionFailed, or a ClusterError; the object may be gone all the same then.
     """
 
     async def act() -> None:
-        primaries = store.primaries(bucket, key)
+        check_taken(store)
         if conditions:
-            present = await store.look(bucket, key)
+            present = (await look(store, bucket, key, at_turn=True)).head
             if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
                 raise PreconditionFailed("a condition of the request doesn't hold")
-        for node in primaries:
-            await node.delete(bucket, key)
-        await store.ask(store.others(bucket, key), lambda node: node.delete(bucket, key))
+        stamp = store.stamps.next()
+        store.writes.effect(bucket, key, stamp)
+        await store.journal.deleted(bucket, key, stamp)
+        sent = Sent()
+        answers = await ask(store.could_hold(bucket, key), lambda node: node.delete(bucket, key))
+        for name, outcome in answers.items():
+            sent.answered(name, outcome if isinstance(outcome, Exception) else "")
+        await remember(store, bucket, key, stamp, sent, written=True, delete=True)
 
     with cluster_errors():
-        store.primaries(bucket, key)
+        store.orders(bucket, key)
         await store.turns.take(bucket, key, act)

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aosd.gateway.look import Located, before, judge, look
 from aosd.gateway.requests import Found, Get
-from aosd.gateway.store import Store, cluster_errors
+from aosd.gateway.store import Store, ask, cluster_errors
 from aosd.model.conditions import Verdict, check_read, if_range_holds
-from aosd.model.errors import NoSuchKey, NotModified, PreconditionFailed, RangeNotSatisfiable
-from aosd.model.objects import Headers, ObjectHead
+from aosd.model.errors import (
+    NodeError,
+    NodeUnavailable,
+    NoQuorum,
+    NoSuchKey,
+    NotModified,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+)
+from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import is_stamp, stamp_time_s
-from aosd.ports import IReading
+from aosd.model.versions import version_of
+from aosd.ports import Candidate, IReading
+from aosd.streams.resumed import ResumedReading
 
 _REPEATED_BY_304 = (b"cache-control", b"expires")
+_TRIES = 3  # of one node, when others fail in mid-body
+_LOOKS = 10  # a version that is found may be overwritten before it is opened
 
 
 async def head(store: Store, request: Get) -> Found:
@@ -20,7 +40,7 @@ async def head(store: Store, request: Get) -> Found:
     Raises NoSuchKey, NotModified, PreconditionFailed, or a ClusterError.
     """
     with cluster_errors():
-        found = await store.look(request.bucket, request.key)
+        found = (await look(store, request.bucket, request.key, newest=request.newest)).head
     if found is None:
         raise NoSuchKey("no such object")
     return Found(found, _judge(request, found))
@@ -29,12 +49,13 @@ async def head(store: Store, request: Get) -> Found:
 async def get(store: Store, request: Get) -> Found:
     """The object, its body waiting to be delivered.
 
+    A node that fails in the middle of it is replaced by another copy of the same version.
     Raises what `head` does, and RangeNotSatisfiable. Cancelling releases the node.
     """
     with cluster_errors():
         wanted = await _wanted(store, request)
         try:
-            reading = await _open(store, request, wanted)
+            reading = await _Opening(store, request, wanted).open()
         except RangeNotSatisfiable:
             # Conditions come before ranges (RFC 9110, section 13.2.2).
             if request.conditions:
@@ -48,22 +69,176 @@ async def get(store: Store, request: Get) -> Found:
     return Found(reading.head, modified_s, reading, partial=wanted is not None)
 
 
-async def _open(store: Store, request: Get, wanted: ByteRange | None) -> IReading:
-    bucket, key = request.bucket, request.key
-    try:
-        return await store.primaries(bucket, key)[0].get(bucket, key, wanted)
-    except NoSuchKey:
-        copy = await store.elsewhere(bucket, key)
-        if copy is None:
+class _Opening:
+    """Finding a copy to read, and another one when it fails."""
+
+    def __init__(self, store: Store, request: Get, wanted: ByteRange | None) -> None:
+        self._store = store
+        self._request = request
+        self._bucket = request.bucket
+        self._key = request.key
+        self._wanted = wanted
+
+    async def open(self) -> IReading:
+        store, bucket, key = self._store, self._bucket, self._key
+        if not self._request.newest and store.is_settled(bucket, key):
+            for candidate in store.preferred(store.primaries(bucket, key)):
+                try:
+                    reading = await self._from(candidate)
+                except NodeError:
+                    continue  # before the head: nobody noticed
+                except NoSuchKey:
+                    if store.why_unsettled(bucket, key):
+                        break
+                    raise
+                if not store.why_unsettled(bucket, key):
+                    return self._resumable(reading)
+                # The node turned out to have been away while it was asked.
+                reading.abandon()
+                break
+        for _ in range(_LOOKS):
+            found = await self._compared()
+            if found is not None:
+                return self._resumable(found)
+        raise NoQuorum("the object is changing")
+
+    async def _compared(self) -> IReading | None:
+        """The version that counts of all copies; the likeliest is on its way meanwhile.
+
+        None when what was found is gone before it could be opened.
+        """
+        store, bucket, key = self._store, self._bucket, self._key
+        known = before(store, bucket, key)
+        candidates = list(store.could_hold(bucket, key))
+        likeliest = store.preferred(candidates)[:1]
+        others = [each for each in candidates if each not in likeliest]
+        asking = Deferred.fromCoroutine(_heads(others, bucket, key))
+        reading: IReading | None = None
+        try:
+            answers: dict[str, ObjectHead | Exception] = {}
+            for candidate in likeliest:
+                try:
+                    reading = await self._from(candidate)
+                    answers[candidate.name] = reading.head
+                except RangeNotSatisfiable:
+                    answers |= await _heads([candidate], bucket, key)
+                except (NodeError, NoSuchKey) as error:
+                    answers[candidate.name] = error
+            answers |= await asking
+            located = judge(store, bucket, key, known, candidates, answers)
+            if located.head is None:
+                raise NoSuchKey("no such object")
+            if reading is not None and likeliest[0] in located.holders:
+                found, reading = reading, None
+                return found
+        except BaseException:
+            asking.addErrback(lambda _: None)
+            asking.cancel()
             raise
-        return await copy[0].get(bucket, key, wanted)
+        finally:
+            if reading is not None:
+                reading.abandon()
+        return await self._from_one_of(located)
+
+    async def _from_one_of(self, located: Located) -> IReading | None:
+        assert located.head is not None
+        failure: NodeError | None = None
+        for candidate in self._store.preferred(located.holders):
+            try:
+                return await self._from(candidate, located.head)
+            except (NoSuchKey, PreconditionFailed):
+                return None
+            except NodeError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return None
+
+    async def _from(self, candidate: Candidate, version: ObjectHead | None = None) -> IReading:
+        """Open a copy: of exactly this version, when one is given."""
+        return await self._read(candidate, self._wanted, version)
+
+    async def _read(
+        self, candidate: Candidate, wanted: ByteRange | None, version: ObjectHead | None
+    ) -> IReading:
+        assert candidate.node is not None
+        traffic, clock, name = self._store.traffic, self._store.clock, candidate.name
+        began_s = clock.seconds()
+        traffic.in_flight[name] += 1
+        try:
+            etag = version.etag if version is not None else None
+            reading = await candidate.node.get(self._bucket, self._key, wanted, etag)
+        except BaseException:
+            traffic.in_flight[name] -= 1
+            raise
+        traffic.took(name, clock.seconds() - began_s)
+        counted = _Counted(reading, self._store, name)
+        if version is not None and not self._same(reading.head, version):
+            counted.abandon()
+            raise PreconditionFailed("it has another version")
+        return counted
+
+    def _same(self, one: ObjectHead, other: ObjectHead) -> bool:
+        def counts_as(stamp: str) -> str:
+            return self._store.journal.counts_as(self._bucket, self._key, stamp)
+
+        return version_of(one, counts_as) == version_of(other, counts_as)
+
+    def _resumable(self, reading: IReading) -> IReading:
+        tried: list[str] = []
+
+        async def again(version: ObjectHead, rest: Span) -> IReading:
+            wanted = ByteRange(rest.first, rest.first + rest.length - 1)
+            candidates = self._store.could_hold(self._bucket, self._key)
+            for candidate in self._store.preferred(candidates):
+                if tried.count(candidate.name) >= _TRIES:
+                    continue
+                tried.append(candidate.name)
+                try:
+                    return await self._read(candidate, wanted, version)
+                except (NodeError, NoSuchKey, PreconditionFailed, RangeNotSatisfiable):
+                    continue
+            raise NodeUnavailable("", "no other node has this version")
+
+        return ResumedReading(reading, lambda *rest: Deferred.fromCoroutine(again(*rest)))
+
+
+@implementer(IReading)
+class _Counted:
+    """A reading that counts as its node's traffic until it ends."""
+
+    def __init__(self, reading: IReading, store: Store, name: str) -> None:
+        self.head = reading.head
+        self.span = reading.span
+        self._reading = reading
+        self._store = store
+        self._name = name
+
+    def deliver(self, consumer: IConsumer) -> Deferred[None]:
+        """See IReading."""
+        return self._reading.deliver(consumer).addBoth(self._over)
+
+    def abandon(self) -> None:
+        """See IReading."""
+        self._over(None)
+        self._reading.abandon()
+
+    def _over(self, result: Failure | None) -> Failure | None:
+        self._store.traffic.in_flight[self._name] -= 1
+        return result
+
+
+async def _heads(
+    candidates: Sequence[Candidate], bucket: str, key: str
+) -> dict[str, ObjectHead | Exception]:
+    return await ask(candidates, lambda node: node.head(bucket, key))
 
 
 async def _wanted(store: Store, request: Get) -> ByteRange | None:
     """The range to ask for: none when If-Range names another version than the present one."""
     if request.wanted is None or request.if_range is None:
         return request.wanted
-    present = await store.look(request.bucket, request.key)
+    present = (await look(store, request.bucket, request.key, newest=request.newest)).head
     if present is None:
         raise NoSuchKey("no such object")
     holds = if_range_holds(request.if_range, present.etag, last_modified_s(present))

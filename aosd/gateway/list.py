@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aosd.gateway.store import Store, cluster_errors, gather
-from aosd.model.errors import NoNodes, NoQuorum
+from aosd.gateway.look import look
+from aosd.gateway.store import Store, ask, cluster_errors
+from aosd.model.errors import NoNodes
 from aosd.model.listing import merge_pages
-from aosd.model.objects import Entry
-from aosd.ports import INode
+from aosd.model.objects import Entry, Page
+from aosd.ports import Candidate
 
 _PAGE_KEYS = 1000
 
@@ -33,23 +34,21 @@ async def list_objects(
 ) -> Listing:
     """Up to `limit` (1 to 1,000) keys without a `/`, after `after` (exclusive), that are `wanted`.
 
-    Raises NoNodes, or NoQuorum while a node is away: what lies on it can't be listed.
+    Raises NoNodes, or NoQuorum while so many nodes are away that a key might be missed.
     """
-    nodes = _all_nodes(store)
+    members = store.placement.members()
+    if not members:
+        raise NoNodes(store.absent() or "no nodes are known yet")
     found: list[Entry] = []
     # One more than asked for tells whether there are more.
     page_keys = min(limit + 1, _PAGE_KEYS)
     with cluster_errors():
         while True:
             # One level of the tree: within it every server's order is S3's.
-            pages = await gather(
-                [node.list(bucket, prefix, after, page_keys, "/") for node in nodes]
-            )
-            merged = merge_pages(
-                {node.name: page for node, page in zip(nodes, pages, strict=True)}, after
-            )
+            pages = await _pages(store, members, bucket, prefix, after, page_keys)
+            merged = merge_pages(pages, after)
             for entry in merged.entries:
-                if not wanted(entry.key):
+                if not wanted(entry.key) or await _is_dead(store, bucket, entry.key):
                     continue
                 if len(found) == limit:
                     return Listing(tuple(found), more=True)
@@ -59,11 +58,26 @@ async def list_objects(
             after = merged.last
 
 
-def _all_nodes(store: Store) -> list[INode]:
-    members = store.placement.members()
-    if not members:
-        raise NoNodes("no nodes are known yet")
-    away = [member.name for member in members if member.node is None]
-    if away:
-        raise NoQuorum(f"can't list while {', '.join(away)} is away")
-    return [member.node for member in members if member.node is not None]
+async def _pages(
+    store: Store,
+    members: Sequence[Candidate],
+    bucket: str,
+    prefix: str,
+    after: str,
+    page_keys: int,
+) -> dict[str, Page]:
+    """A page of each node that answers, if those are enough."""
+    answers = await ask(members, lambda node: node.list(bucket, prefix, after, page_keys, "/"))
+    pages = {name: each for name, each in answers.items() if isinstance(each, Page)}
+    failures = [each for each in answers.values() if isinstance(each, Exception)]
+    if failures and not pages:
+        raise failures[0]
+    store.check_absence(members, set(pages))
+    return pages
+
+
+async def _is_dead(store: Store, bucket: str, key: str) -> bool:
+    """Whether what nodes list was deleted, and lies on yet where it couldn't be removed."""
+    if store.journal.delete_of(bucket, key) is None or store.is_settled(bucket, key):
+        return False
+    return (await look(store, bucket, key)).head is None

@@ -6,18 +6,38 @@ from base64 import b64encode
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from aosd.consistency.to_the_end import ToTheEnd
+from aosd.consistency.writes import Flight
+from aosd.gateway.look import look
 from aosd.gateway.requests import Put, Written
-from aosd.gateway.store import Store, cluster_errors, gather
+from aosd.gateway.sent import (
+    Sent,
+    agreed_etag,
+    check_taken,
+    failure,
+    is_enough,
+    refused_by_digest,
+    remember,
+    spares,
+    targets,
+)
+from aosd.gateway.store import Store, ask, cluster_errors
+from aosd.gateway.upload import Upload
 from aosd.model.conditions import Verdict, check_write, valid_for_write
-from aosd.model.errors import BadRequest, NodeError, NodeNonsense, PreconditionFailed, TooLarge
+from aosd.model.errors import (
+    AosdError,
+    BadRequest,
+    NodeError,
+    NodeNonsense,
+    NoSuchKey,
+    PreconditionFailed,
+    TooLarge,
+)
 from aosd.model.objects import STAMP_HEADER, Headers
 from aosd.model.parts import largest_body_bytes, part_sizes
-from aosd.ports import INode
+from aosd.ports import Candidate
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
 from aosd.streams.fanout import Branch, Fanout
@@ -31,7 +51,7 @@ _OURS = b"x-amz-meta-aos-"
 
 
 async def put(store: Store, request: Put) -> Written:
-    """Store the object on its nodes; returns when all of them have it.
+    """Store the object on its nodes; returns when R of them have it (all, of fewer than R).
 
     Raises BadRequest, PreconditionFailed, DigestMismatch, TooLarge, ClientGone and its
     kin, or a ClusterError; after one of the last the write may still appear. The body
@@ -70,13 +90,12 @@ def check_headers(headers: Headers) -> None:
 class _Writing:
     """One PUT under way."""
 
-    _log = Logger()
-
     def __init__(self, store: Store, request: Put) -> None:
         self._store = store
         self._request = request
         self._bucket = request.bucket
         self._key = request.key
+        self._sent = Sent()
         claimed = {
             "Content-MD5": request.content_md5,
             "x-amz-content-sha256": request.content_sha256,
@@ -90,80 +109,103 @@ class _Writing:
         if length is not None and length > largest:
             raise TooLarge(f"no object can be over {largest} bytes")
         with cluster_errors():
-            nodes = self._store.primaries(self._bucket, self._key)
+            check_taken(self._store)
+            nodes = targets(self._store, self._bucket, self._key)
             # An early look spares a body that would be refused; its turn decides.
-            await self._decide()
+            await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
                 return await self._in_parts(nodes)
             if length <= limits.held_bytes:
-                return await self._held(nodes, length)
+                return await self._held(length)
             return await self._flowing(nodes, length)
 
     # -- three ways for a body to go ------------------------------------------------------------
 
-    async def _held(self, nodes: Sequence[INode], length: int) -> Written:
+    async def _held(self, length: int) -> Written:
         """Read whole, then sent: its stamp is given at its turn."""
         await self._store.budget.acquire(length)
         try:
             pieces = await BodyReader(self._request.body, self._digests).read(length)
-            return await self._put_whole(nodes, pieces)
+            return await self._put_whole(pieces)
         finally:
             self._store.budget.release(length)
 
-    async def _put_whole(self, nodes: Sequence[INode], pieces: Pieces) -> Written:
+    async def _put_whole(self, pieces: Pieces) -> Written:
         self._digests.check()
+        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
 
-        async def act() -> Sequence[str]:
+        async def act() -> Written:
             await self._decide()
-            headers = self._headers(whole=True)
-            return await gather(
-                [node.put(self._bucket, self._key, HeldBody(pieces), headers) for node in nodes]
-            )
+            stamp = store.stamps.next()
+            headers = self._headers(stamp, whole=True)
+            store.writes.effect(bucket, key, stamp)
+            asked = targets(store, bucket, key)
+            while asked:
+                answers = await ask(
+                    asked, lambda node: node.put(bucket, key, HeldBody(pieces), headers)
+                )
+                for name, outcome in answers.items():
+                    sent.answered(name, outcome)
+                if refused_by_digest(sent):
+                    break
+                asked = spares(store, bucket, key, sent)
+            return await self._written(stamp, size_of(pieces))
 
-        return self._written(nodes, await self._take_turn(act), size_of(pieces))
+        return await self._take_turn(act)
 
-    async def _flowing(self, nodes: Sequence[INode], length: int) -> Written:
+    async def _flowing(self, nodes: Sequence[Candidate], length: int) -> Written:
         """Through the gateway as it comes, but for the last bytes, which wait for the turn."""
+        store, bucket, key = self._store, self._bucket, self._key
         fanout = Fanout(self._request.body, len(nodes), self._digests)
-        headers = self._headers(whole=True)
-        puts = [
-            _drop_when_over(
-                node.put(self._bucket, self._key, branch, headers), fanout, branch, node
-            )
-            for node, branch in zip(nodes, fanout.branches, strict=True)
-        ]
+        stamp = store.stamps.next()
+        flight = store.writes.flight(bucket, key)
+        headers = self._headers(stamp, whole=True)
+        puts = []
+        for candidate, branch in zip(nodes, fanout.branches, strict=True):
+            assert candidate.node is not None
+            putting = candidate.node.put(bucket, key, branch, headers)
+            putting = _drop_when_over(putting, fanout, branch, candidate.name)
+            puts.append(putting.addCallbacks(*_noted(self._sent, candidate.name)))
 
-        async def act() -> Sequence[str]:
+        async def act() -> None:
             await self._decide()
+            store.writes.effect(bucket, key, await self._restamped(stamp, flight))
             fanout.release()
-            return await gather(puts)
+            await DeferredList(puts)
+            # Owned by nobody's request: it goes on without its client.
+            ends.append(store.to_the_end.run(self._made_up(stamp, length)))
 
+        ends: list[Deferred[Written | AosdError]] = []
         try:
             await fanout.last_in_hand
             self._digests.check()
-            etags = await self._take_turn(act)
+            await self._take_turn(act)
         except BaseException as error:
             if not fanout.released:
                 fanout.abort(Failure(error))
-            await DeferredList(puts, consumeErrors=True)
+                await DeferredList(puts)
             raise
-        return self._written(nodes, etags, length)
+        finally:
+            flight.end()
+        return _written(await ends[0])
 
-    async def _in_parts(self, nodes: Sequence[INode]) -> Written:
+    async def _in_parts(self, nodes: Sequence[Candidate]) -> Written:
         """Of unknown length, or longer than a single PUT may be: a multipart upload."""
-        limits, budget = self._store.limits, self._store.budget
+        store, limits, budget = self._store, self._store.limits, self._store.budget
         sizes = part_sizes(limits.part_bytes, limits.part_bytes_max)
         reader = BodyReader(self._request.body, self._digests)
-        upload: _Upload | None = None
+        upload: Upload | None = None
+        flight = store.writes.flight(self._bucket, self._key)
+        stamp = store.stamps.next()
         size = next(sizes)
         await budget.acquire(size)
         try:
             pieces = await reader.read(size)
             more = size_of(pieces) == size and await reader.more()
             if not more:
-                return await self._put_whole(nodes, pieces)
-            upload = _Upload(self._bucket, self._key, nodes, self._store.to_the_end)
-            await upload.create(self._headers(whole=False))
+                return await self._put_whole(pieces)
+            upload = Upload(store, self._bucket, self._key, nodes, stamp)
+            await upload.create(self._headers(stamp, whole=False))
             while True:
                 await upload.put_part(pieces)
                 budget.release(size)
@@ -178,43 +220,97 @@ class _Writing:
                 pieces = await reader.read(size)
                 more = size_of(pieces) == size and await reader.more()
             self._digests.check()
-            etags = await self._take_turn(lambda: self._complete(upload))
-            return self._written(nodes, etags, upload.size_bytes)
+            (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
+            return _written(await end)
         except BaseException:
             if upload is not None and not upload.completing:
                 # Whoever leaves cancels us, here too.
-                await self._store.to_the_end.run(upload.abort())
+                await store.to_the_end.run(upload.abort())
             raise
         finally:
+            flight.end()
             budget.release(size)
 
     # -- what they share ------------------------------------------------------------------------
 
-    async def _complete(self, upload: _Upload) -> Sequence[str]:
+    async def _complete(
+        self, upload: Upload, stamp: str, flight: Flight
+    ) -> list[Deferred[Written | AosdError]]:
+        store, bucket, key = self._store, self._bucket, self._key
         try:
             await self._decide()
-            return await upload.complete()
+            store.writes.effect(bucket, key, await self._restamped(stamp, flight))
         except BaseException:
             await upload.abort()
             raise
+        self._sent = await upload.complete()
+        return [store.to_the_end.run(self._made_up(stamp, upload.size_bytes))]
 
-    async def _decide(self) -> None:
+    async def _made_up(self, stamp: str, length: int) -> Written | AosdError:
+        """As `_make_up`, whose failure is returned: there may be nobody left to raise it to."""
+        try:
+            return await self._make_up(stamp, length)
+        except AosdError as error:
+            return error
+
+    async def _make_up(self, stamp: str, length: int) -> Written:
+        """Copy what too few nodes have to those that stand in, before the answer."""
+        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
+        while sent.etags and not is_enough(store, bucket, key, set(sent.etags)):
+            asked = spares(store, bucket, key, sent)
+            if not asked:
+                break
+            for candidate in asked:
+                sent.answered(candidate.name, await self._copied(candidate))
+        return await self._written(stamp, length)
+
+    async def _copied(self, target: Candidate) -> str | Exception:
+        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
+        have = [each for each in store.could_hold(bucket, key) if each.name in sent.etags]
+        error: Exception = NodeNonsense(target.name, "nobody is left to copy from")
+        for source in store.preferred(have):
+            assert source.node is not None and target.node is not None
+            try:
+                head = await source.node.head(bucket, key)
+                await store.copying.copy(source.node, target.node, bucket, key, head)
+            except (NodeError, NoSuchKey) as failed:
+                error = failed
+            else:
+                # What is newer now, if anything, counts for us too.
+                return sent.etags[source.name]
+        return error
+
+    async def _restamped(self, stamp: str, flight: Flight) -> str:
+        """Let a write whose stamp left with its head be newer than what came meanwhile.
+
+        What its stamp counts as from then on.
+        """
+        store, bucket, key = self._store, self._bucket, self._key
+        if flight.newest > stamp:
+            await store.journal.restamped(bucket, key, stamp, store.stamps.next())
+        return store.journal.counts_as(bucket, key, stamp)
+
+    async def _decide(self, *, at_turn: bool = True) -> None:
         """Whether the request's conditions hold now; PreconditionFailed when they don't."""
         if not self._request.conditions:
             return
-        present = await self._store.look(self._bucket, self._key)
+        present = (await look(self._store, self._bucket, self._key, at_turn=at_turn)).head
         etag = present.etag if present else None
         if check_write(self._request.conditions, etag) is not Verdict.PROCEED:
             raise PreconditionFailed("a condition of the request doesn't hold")
 
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return await self._store.turns.take(self._bucket, self._key, act)
+        async def checked() -> T:
+            check_taken(self._store)
+            return await act()
 
-    def _headers(self, whole: bool) -> Headers:
-        """What goes to the nodes, newly stamped; digests only with a `whole` body."""
+        return await self._store.turns.take(self._bucket, self._key, checked)
+
+    def _headers(self, stamp: str, whole: bool) -> Headers:
+        """What goes to the nodes, stamped; digests only with a `whole` body."""
         request = self._request
         headers = list(request.headers)
-        headers.append((STAMP_HEADER, self._store.stamps.next().encode("ascii")))
+        headers.append((STAMP_HEADER, stamp.encode("ascii")))
         if whole:
             headers.extend(request.checksums)
             if request.content_md5:
@@ -225,83 +321,41 @@ class _Writing:
                 )
         return tuple(headers)
 
-    def _written(self, nodes: Sequence[INode], etags: Sequence[str], size_bytes: int) -> Written:
-        if len(set(etags)) != 1:
-            raise NodeNonsense(nodes[0].name, f"the nodes' ETags differ: {sorted(set(etags))}")
-        return Written(etags[0], size_bytes)
+    async def _written(self, stamp: str, size_bytes: int) -> Written:
+        """The end of every way: marks, then the answer."""
+        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
+        enough = is_enough(store, bucket, key, set(sent.etags))
+        stamp = store.journal.counts_as(bucket, key, stamp)
+        await remember(store, bucket, key, stamp, sent, written=enough)
+        if refused := refused_by_digest(sent):
+            raise refused
+        if not enough:
+            raise failure(sent, "too few nodes took it")
+        return Written(agreed_etag(sent), size_bytes)
 
 
-class _Upload:
-    """A multipart upload to several nodes at once, part by part."""
+def _written(outcome: Written | AosdError) -> Written:
+    if isinstance(outcome, AosdError):
+        raise outcome
+    return outcome
 
-    _log = Logger()
 
-    def __init__(self, bucket: str, key: str, nodes: Sequence[INode], to_the_end: ToTheEnd) -> None:
-        self._to_the_end = to_the_end
-        self._created: Deferred[None] | None = None
-        self.size_bytes = 0
-        self.completing = False
-        self._bucket = bucket
-        self._key = key
-        self._nodes = nodes
-        self._ids: dict[INode, str] = {}
-        self._etags: dict[INode, list[str]] = {node: [] for node in nodes}
+def _noted(sent: Sent, name: str) -> tuple[Callable[[str], None], Callable[[Failure], None]]:
+    def failed(reason: Failure) -> None:
+        error = reason.value
+        sent.answered(name, error if isinstance(error, Exception) else CancelledError())
 
-    async def create(self, headers: Headers) -> None:
-        """Begin it on every node; to its end, or nobody would know the id to abort."""
-        created = self._created = Deferred()
-
-        async def create(node: INode) -> None:
-            self._ids[node] = await node.create_upload(self._bucket, self._key, headers)
-
-        async def create_all() -> None:
-            try:
-                await gather([Deferred.fromCoroutine(create(node)) for node in self._nodes])
-            finally:
-                created.callback(None)
-
-        await self._to_the_end.run(create_all())
-
-    async def put_part(self, pieces: Pieces) -> None:
-        async def send(node: INode) -> None:
-            etags = self._etags[node]
-            etags.append(
-                await node.put_part(
-                    self._bucket, self._key, self._ids[node], len(etags) + 1, HeldBody(pieces)
-                )
-            )
-
-        await gather([Deferred.fromCoroutine(send(node)) for node in self._nodes])
-        self.size_bytes += size_of(pieces)
-
-    async def complete(self) -> Sequence[str]:
-        self.completing = True
-        return await gather(
-            [
-                node.complete_upload(self._bucket, self._key, self._ids[node], self._etags[node])
-                for node in self._nodes
-            ]
-        )
-
-    async def abort(self) -> None:
-        """Let the nodes forget it; who can't be told forgets it after a day."""
-        if self._created is not None:
-            await self._created
-        for node, upload_id in self._ids.items():
-            try:
-                await node.abort_upload(self._bucket, self._key, upload_id)
-            except NodeError as error:
-                self._log.info("upload not aborted: {error}", error=error, node=node.name)
+    return lambda etag: sent.answered(name, etag), failed
 
 
 def _drop_when_over(
-    putting: Deferred[str], fanout: Fanout, branch: Branch, node: INode
+    putting: Deferred[str], fanout: Fanout, branch: Branch, node: str
 ) -> Deferred[str]:
     """Tell the fanout when a node is done with its branch, for better or worse."""
 
     def answered(etag: str) -> str:
         if not fanout.released:
-            error = NodeNonsense(node.name, "it took a PUT before its last byte was sent")
+            error = NodeNonsense(node, "it took a PUT before its last byte was sent")
             fanout.drop(branch, Failure(error))
             raise error
         return etag

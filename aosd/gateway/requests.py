@@ -39,13 +39,17 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """A GET or HEAD; `if_range` is that header's raw value."""
+    """A GET or HEAD; `if_range` is that header's raw value.
+
+    `newest`: compare all copies, even where they are known to agree.
+    """
 
     bucket: str
     key: str
     conditions: Conditions = UNCONDITIONAL
     wanted: ByteRange | None = None
     if_range: str | None = None
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,38 +1,50 @@
-"""What all use cases share, and how they look at a key."""
+"""What all use cases share: where keys belong, what is known of them, whom to ask."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from aosd.consistency.copying import Copier
+from aosd.consistency.holders import Orders, could_hold, primaries
+from aosd.consistency.journal import Journal
+from aosd.consistency.ledger import Ledger
+from aosd.consistency.marks import Marks
+from aosd.consistency.settled import Settledness
 from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
+from aosd.consistency.uploads import Uploads
+from aosd.consistency.writes import Writes
 from aosd.model.errors import (
     ClusterError,
     NodeError,
     NodeFull,
     NodeNonsense,
     NodeTimeout,
-    NodeUnavailable,
     NoNodes,
     NoQuorum,
-    NoSuchKey,
     UpstreamNonsense,
     UpstreamTimeout,
 )
-from aosd.model.objects import ObjectHead
+from aosd.model.node import NodeState
+from aosd.model.quorum import absence
+from aosd.model.ring import partition
 from aosd.model.stamp import StampClock
-from aosd.ports import INode, IPlacement
+from aosd.ports import Candidate, INode, IPlacement
 from aosd.streams.budget import MemoryBudget
+from aosd.streams.deadlines import cancelled
 
 T = TypeVar("T")
 
 MIB = 1024 * 1024
+_NEW_LATENCY_PART = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,70 +61,107 @@ class Limits:
     part_bytes_max: int = 64 * MIB
 
 
+@dataclass
+class Traffic:
+    """How busy and how quick nodes are, by name, as reads through this gateway see them."""
+
+    in_flight: Counter[str] = field(default_factory=Counter)
+    latency_s: dict[str, float] = field(default_factory=dict)
+
+    def took(self, name: str, seconds: float) -> None:
+        """A node answered after `seconds`."""
+        before = self.latency_s.get(name, seconds)
+        self.latency_s[name] = before + _NEW_LATENCY_PART * (seconds - before)
+
+
 @dataclass(frozen=True)
 class Store:
-    """The object store, as use cases see it: where keys belong, turns, stamps, memory."""
+    """The object store, as use cases see it.
+
+    `refusal` says why writes aren't taken now, "" when they are; `absent` why there are no
+    nodes. `zone` is the gateway's own: its nodes are read from first.
+    """
 
     placement: IPlacement
+    replicas: int
     turns: Turns
     to_the_end: ToTheEnd
     stamps: StampClock
+    journal: Journal
+    marks: Marks
+    ledger: Ledger
+    uploads: Uploads
+    writes: Writes
+    settledness: Settledness
     budget: MemoryBudget
+    copying: Copier
+    clock: IReactorTime
     limits: Limits = Limits()
-    replicas: int = 1
+    refusal: Callable[[], str] = lambda: ""
+    absent: Callable[[], str] = lambda: ""
+    zone: str | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
-    def primaries(self, bucket: str, key: str) -> list[INode]:
-        """The nodes that hold the key's copies, all of them up; NoNodes or NoQuorum if not."""
-        order = self.placement.order(bucket, key)
-        if not order:
-            raise NoNodes("no nodes are known yet")
-        found: list[INode] = []
-        for candidate in order[: self.replicas]:
-            if candidate.node is None:
-                raise NoQuorum(f"node {candidate.name}, which this key lies on, is away")
-            found.append(candidate.node)
-        return found
+    # -- whom to ask ------------------------------------------------------------------------------
 
-    def others(self, bucket: str, key: str) -> list[INode]:
-        """The nodes that are up and no primaries of the key, in its order."""
-        order = self.placement.order(bucket, key)
-        return [each.node for each in order[self.replicas :] if each.node is not None]
+    def orders(self, bucket: str, key: str) -> Orders:
+        """The key's orders in the rings that count; NoNodes when no ring is known."""
+        orders = self.placement.orders(bucket, key)
+        if not orders:
+            raise NoNodes(self.absent() or "no nodes are known yet")
+        return orders
 
-    async def elsewhere(self, bucket: str, key: str) -> tuple[INode, ObjectHead] | None:
-        """The newest copy on a node that is no primary, where a ring change left it."""
-        heads = await self.ask(self.others(bucket, key), lambda node: node.head(bucket, key))
-        newest = None
-        for node, head in heads:
-            age = (head.stamp or "", head.modified_s)
-            if newest is None or age > newest[0]:
-                newest = age, node, head
-        return newest and newest[1:]
+    def primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
+        """Those of every ring that counts, each once."""
+        return primaries(self.orders(bucket, key), self.replicas)
 
-    async def look(self, bucket: str, key: str) -> ObjectHead | None:
-        """The head of the key's object; None when there is none."""
-        try:
-            return await self.primaries(bucket, key)[0].head(bucket, key)
-        except NoSuchKey:
-            copy = await self.elsewhere(bucket, key)
-            return copy and copy[1]
+    def could_hold(self, bucket: str, key: str) -> tuple[Candidate, ...]:
+        """Everyone who may have a copy: primaries and handoffs of every ring that counts."""
+        return could_hold(self.orders(bucket, key), self.replicas)
 
-    async def ask(
-        self, nodes: Sequence[INode], question: Callable[[INode], Deferred[T]]
-    ) -> list[tuple[INode, T]]:
-        """Ask all of `nodes` at once: the answers of those that have one.
+    def is_settled(self, bucket: str, key: str) -> bool:
+        """Whether one primary's answer about the key is final."""
+        if self.turns.busy(bucket, key):
+            return False
+        return not self.why_unsettled(bucket, key)
 
-        NoSuchKey is no answer, and a node that turns out to be away, or too slow, isn't one
-        of those that are up. Any other error is raised, after all have answered.
+    def why_unsettled(self, bucket: str, key: str) -> str:
+        """Why the key's partition isn't settled; "" when it is."""
+        return self.settledness.why_not(
+            self.orders(bucket, key), partition(bucket, key), self.replicas
+        )
+
+    def preferred(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Whom to read from: the own zone, who has least in flight, who was quickest."""
+        traffic = self.traffic
+        return sorted(
+            (each for each in candidates if each.node is not None),
+            key=lambda each: (
+                each.state is NodeState.RETURNING,
+                self.zone is not None and each.zone != self.zone,
+                traffic.in_flight[each.name],
+                traffic.latency_s.get(each.name, 0.0),
+            ),
+        )
+
+    def check_absence(self, candidates: Sequence[Candidate], answered: set[str]) -> None:
+        """Raise NoQuorum unless so many answered that no acknowledged copy can be missed.
+
+        Returning nodes don't count. What nobody watched before we started counts only
+        while all answer: it may have lost something, and no more may be lost then.
         """
-
-        async def ask(node: INode) -> tuple[INode, T] | None:
-            try:
-                return node, await question(node)
-            except (NoSuchKey, NodeUnavailable, NodeTimeout):
-                return None
-
-        answers = await gather([Deferred.fromCoroutine(ask(node)) for node in nodes])
-        return [answer for answer in answers if answer is not None]
+        counted = {
+            each.name
+            for each in candidates
+            # As it is now: it may have turned out to have been away while it was asked.
+            if each.name in answered and not self.settledness.is_returning(each.name)
+        }
+        wanted = absence(self.replicas, len(candidates))
+        if len(counted) < len(candidates):
+            counted = {name for name in counted if not self.settledness.is_unwatched(name)}
+        if len(counted) < wanted:
+            away = ", ".join(each.name for each in candidates if each.name not in counted)
+            raise NoQuorum(f"what it may hold can't be known now: {away}")
 
 
 async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:
@@ -126,16 +175,36 @@ async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:
     return results
 
 
+async def ask(
+    candidates: Sequence[Candidate], question: Callable[[INode], Deferred[T]]
+) -> dict[str, T | Exception]:
+    """Ask all of them that can be asked, at once: each one's answer or error, by its name."""
+    asked = [(each.name, question(each.node)) for each in candidates if each.node is not None]
+    outcomes = await DeferredList([waiting for _, waiting in asked], consumeErrors=True)
+    answers: dict[str, T | Exception] = {}
+    for (name, _), (_, outcome) in zip(asked, outcomes, strict=True):
+        if not isinstance(outcome, Failure):
+            answers[name] = outcome
+        elif cancelled(outcome):
+            outcome.raiseException()  # it was we who gave it up
+        elif isinstance(outcome.value, Exception):
+            answers[name] = outcome.value
+        else:
+            outcome.raiseException()
+    return answers
+
+
 @contextmanager
 def cluster_errors() -> Iterator[None]:
     """Turn what one node did wrong into what the cluster can't do. Only the gateway does so."""
     try:
         yield
     except NodeError as error:
-        raise _cluster_error(error) from error
+        raise cluster_error(error) from error
 
 
-def _cluster_error(error: NodeError) -> ClusterError:
+def cluster_error(error: NodeError) -> ClusterError:
+    """What one node's failure means to the client, when no other could stand in."""
     match error:
         case NodeTimeout():
             return UpstreamTimeout(str(error))

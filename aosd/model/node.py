@@ -64,9 +64,15 @@ class NodeState(StrEnum):
     """What a member can be used for; DESIGN's words."""
 
     UP = "up"
-    SUSPECT = "suspect"  # its breaker is open
-    DOWN = "down"  # not running, or never reached yet
+    SUSPECT = "suspect"  # its breaker is open, but its control connection never broke
+    DOWN = "down"  # not running, never reached yet, or silent for long
+    RETURNING = "returning"  # up again, and not yet swept
     FULL = "full"  # refuses writes for lack of space; reads and deletes go on
+
+    @property
+    def away(self) -> bool:
+        """Whether its copies can't be counted on: it is down or returning."""
+        return self in (NodeState.DOWN, NodeState.RETURNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _EXACT = Context(prec=50)
 
 
 class Ring:
-    """The order of nodes for each key. Members are fixed: a change makes another ring.
+    """The order of nodes for each key. Members (by name) are fixed: a change makes another ring.
 
     Raises ValueError for two members of one name and for a weight that isn't over 0.
     """
@@ -39,14 +39,10 @@ class Ring:
         for member in self._members:
             if not 0 < member.weight < math.inf:
                 raise ValueError(f"member {member.name}: no weight: {member.weight!r}")
+        self.members: Mapping[str, Member] = {each.name: each for each in self._members}
         self._orders: list[tuple[str, ...] | None] = [None] * PARTITIONS
         told = json.dumps([(each.name, float(each.weight), each.zone) for each in self._members])
         self.name = blake2b(told.encode(), digest_size=8).hexdigest()
-
-    @property
-    def members(self) -> Mapping[str, Member]:
-        """The members by name."""
-        return {member.name: member for member in self._members}
 
     def order(self, bucket: str, key: str) -> tuple[str, ...]:
         """The names of all members, the key's primary first."""

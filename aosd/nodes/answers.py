@@ -123,6 +123,14 @@ class Answers:
             return code, root.findtext("Message") or f"answered {status}"
         return f"HTTP{status}", f"answered {status}"
 
+    def date_s(self, response: IResponse) -> float | None:
+        """When the node says it answered, in whole seconds since 1970; None if it doesn't."""
+        values = response.headers.getRawHeaders(b"Date")
+        try:
+            return parsedate_to_datetime((values or [b""])[0].decode("latin-1")).timestamp()
+        except ValueError:
+            return None
+
     def _http_date(self, headers: Headers) -> int:
         values = headers.getRawHeaders(b"Last-Modified")
         try:

@@ -118,13 +118,14 @@ class Exchange:
     ) -> IResponse:
         """The head of the answer, whatever its status; its body hasn't been read.
 
-        A connection that breaks before any answer is tried once more where that is safe:
-        without a body, or with one that is held, unless `repeat` is False. `guarded` False
-        asks although the breaker is open: what a probe does.
+        A connection that breaks before any answer is tried once more where that is safe: a
+        GET or HEAD, unless `repeat` is False. (A write that is repeated might take effect a
+        second time, later, over what came after it.) `guarded` False asks although the
+        breaker is open, and goes on when it opens: what a probe does.
         """
         if guarded:
             self._health.check()
-        tries = 2 if repeat and _is_held(body) else 1
+        tries = 2 if repeat and verb in ("GET", "HEAD") else 1
         while True:
             tries -= 1
             try:
@@ -275,8 +276,8 @@ class Exchange:
                 first_byte_s, give_up, f"didn't begin to answer within {first_byte_s:g} s"
             )
         # A client's body on its way is judged by its own progress; who only waits isn't kept
-        # waiting for a node that is silent.
-        unwatch = self._health.watch(tripped) if _is_held(body) else None
+        # waiting for a node that is silent. (A probe is what finds out whether it is.)
+        unwatch = self._health.watch(tripped) if guarded and _is_held(body) else None
         try:
             response: IResponse = await _given_up_as_such(waiting)
         except Exception as error:
@@ -349,7 +350,7 @@ def _given_up_as_such(waiting: Deferred[T]) -> Deferred[T]:
 
 
 def _is_held(body: IBodyProducer | None) -> bool:
-    """Whether a request can be sent again: it has no body, or one that lies in memory."""
+    """Whether a request waits for nobody but the node: no body, or one that lies in memory."""
     return body is None or isinstance(body, HeldBody)
 
 

@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from aosd.observe.logs import hush
+from aosd.nodes.connections import Confirm, ConfirmedEndpoint, Endpoints, make_pool
 
 STORED_ENCODING = b"x-aosd-stored-content-encoding"
 """Where a response carries the Content-Encoding that the node sent."""
@@ -55,19 +55,22 @@ def _hide_encoding(response: IResponse) -> IResponse:
 
 
 def make_client(
-    reactor: Any, *, connect_timeout_s: float, connections: int
+    reactor: Any, *, connect_timeout_s: float, connections: int, confirm: Confirm
 ) -> tuple[HTTPClient, HTTPConnectionPool]:
     """A treq client and its pool, which keeps up to `connections` idle ones.
 
-    Nothing is repeated behind our back: what is safe to repeat is for the caller to say.
+    A new connection carries no request before `confirm` has fired.
     """
-    pool = HTTPConnectionPool(reactor, persistent=True)
-    pool.maxPersistentPerHost = connections
-    pool.cachedConnectionTimeout = _IDLE_CONNECTION_S
-    pool.retryAutomatically = False
-    hush(pool)
-    agent = Agent(reactor, connectTimeout=connect_timeout_s, pool=pool)
-    return HTTPClient(UntouchedAgent(agent)), pool
+    pool = make_pool(reactor, connections=connections, idle_s=_IDLE_CONNECTION_S)
+    endpoints = Endpoints(
+        reactor, connect_timeout_s, lambda endpoint: ConfirmedEndpoint(endpoint, confirm)
+    )
+    return client_over(Agent.usingEndpointFactory(reactor, endpoints, pool)), pool
+
+
+def client_over(agent: IAgent) -> HTTPClient:
+    """A treq client that leaves bytes as they are."""
+    return HTTPClient(UntouchedAgent(agent))
 
 
 def hang_up(consumer: IConsumer) -> None:

@@ -1,102 +1,143 @@
-"""The first contact with a node: its buckets, and the marker that names it.
+"""The first contact with a node: what it holds, what it can, its buckets and its marker.
 
-Blocking, by the minio package; to be run in a thread.
+Blocking; to be run in a thread.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-from io import BytesIO
+from dataclasses import replace
 
-import urllib3
-from minio import Minio
-from minio.error import MinioException, S3Error
-
-from aosd.model.errors import NodeError, NodeNonsense, NodeRefused, NodeUnavailable
+from aosd.model.errors import NodeNonsense
+from aosd.model.marker import MARKER_KEY, Introduction, read_marker
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
-from aosd.nodes.s3 import MARKER_KEY
+from aosd.nodes.asking import Asking
+from aosd.nodes.capabilities import probe_capabilities
 
-_TIMEOUT_S = 5.0
-_ALREADY_THERE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+_NO_CONDITIONS = ("NotImplemented", "InvalidArgument", "InvalidRequest")
 
 
-def provision(name: str, address: Address, credentials: Credentials) -> bytes:
-    """Make the buckets that are missing, and `node.json` if the node has none; returns it.
+def introduce(
+    name: str, address: Address, credentials: Credentials, *, probe: bool
+) -> Introduction:
+    """Find out what a node holds, and with `probe` what it can.
 
-    Raises NodeError with words for the operator. Takes 5 s a request at most.
+    Probing makes the bucket `aos-system` on a blank node, and leaves nothing in it. A node
+    that holds the objects of others, or bears the name of another node, is left as it is:
+    what it can isn't known then, and stands as if it kept to S3. Raises NodeError with
+    words for the operator.
     """
-    pool = urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=1.5, read=_TIMEOUT_S), retries=False, maxsize=1
-    )
-    client = Minio(
-        address.url.partition("://")[2],
-        access_key=credentials.access_key,
-        secret_key=credentials.secret_key,
-        secure=address.scheme == "https",
-        region="us-east-1",
-        http_client=pool,
-    )
-    try:
+    with Asking(name, address, credentials) as asking:
+        marker = _marker(asking)
+        found = Introduction(marker, _holds_objects(asking))
+        if not probe:
+            return found
+        problem = _problem(asking)
+        if problem or not _may_be_written(name, found):
+            return replace(found, problem=problem)
+        asking.make_bucket(SYSTEM_BUCKET)
+        return probe_capabilities(asking, found)
+
+
+def equip(
+    name: str,
+    address: Address,
+    credentials: Credentials,
+    marker: bytes,
+    over: bytes | None = None,
+) -> bytes:
+    """Make a node's buckets, and its marker where it has none; the marker that it has then.
+
+    With `over`, the marker of a cluster that is given up, that one and what else lies in
+    `aos-system` go first, unless the node holds objects by now. Of two who do so at once
+    one wins, where the node honours conditional writes. Raises NodeError.
+    """
+    with Asking(name, address, credentials) as asking:
         for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET):
-            _make_bucket(client, bucket)
-        return _marker(client, name)
-    except S3Error as error:
-        raise NodeRefused(
-            name, f"{error.code}: {error.message}", error.response.status, error.code or ""
-        ) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise NodeUnavailable(name, f"no connection: {_innermost(error)}") from error
-    except (MinioException, ValueError) as error:
-        raise NodeNonsense(name, f"doesn't answer as S3 does: {error}") from error
-    finally:
-        pool.clear()
+            asking.make_bucket(bucket)
+        stands = _marker(asking)
+        if over is not None and stands == over and not _holds_objects(asking):
+            _empty_memory(asking)
+            stands = None
+        if stands is None:
+            write_marker(asking, marker)
+            stands = _marker(asking)
+        if stands is None:
+            raise NodeNonsense(name, f"its {MARKER_KEY} was written and isn't there")
+        return stands
 
 
-def check_marker(name: str, marker: bytes) -> str:
-    """The incarnation that a node's marker tells; NodeError when it is another node's."""
+def _may_be_written(name: str, found: Introduction) -> bool:
+    if found.marker is None:
+        return not found.objects
     try:
-        told = json.loads(marker)
-        owner, incarnation = told["node"], told["incarnation"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise NodeNonsense(name, f"its {MARKER_KEY} can't be read") from error
-    if owner != name:
-        raise NodeError(name, f"it holds the data of node {owner}, by its {MARKER_KEY}")
-    return str(incarnation)
+        return read_marker(name, found.marker).node == name
+    except NodeNonsense:
+        return False
 
 
-def _make_bucket(client: Minio, bucket: str) -> None:
-    if client.bucket_exists(bucket_name=bucket):
-        return
-    try:
-        client.make_bucket(bucket_name=bucket)
-    except S3Error as error:
-        if error.code not in _ALREADY_THERE:
-            raise
+def _marker(asking: Asking) -> bytes | None:
+    answer = asking.ask("GET", SYSTEM_BUCKET, MARKER_KEY, well=("NoSuchKey", "NoSuchBucket"))
+    return None if answer.code else answer.data
 
 
-def _marker(client: Minio, name: str) -> bytes:
-    try:
-        response = client.get_object(bucket_name=SYSTEM_BUCKET, object_name=MARKER_KEY)
-        try:
-            return bytes(response.read())
-        finally:
-            response.close()
-    except S3Error as error:
-        if error.code != "NoSuchKey":
-            raise
-    marker = json.dumps({"node": name, "incarnation": secrets.token_hex(8)}).encode()
-    client.put_object(
-        bucket_name=SYSTEM_BUCKET,
-        object_name=MARKER_KEY,
-        data=BytesIO(marker),
-        length=len(marker),
-        content_type="application/json",
+def write_marker(asking: Asking, marker: bytes) -> None:
+    """Write a node's marker, unless one stands there that came first."""
+    headers = {"Content-Type": "application/json"}
+    answer = asking.ask(
+        "PUT",
+        SYSTEM_BUCKET,
+        MARKER_KEY,
+        headers=headers | {"If-None-Match": "*"},
+        body=marker,
+        well=(412, 409, *_NO_CONDITIONS),
     )
-    return marker
+    if answer.code in _NO_CONDITIONS:
+        asking.ask("PUT", SYSTEM_BUCKET, MARKER_KEY, headers=headers, body=marker)
 
 
-def _innermost(error: BaseException) -> BaseException:
-    reason = getattr(error, "reason", None)
-    return _innermost(reason) if isinstance(reason, BaseException) else error
+def _empty_memory(asking: Asking) -> None:
+    """Remove all records of a node, its marker last: begun and not ended, it begins anew."""
+    query = {"list-type": "2", "encoding-type": "url"}
+    while True:
+        page = asking.answers.page(asking.ask("GET", SYSTEM_BUCKET, query=query).data)
+        keys = [entry.key for entry in page.entries if entry.key != MARKER_KEY]
+        for key in keys:
+            asking.ask("DELETE", SYSTEM_BUCKET, key)
+        if not keys:
+            asking.ask("DELETE", SYSTEM_BUCKET, MARKER_KEY)
+            return
+
+
+def _holds_objects(asking: Asking) -> bool:
+    """Whether any bucket but aosd's own memory holds an object."""
+    root = asking.answers.xml(asking.ask("GET").data)
+    if root.tag != "ListAllMyBucketsResult":
+        raise NodeNonsense(asking.name, f"its list of buckets is a {root.tag}")
+    names = [bucket.findtext("Name") or "" for bucket in root.iterfind("Buckets/Bucket")]
+    query = {"list-type": "2", "max-keys": "1", "encoding-type": "url"}
+    for name in names:
+        if name == SYSTEM_BUCKET:
+            continue
+        # One that is deleted meanwhile holds none.
+        answer = asking.ask("GET", name, query=query, well=("NoSuchBucket",))
+        if not answer.code and asking.answers.page(answer.data).entries:
+            return True
+    return False
+
+
+def _problem(asking: Asking) -> str:
+    """Why the buckets as they are can't hold copies: "" when they can.
+
+    A version that nobody sees any more would come back with the delete of a newer one; what
+    is locked can't be deleted.
+    """
+    for bucket in (OBJECT_BUCKET, SYSTEM_BUCKET):
+        for query, path, on, words in (
+            ("versioning", "Status", "Enabled", "versioning"),
+            ("object-lock", "ObjectLockEnabled", "Enabled", "object lock"),
+        ):
+            answer = asking.ask("GET", bucket, query={query: ""}, well=(400, 404, 405, 501))
+            if not answer.code and asking.answers.xml(answer.data).findtext(path) == on:
+                return f"{words} is on in its bucket {bucket}"
+    return ""

@@ -6,24 +6,30 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from aosd.model.errors import NodeNonsense, NodeRefused, NoSuchKey, RangeNotSatisfiable
+from aosd.model.errors import (
+    NodeNonsense,
+    NodeRefused,
+    NoSuchKey,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+)
+from aosd.model.marker import MARKER_KEY
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET, Headers, ObjectHead, Page, Span
 from aosd.model.ranges import ByteRange
 from aosd.nodes.bodies import ResponseReading, drop_body
+from aosd.nodes.connections import ControlConnection
 from aosd.nodes.exchange import Deadlines, Exchange
-from aosd.nodes.http import make_client
+from aosd.nodes.http import client_over, make_client
 from aosd.nodes.signing import Signer
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth, INode, IReading
 from aosd.streams.bodies import HeldBody
-
-MARKER_KEY = "node.json"
 
 
 @implementer(INode)
@@ -49,43 +55,60 @@ class S3Node:
     ) -> None:
         self.name = name
         self.address = address
+        self._health = health
+        self._now = now
         deadlines = deadlines or Deadlines()
         clock: IReactorTime = reactor
         client, self._pool = make_client(
-            reactor, connect_timeout_s=connect_timeout_s, connections=connections
+            reactor,
+            connect_timeout_s=connect_timeout_s,
+            connections=connections,
+            confirm=health.confirm,
         )
+        self._connection = ControlConnection(reactor, connect_timeout_s, health.control_lost)
         self._complete_s = deadlines.complete_s
-        self._exchange = Exchange(
-            name,
-            address.url,
-            Signer(address, credentials, now),
-            client,
-            clock,
-            health,
-            deadlines,
-            metrics,
+        signer = Signer(address, credentials, now)
+        self._exchange, self._control = (
+            Exchange(name, address.url, signer, each, clock, health, deadlines, metrics)
+            for each in (client, client_over(self._connection.agent))
         )
 
     # -- objects ------------------------------------------------------------------------------
 
-    def head(self, bucket: str, key: str) -> Deferred[ObjectHead]:
+    def head(self, bucket: str, key: str, part: int | None = None) -> Deferred[ObjectHead]:
         """See INode."""
-        return Deferred.fromCoroutine(self._head(bucket, key))
+        return Deferred.fromCoroutine(self._head(bucket, key, part))
 
-    async def _head(self, bucket: str, key: str) -> ObjectHead:
-        response = await self._succeed(await self._exchange.ask("HEAD", bucket, key), 200)
+    async def _head(self, bucket: str, key: str, part: int | None = None) -> ObjectHead:
+        query = {} if part is None else {"partNumber": str(part)}
+        response = await self._exchange.ask("HEAD", bucket, key, query=query)
+        # A part is a range to servers: they answer 206.
+        await self._succeed(response, 200, *([206] if part else []))
         told = response.headers.getRawHeaders(b"Content-Length")
         if not told or not told[0].isdigit():
             raise NodeNonsense(self.name, "its answer to HEAD has no Content-Length")
         return self._exchange.answers.object_head(response, int(told[0]))
 
-    def get(self, bucket: str, key: str, wanted: ByteRange | None = None) -> Deferred[IReading]:
+    def get(
+        self,
+        bucket: str,
+        key: str,
+        wanted: ByteRange | None = None,
+        etag: str | None = None,
+    ) -> Deferred[IReading]:
         """See INode."""
-        return Deferred.fromCoroutine(self._get(bucket, key, wanted))
+        return Deferred.fromCoroutine(self._get(bucket, key, wanted, etag))
 
-    async def _get(self, bucket: str, key: str, wanted: ByteRange | None) -> IReading:
-        headers = ((b"range", wanted.header),) if wanted else ()
+    async def _get(
+        self, bucket: str, key: str, wanted: ByteRange | None, etag: str | None
+    ) -> IReading:
+        headers: Headers = ((b"range", wanted.header),) if wanted else ()
+        if etag is not None:
+            headers = (*headers, (b"if-match", etag.encode("latin-1")))
         response = await self._exchange.ask("GET", bucket, key, headers=headers)
+        if response.code == 412 and etag is not None:
+            self._drop(response)
+            raise PreconditionFailed("it has another ETag")
         if response.code == 416 and wanted is not None:
             self._drop(response)
             # Nodes differ in how they tell the size with a 416; all tell it on HEAD.
@@ -100,6 +123,8 @@ class S3Node:
             else:
                 span, size_bytes = Span(0, length), length
             head = self._exchange.answers.object_head(response, size_bytes)
+            if etag is not None and head.etag != etag:
+                raise PreconditionFailed("it has another ETag")
             if wanted is not None and wanted.resolve(size_bytes) != span:
                 raise NodeNonsense(self.name, "it answered with another range")
         except Exception:
@@ -216,15 +241,17 @@ class S3Node:
 
     def probe(self) -> Deferred[bytes | None]:
         """See INode."""
-        return Deferred.fromCoroutine(self._probe())
+        return Deferred.fromCoroutine(self._connection.use(self._probe))
 
     async def _probe(self) -> bytes | None:
-        response = await self._exchange.ask(
+        response = await self._control.ask(
             "GET", SYSTEM_BUCKET, MARKER_KEY, repeat=False, guarded=False
         )
+        if (told_s := self._control.answers.date_s(response)) is not None:
+            self._health.time_told(told_s + 0.5 - self._now())
         if response.code == 200:
-            return await self._exchange.read(response)
-        error = await self._exchange.refuse(response)
+            return await self._control.read(response)
+        error = await self._control.refuse(response)
         missing = isinstance(error, NoSuchKey) or (
             isinstance(error, NodeRefused) and error.code == "NoSuchBucket"
         )
@@ -234,8 +261,8 @@ class S3Node:
 
     def close(self) -> Deferred[None]:
         """See INode."""
-        closing: Deferred[None] = self._pool.closeCachedConnections()
-        return closing
+        closing = DeferredList([self._pool.closeCachedConnections(), self._connection.close()])
+        return closing.addCallback(lambda _: None)
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -64,6 +64,28 @@ class Metrics:
         self.node_up = Gauge(
             "aosd_node_up", "1 while the node can be asked.", ["node"], registry=registry
         )
+        self.marks = Gauge("aosd_marks", "Marks that a key's copies may differ.", registry=registry)
+        self.sweep_keys = Counter(
+            "aosd_sweep_keys", "Keys that sweeps compared.", registry=registry
+        )
+        self.copies_missing = Counter(
+            "aosd_copies_missing", "Copies that repair found missing.", registry=registry
+        )
+        self.copies_made = Counter("aosd_copies_made", "Copies made by repair.", registry=registry)
+        self.copies_removed = Counter(
+            "aosd_copies_removed", "Copies removed by repair.", registry=registry
+        )
+        self.repair_bytes = Counter(
+            "aosd_repair_bytes", "Bytes copied by repair.", registry=registry
+        )
+        self.oldest_gap_s = Gauge(
+            "aosd_oldest_gap_seconds", "Age of the oldest mark.", registry=registry
+        )
+        self.last_sweep = Gauge(
+            "aosd_last_sweep_timestamp_seconds",
+            "When the last complete sweep ended, in seconds since 1970.",
+            registry=registry,
+        )
         self.ring_members = Gauge("aosd_ring_members", "Members of the ring.", registry=registry)
         self.discovery_runs = Counter(
             "aosd_discovery_reports", "Reports by a provider.", ["provider"], registry=registry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
@@ -25,6 +25,8 @@ class Branch:
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """See IBodyProducer. Errbacks with what the client's body failed with."""
+        if self._fanout.aborted is not None:
+            return fail(self._fanout.aborted)
         self.consumer = consumer
         self._finished = Deferred(lambda _: self.stopProducing())
         finished = self._finished
@@ -79,6 +81,7 @@ class Fanout:
         self._source_paused = False
         self._settled = False
         self.released = False
+        self.aborted: Failure | None = None
 
     # -- the branches' side -------------------------------------------------------------
 
@@ -139,6 +142,7 @@ class Fanout:
     def abort(self, reason: Failure) -> None:
         """End every branch without its last bytes; no node stores a truncated object."""
         self._held = b""
+        self.aborted = reason
         self._source.discard()
         live, self._live = self._live, []
         for branch in live:

@@ -6,6 +6,8 @@ node.script("get", breaks(1000), times=None) # every GET, until node.heal()
 gate = Deferred()
 node.script("list", late(lambda: gate))      # answers once the gate has fired
 node.script("list", late(lambda: deferLater(clock, 5, lambda: None)))
+
+node.script("put", lands_late(lambda: gate)) # NodeTimeout at once; stored when the gate fires
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ class Fault:
     with None, before the request takes effect; with `carried_out`, after that, so that
     only the answer is late or lost. `unreached` says that the request doesn't come to the
     node at all: its body isn't started.
+
+    With `lands` the request takes effect when what that returns has fired, whether or not
+    anybody waits for it by then: cancelled, failed with `error` at once, or still waiting
+    (without an `error` the answer comes then). What the node refuses at that moment has no
+    effect. A gate that fails, or is cancelled, loses the request for good.
     """
 
     error: Callable[[str], Exception] | None = None
@@ -42,6 +49,7 @@ class Fault:
     carried_out: bool = False
     unreached: bool = False
     gate: Gate | None = None
+    lands: Gate | None = None
 
 
 NO_FAULT = Fault()
@@ -85,3 +93,18 @@ def late(gate: Gate, *, carried_out: bool = False) -> Fault:
 def stalls(after_bytes: int, gate: Gate) -> Fault:
     """The body stands still after so many bytes until what `gate` returns has fired."""
     return Fault(after_bytes=after_bytes, gate=gate)
+
+
+def lands_late(lands: Gate) -> Fault:
+    """No answer in time; the request takes effect when what `lands` returns has fired."""
+    return Fault(lambda node: NodeTimeout(node, "didn't answer in time"), lands=lands)
+
+
+def lost_and_lands_late(lands: Gate) -> Fault:
+    """The connection breaks after the request; it takes effect as with `lands_late`."""
+    return Fault(lambda node: NodeUnavailable(node, "the connection broke"), lands=lands)
+
+
+def silent(lands: Gate) -> Fault:
+    """No answer before what `lands` returns has fired; takes effect then, wanted or not."""
+    return Fault(lands=lands)

@@ -2,73 +2,35 @@
 
 It answers at once, so that `successResultOf` has the result, unless a fault is scripted
 (see `aosd.testing.faults`). Bodies flow with real backpressure: a consumer that pauses
-stops them. It keeps the contract in `aosd.testing.contract`, as real servers do.
+stops them. It keeps the contract in `aosd.testing.contract`, as real servers do; what it
+stores, and how it lists, is `aosd.testing.memory_disk`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from aosd.model.errors import DigestMismatch, NodeRefused, NoSuchKey
-from aosd.model.objects import (
-    KEPT_HEADERS,
-    OBJECT_BUCKET,
-    STAMP_HEADER,
-    SYSTEM_BUCKET,
-    Entry,
-    Headers,
-    ObjectHead,
-    Page,
-    Span,
-)
+from aosd.model.errors import AosdError, NodeTimeout, NodeUnavailable
+from aosd.model.marker import MARKER_KEY
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET, Headers, ObjectHead, Page
 from aosd.model.ranges import ByteRange
-from aosd.ports import INode, IReading
+from aosd.ports import IHealth, INode, IReading
 from aosd.testing.bodies import PIECE_BYTES
 from aosd.testing.faults import NO_FAULT, Fault
 from aosd.testing.memory_bodies import Intake, MemoryReading
+from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot, Upload
 
 T = TypeVar("T")
 
-_OURS = b"x-amz-meta-aos-"
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """An object as it lies on the node; `headers` with aosd's own among them."""
-
-    data: bytes
-    etag: str
-    modified_s: float
-    headers: Headers = ()
-
-    @property
-    def head(self) -> ObjectHead:
-        """What a HEAD tells of it."""
-        stamp = dict(self.headers).get(STAMP_HEADER)
-        return ObjectHead(
-            self.etag,
-            len(self.data),
-            int(self.modified_s),
-            stamp.decode("ascii") if stamp is not None else None,
-            tuple(each for each in self.headers if not each[0].startswith(_OURS)),
-        )
-
-
-@dataclass(slots=True)
-class _Upload:
-    bucket: str
-    key: str
-    headers: Headers
-    parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+Weather = Callable[[str], Fault]
+"""What befalls a request of this method when nothing is scripted; NO_FAULT: nothing."""
 
 
 @implementer(INode)
@@ -78,11 +40,18 @@ class MemoryNode:
     `now` gives seconds since 1970, for Last-Modified. `least_part_bytes` is what all parts
     but the last must have (real servers: 5 MiB). With `tree_order` it lists as SeaweedFS
     does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath another
-    one; without `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does.
+    one; without `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does, and
+    without `checks_md5` Content-MD5.
+
+    `health` is told when the control connection breaks (IHealth.control_lost) after a
+    probe over it was answered: at `restart`, and when a probe finds no connection, gets no
+    answer in time or is given up. `weather` is asked for the fault of each request that no
+    script is for.
 
     `requests` counts what it was asked, by method name; `open_readings` are answered GETs
-    whose body is neither delivered nor abandoned, `uploads` open multipart uploads by id:
-    both empty at the end of a test.
+    whose body is neither delivered nor abandoned, `uploads` open multipart uploads by id,
+    `landing` counts requests that haven't taken effect yet although nobody may wait for
+    them (`faults.lands_late`): all empty at the end of a test.
     """
 
     def __init__(
@@ -96,22 +65,41 @@ class MemoryNode:
         tree_order: bool = False,
         hides_beneath: bool = False,
         checks_sha256: bool = True,
+        checks_md5: bool = True,
+        health: IHealth | None = None,
+        weather: Weather | None = None,
     ) -> None:
         self.name = name
-        self.buckets: dict[str, dict[str, Copy]] = {bucket: {} for bucket in buckets}
+        self.disk = MemoryDisk(
+            name,
+            now,
+            buckets,
+            least_part_bytes=least_part_bytes,
+            tree_order=tree_order,
+            hides_beneath=hides_beneath,
+            checks_sha256=checks_sha256,
+            checks_md5=checks_md5,
+        )
         self.requests: Counter[str] = Counter()
         self.open_readings = 0
-        self.uploads: dict[str, _Upload] = {}
+        self.landing = 0
         self.closed = False
-        self._now = now
+        self.health = health
+        self.weather = weather
+        self._control_answered = False
         self._piece_bytes = piece_bytes
-        self._least_part_bytes = least_part_bytes
-        self._tree_order = tree_order
-        self._hides_beneath = hides_beneath
-        self._checks_sha256 = checks_sha256
         self._faults: dict[str, deque[Fault]] = {}
         self._lasting: dict[str, Fault] = {}
-        self._uploads_made = 0
+
+    @property
+    def buckets(self) -> dict[str, dict[str, Copy]]:
+        """What lies on it."""
+        return self.disk.buckets
+
+    @property
+    def uploads(self) -> dict[str, Upload]:
+        """Its open multipart uploads."""
+        return self.disk.uploads
 
     # -- the script -----------------------------------------------------------------------------
 
@@ -136,23 +124,55 @@ class MemoryNode:
         for name in (method, "*"):
             if self._faults.get(name):
                 return self._faults[name].popleft()
-        return self._lasting.get(method) or self._lasting.get("*") or NO_FAULT
+        lasting = self._lasting.get(method) or self._lasting.get("*")
+        if lasting is None and self.weather is not None:
+            return self.weather(method)
+        return lasting or NO_FAULT
+
+    # -- what befalls it --------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Its process is another one: the control connection broke, unannounced.
+
+        What it holds stays, as do requests that haven't landed: something on the way may
+        have kept them. Together with `restore`: a power cut that lost the last writes.
+        """
+        self._control_lost()
+
+    def wipe(self) -> None:
+        """Its disk is another one, and empty: no object, no bucket, no marker, no upload."""
+        self.disk.wipe()
+
+    def snapshot(self) -> Snapshot:
+        """All it holds now, for `restore`."""
+        return self.disk.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Fall back to what it held: newer objects are gone, and deleted ones are back.
+
+        Uploads under way are gone too.
+        """
+        self.disk.restore(snapshot)
 
     # -- objects --------------------------------------------------------------------------------
 
-    def head(self, bucket: str, key: str) -> Deferred[ObjectHead]:
+    def head(self, bucket: str, key: str, part: int | None = None) -> Deferred[ObjectHead]:
         """See INode."""
-        return self._answer("head", lambda: self._copy(bucket, key).head)
+        return self._answer("head", lambda: self.disk.head(bucket, key, part))
 
-    def get(self, bucket: str, key: str, wanted: ByteRange | None = None) -> Deferred[IReading]:
+    def get(
+        self,
+        bucket: str,
+        key: str,
+        wanted: ByteRange | None = None,
+        etag: str | None = None,
+    ) -> Deferred[IReading]:
         """See INode."""
         fault = self._meet("get")
         in_the_body = fault.after_bytes is not None
 
         def read() -> IReading:
-            copy = self._copy(bucket, key)
-            size_bytes = len(copy.data)
-            span = Span(0, size_bytes) if wanted is None else wanted.resolve(size_bytes)
+            copy, span = self.disk.get(bucket, key, wanted, etag)
             self.open_readings += 1
             return MemoryReading(
                 copy.head,
@@ -170,40 +190,25 @@ class MemoryNode:
         """See INode."""
 
         def store(data: bytes) -> str:
-            there = self._bucket(bucket)
-            self._check_digests(data, headers)
-            there[key] = Copy(data, _quoted(_md5(data)), self._now(), _kept(headers))
-            return there[key].etag
+            return self.disk.put(bucket, key, data, headers)
 
         return Deferred.fromCoroutine(self._take(self._meet("put"), body, store))
 
     def delete(self, bucket: str, key: str) -> Deferred[None]:
         """See INode."""
-
-        def remove() -> None:
-            self._bucket(bucket).pop(key, None)
-
-        return self._answer("delete", remove)
+        return self._answer("delete", lambda: self.disk.delete(bucket, key))
 
     def list(
         self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
     ) -> Deferred[Page]:
         """See INode."""
-        return self._answer("list", lambda: self._page(bucket, prefix, after, limit, delimiter))
+        return self._answer("list", lambda: self.disk.page(bucket, prefix, after, limit, delimiter))
 
     # -- multipart uploads ----------------------------------------------------------------------
 
     def create_upload(self, bucket: str, key: str, headers: Headers) -> Deferred[str]:
         """See INode."""
-
-        def create() -> str:
-            self._bucket(bucket)
-            self._uploads_made += 1
-            upload_id = f"upload-{self._uploads_made}"
-            self.uploads[upload_id] = _Upload(bucket, key, _kept(headers))
-            return upload_id
-
-        return self._answer("create_upload", create)
+        return self._answer("create_upload", lambda: self.disk.create_upload(bucket, key, headers))
 
     def put_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: IBodyProducer
@@ -211,9 +216,7 @@ class MemoryNode:
         """See INode."""
 
         def store(data: bytes) -> str:
-            etag = _quoted(_md5(data))
-            self._upload(bucket, key, upload_id).parts[number] = (etag, data)
-            return etag
+            return self.disk.put_part(bucket, key, upload_id, number, data)
 
         return Deferred.fromCoroutine(self._take(self._meet("put_part"), body, store))
 
@@ -221,35 +224,13 @@ class MemoryNode:
         self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
     ) -> Deferred[str]:
         """See INode."""
-
-        def complete() -> str:
-            upload = self._upload(bucket, key, upload_id)
-            pieces: list[bytes] = []
-            for number, etag in enumerate(etags, 1):
-                told, data = upload.parts.get(number, ("", b""))
-                if told != etag:
-                    raise NodeRefused(self.name, f"no part {number}", 400, "InvalidPart")
-                if number < len(etags) and len(data) < self._least_part_bytes:
-                    raise NodeRefused(self.name, f"part {number}", 400, "EntityTooSmall")
-                pieces.append(data)
-            if not pieces:
-                raise NodeRefused(self.name, "no parts", 400, "MalformedXML")
-            digests = b"".join(bytes.fromhex(etag.strip('"')) for etag in etags)
-            etag = _quoted(f"{_md5(digests)}-{len(etags)}")
-            copy = Copy(b"".join(pieces), etag, self._now(), upload.headers)
-            self._bucket(bucket)[key] = copy
-            del self.uploads[upload_id]
-            return etag
-
-        return self._answer("complete_upload", complete)
+        return self._answer(
+            "complete_upload", lambda: self.disk.complete_upload(bucket, key, upload_id, etags)
+        )
 
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> Deferred[None]:
         """See INode."""
-
-        def abort() -> None:
-            self.uploads.pop(upload_id, None)
-
-        return self._answer("abort_upload", abort)
+        return self._answer("abort_upload", lambda: self.disk.abort_upload(upload_id))
 
     # -- the node itself ------------------------------------------------------------------------
 
@@ -257,10 +238,10 @@ class MemoryNode:
         """See INode."""
 
         def read() -> bytes | None:
-            marker = self.buckets.get(SYSTEM_BUCKET, {}).get("node.json")
+            marker = self.buckets.get(SYSTEM_BUCKET, {}).get(MARKER_KEY)
             return marker.data if marker is not None else None
 
-        return self._answer("probe", read)
+        return self._answer("probe", read).addCallbacks(self._probe_answered, self._probe_failed)
 
     def close(self) -> Deferred[None]:
         """See INode."""
@@ -269,16 +250,60 @@ class MemoryNode:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _probe_answered(self, marker: bytes | None) -> bytes | None:
+        self._control_answered = True
+        return marker
+
+    def _probe_failed(self, failure: Failure) -> Failure:
+        if failure.check(NodeUnavailable, NodeTimeout, CancelledError) is not None:
+            self._control_lost()
+        return failure
+
+    def _control_lost(self) -> None:
+        answered, self._control_answered = self._control_answered, False
+        if answered and self.health is not None:
+            self.health.control_lost(False)
+
     def _answer(self, method: str, act: Callable[[], T]) -> Deferred[T]:
         return Deferred.fromCoroutine(self._act(self._meet(method), act))
 
     async def _act(self, fault: Fault, act: Callable[[], T]) -> T:
+        if fault.lands is not None:
+            return await self._land(fault, fault.lands(), act)
         if fault.carried_out:
             result = act()
             await self._strike(fault)
             return result
         await self._strike(fault)
         return act()
+
+    def _land(self, fault: Fault, gate: Deferred[object], act: Callable[[], T]) -> Deferred[T]:
+        """The answer as `fault` has it; `act` happens when `gate` fires, whoever waits."""
+        answer: Deferred[T] = Deferred()
+        self.landing += 1
+
+        def land(_: object) -> None:
+            self.landing -= 1
+            try:
+                result = act()
+            except AosdError as error:
+                if not answer.called:
+                    answer.errback(Failure(error))
+            else:
+                if not answer.called:
+                    answer.callback(result)
+                elif isinstance(result, MemoryReading):
+                    result.abandon()
+
+        def never(failure: Failure) -> None:
+            self.landing -= 1
+            if not answer.called:
+                answer.errback(Failure(NodeUnavailable(self.name, "the request was lost")))
+
+        gate.addCallbacks(land, never)
+        if fault.error is not None and not answer.called:
+            answer.errback(Failure(fault.error(self.name)))
+        return answer
 
     async def _strike(self, fault: Fault) -> None:
         if fault.gate is not None:
@@ -291,7 +316,8 @@ class MemoryNode:
         if fault.unreached:
             await self._strike(fault)
         strike_at = fault.after_bytes
-        if strike_at is None and fault.error is not None and not fault.carried_out:
+        takes_effect = fault.carried_out or fault.lands is not None
+        if strike_at is None and fault.error is not None and not takes_effect:
             # A node that refuses does so before it has read the body.
             strike_at = 0
         intake = Intake(
@@ -300,90 +326,8 @@ class MemoryNode:
         data = await intake.start()
         return await self._act(fault if strike_at is None else NO_FAULT, lambda: store(data))
 
-    def _bucket(self, bucket: str) -> dict[str, Copy]:
-        there = self.buckets.get(bucket)
-        if there is None:
-            raise NodeRefused(self.name, "no such bucket", 404, "NoSuchBucket")
-        return there
-
-    def _copy(self, bucket: str, key: str) -> Copy:
-        copy = self._bucket(bucket).get(key)
-        if copy is None:
-            raise NoSuchKey("no such object")
-        return copy
-
-    def _upload(self, bucket: str, key: str, upload_id: str) -> _Upload:
-        upload = self.uploads.get(upload_id)
-        if upload is None or (upload.bucket, upload.key) != (bucket, key):
-            raise NodeRefused(self.name, "no such upload", 404, "NoSuchUpload")
-        return upload
-
-    def _check_digests(self, data: bytes, headers: Headers) -> None:
-        claimed = dict(headers)
-        md5 = b64encode(hashlib.md5(data, usedforsecurity=False).digest())
-        if claimed.get(b"content-md5", md5) != md5:
-            raise DigestMismatch("the body doesn't have the digest that Content-MD5 says")
-        sha256 = hashlib.sha256(data).hexdigest().encode("ascii")
-        if self._checks_sha256 and claimed.get(b"x-amz-content-sha256", sha256) != sha256:
-            raise DigestMismatch("the body doesn't have the SHA-256 that the client says")
-
     def _reading_ended(self) -> None:
         self.open_readings -= 1
 
-    def _page(self, bucket: str, prefix: str, after: str, limit: int, delimiter: str) -> Page:
-        there = self._bucket(bucket)
-        names: dict[str, Copy | None] = {}
-        for key in there:
-            if not key.startswith(prefix) or (self._hides_beneath and _beneath(key, there)):
-                continue
-            folder, found, _ = key[len(prefix) :].partition(delimiter or "\0")
-            if delimiter and found:
-                names[prefix + folder + delimiter] = None
-            else:
-                names[key] = there[key]
-        ordered = sorted(
-            (name for name in names if self._order(name) > self._order(after)), key=self._order
-        )
-        page = ordered[:limit]
-        return Page(
-            tuple(
-                Entry(name, copy.etag, len(copy.data), copy.modified_s)
-                for name in page
-                if (copy := names[name]) is not None
-            ),
-            tuple(name for name in page if names[name] is None),
-            truncated=len(ordered) > limit,
-            last=max(page, key=_utf8) if page else None,
-        )
 
-    def _order(self, name: str) -> tuple[bytes, ...]:
-        if self._tree_order:
-            return tuple(_utf8(segment) for segment in name.split("/"))
-        return (_utf8(name),)
-
-
-def _kept(headers: Headers) -> Headers:
-    """What is stored of a request's headers."""
-    return tuple(
-        (name, value)
-        for name, value in headers
-        if name in KEPT_HEADERS or name.startswith(b"x-amz-meta-")
-    )
-
-
-def _beneath(key: str, there: Iterable[str]) -> bool:
-    """Whether a folder that the key lies in is itself a key."""
-    segments = key.split("/")
-    return any("/".join(segments[:count]) in there for count in range(1, len(segments)))
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'
-
-
-def _utf8(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")
+__all__ = ["Copy", "MemoryNode", "Snapshot", "Upload", "Weather"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -15,11 +18,15 @@ from zope.interface import implementer
 from aosd.discovery import DiscoveryContext
 from aosd.discovery.embedded import EmbeddedDiscovery
 from aosd.model.errors import NodeError
+from aosd.model.marker import Marker
 from aosd.model.node import Address, Credentials, Sighting
-from aosd.nodes.provision import provision
+from aosd.nodes.exchange import Deadlines
+from aosd.nodes.provision import equip
 from aosd.nodes.s3 import S3Node
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
+
+T = TypeVar("T")
 
 READY_S = 60.0
 
@@ -30,11 +37,19 @@ def on_path(kind: str) -> bool:
 
 @implementer(IHealth)
 class AlwaysWell:
-    """A breaker that never opens; remembers what it was told."""
+    """A breaker that opens only when it is tripped; remembers what it was told.
+
+    `confirming` is what a new connection waits for: nothing, unless a test sets it.
+    """
 
     def __init__(self) -> None:
         self.failures: list[object] = []
         self.answers = 0
+        self.losses: list[bool] = []
+        self.confirmed = 0
+        self.confirming: Callable[[], Deferred[None]] = lambda: succeed(None)
+        self._watches: dict[object, Callable[[], None]] = {}
+        self._told: list[Deferred[None]] = []
 
     def check(self) -> None:
         pass
@@ -54,7 +69,33 @@ class AlwaysWell:
         pass
 
     def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
-        return lambda: None
+        token = object()
+        self._watches[token] = tripped
+        return lambda: self._watches.pop(token, None) and None
+
+    def trip(self) -> None:
+        watches, self._watches = self._watches, {}
+        for tripped in watches.values():
+            tripped()
+
+    def time_told(self, ahead_s: float) -> None:
+        pass
+
+    def control_lost(self, announced: bool) -> None:
+        self.losses.append(announced)
+        told, self._told = self._told, []
+        for each in told:
+            each.callback(None)
+
+    def next_loss(self) -> Deferred[None]:
+        """Fires when the control connection breaks the next time."""
+        told: Deferred[None] = Deferred()
+        self._told.append(told)
+        return told
+
+    def confirm(self) -> Deferred[None]:
+        self.confirmed += 1
+        return self.confirming()
 
 
 class Server:
@@ -80,6 +121,10 @@ class Server:
     async def start(self) -> None:
         """Returns when it answers signed requests and has its buckets."""
         await self._discovery.start(self._report, self._troubles.append)
+        await self.answers()
+
+    async def answers(self) -> None:
+        """Returns when it answers signed requests, after a start or a restart."""
         assert self.address is not None and self.credentials is not None, self._troubles
         deadline_s = self._reactor.seconds() + READY_S
         while True:
@@ -87,10 +132,11 @@ class Server:
                 await deferToThreadPool(
                     self._reactor,
                     self._threads,
-                    provision,
+                    equip,
                     self.name,
                     self.address,
                     self.credentials,
+                    Marker("c", self.name, "i").to_bytes(),
                 )
                 return
             except NodeError:
@@ -99,11 +145,24 @@ class Server:
                     raise
             await deferLater(self._reactor, 0.1)
 
+    async def call(self, do: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """What a function that blocks returns, given how to reach the server."""
+        assert self.address is not None and self.credentials is not None
+        how = (self.name, self.address, self.credentials)
+        calling = deferToThreadPool(self._reactor, self._threads, do, *how, *arguments, **options)
+        result: T = await calling
+        return result
+
+    def signal(self, number: signal.Signals) -> None:
+        """What befalls the process; it is started again when it ends."""
+        (node,) = self._discovery._nodes
+        os.kill(node._process.pid, number)
+
     async def stop(self) -> None:
         await self._discovery.stop()
         self._threads.stop()
 
-    def node(self, health: AlwaysWell) -> S3Node:
+    def node(self, health: AlwaysWell, deadlines: Deadlines | None = None) -> S3Node:
         assert self.address is not None and self.credentials is not None
         return S3Node(
             self.name,
@@ -113,6 +172,7 @@ class Server:
             now=self._reactor.seconds,
             health=health,
             metrics=Metrics(),
+            deadlines=deadlines,
         )
 
     def _report(self, sightings: Sequence[Sighting]) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import NAMES
 from tests.fault.bad_node import BadNode, Fault, in_front_of
 from tests.integration.daemon import Daemon, running_daemon
-from tests.integration.nodes import RealNode, write_nodes_file
+from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
 from tests.integration.waiting import until
-
-UP = dict.fromkeys(NAMES, "up")
 
 # Short, so that what runs into them is over soon; all in seconds.
 DEADLINES = (
@@ -23,6 +23,7 @@ DEADLINES = (
     "--probe-interval-s=0.2",
     "--breaker-backoff-s=0.2",
     "--breaker-backoff-max-s=0.5",
+    "--late-write-window-s=1",
 )
 
 # What Twisted's client logs about an answer that is no HTTP and comes in the middle of a body.
@@ -35,15 +36,20 @@ TWISTEDS_OWN = (
 
 @dataclass(frozen=True)
 class Fragile:
-    """A daemon, and its nodes behind proxies; all by the nodes' names."""
+    """A daemon that keeps one copy of each key, and its nodes behind proxies, by name."""
 
     daemon: Daemon
     proxies: dict[str, BadNode]
     nodes: dict[str, RealNode]
 
     def misbehave(self, key: str, fault: Fault, verb: str = "") -> None:
-        """Let the fault hit requests for `key` alone; probes and other keys go on."""
-        self.proxy_of(key).misbehave(Fault(fault.does, meant(verb, key), fault.answer, fault.count))
+        """Let the fault hit requests for `key` alone, whoever stands in for its node."""
+        self.misbehave_for(meant(verb, key), fault)
+
+    def misbehave_for(self, meant_for: Callable[[str], bool], fault: Fault) -> None:
+        """Let the fault hit such requests on every node; probes and others go on."""
+        for proxy in self.proxies.values():
+            proxy.misbehave(replace(fault, meant_for=meant_for))
 
     def proxy_of(self, key: str) -> BadNode:
         return self.proxies[self.daemon.primary(key)]
@@ -57,26 +63,33 @@ class Fragile:
             proxy.behave()
             if proxy.refuses:
                 proxy.listen()
-        # A node that said it is full is thought so for a while; it serves all the same.
-        until(lambda: set(self.daemon.states().values()) <= {"up", "full"}, "all nodes serve")
+        # For half a minute when a node has said that it is full.
+        until(lambda: set(self.daemon.states().values()) == {"up"}, "all nodes are up", 60)
 
 
 def meant(verb: str, key: str) -> Callable[[str], bool]:
     return lambda line: line.startswith(verb) and f"/object/{key}" in line
 
 
-@pytest.fixture(scope="session")
-def shared_fragile(
-    nodes: list[RealNode], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fragile]:
-    folder = tmp_path_factory.mktemp("fragile")
-    with in_front_of([node.port for node in nodes]) as proxies:
+@contextmanager
+def running_fragile(folder: Path, *flags: str) -> Iterator[Fragile]:
+    """Three nodes of its own, behind proxies, and a daemon."""
+    with (
+        running_nodes(folder, NAMES) as nodes,
+        in_front_of([node.port for node in nodes]) as proxies,
+    ):
         file = write_nodes_file(folder / "nodes.toml", nodes, [each.port for each in proxies])
         with running_daemon(
-            folder / "daemon", file, *DEADLINES, up=NAMES, expected=TWISTEDS_OWN
+            folder / "daemon", file, *DEADLINES, *flags, up=NAMES, expected=TWISTEDS_OWN
         ) as daemon:
             by_name = dict(zip(NAMES, proxies, strict=True))
             yield Fragile(daemon, by_name, {node.name: node for node in nodes})
+
+
+@pytest.fixture(scope="session")
+def shared_fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
+    with running_fragile(tmp_path_factory.mktemp("fragile"), "--replicas=1") as running:
+        yield running
 
 
 @pytest.fixture

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.processes import connections, free_port, marked
+from tests.integration.processes import (
+    Process,
+    clean_environment,
+    connections,
+    free_port,
+    marked,
+)
 from tests.integration.waiting import until
 from tests.integration.wire import Answer, ask
 
@@ -50,21 +54,22 @@ class Daemon:
         command = [sys.executable, str(TWISTD), *twistd_flags, "aosd", *flags]
         if listens:
             command.append(f"--http=tcp:{self.port}:interface=127.0.0.1")
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={**clean_environment(self.temp, self.mark), **(environment or {})},
-            )
+        name, _, value = self.mark.partition("=")
+        ours = clean_environment(**{"TMPDIR": str(self.temp), name: value})
+        self.process = Process(
+            "aosd", command, self.log_path, {**ours, **(environment or {})}, directory=folder
+        )
         self.pid = self.process.pid
+        self._terminated = False
 
     # -- life -----------------------------------------------------------------------------------
 
     def wait_until_ready(self) -> None:
         until(lambda: self._status("/-/ready") == 200, "the daemon is ready", _START_S)
+
+    def wait_until_settled(self, deadline_s: float = 60.0) -> None:
+        """Wait until its copies are known to lie where they belong."""
+        until(lambda: self.repair()["settled"], "all is settled", deadline_s)
 
     def wait_until_it_lives(self) -> None:
         until(lambda: self._status("/-/health") == 200, "the daemon lives", _START_S)
@@ -74,12 +79,21 @@ class Daemon:
         until(lambda: self.states() == states, f"nodes are {states}", deadline_s)
 
     def wait_for_states_once_alive(self, states: Mapping[str, str]) -> None:
-        """The same, right after the start."""
+        """The same, right after the start of one that has no nodes that it could serve from."""
         self.wait_until_it_lives()
         self.wait_for_states(states)
 
+    def wait_until_up(self, *names: str) -> None:
+        """Wait until it is ready, and these are its nodes and up."""
+        self.wait_until_it_lives()
+        self.wait_until_ready()
+        self.wait_for_states(dict.fromkeys(names, "up"))
+
     def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        """SIGTERM, once: twistd would complain of a second one when it is about to end."""
+        if not self._terminated:
+            self._terminated = True
+            self.process.send_signal(signal.SIGTERM)
 
     def wait(self, deadline_s: float = _STOP_S) -> int:
         """The exit code, once it is over."""
@@ -90,7 +104,7 @@ class Daemon:
 
         No traceback may be in its log but for those that have one of `expected` in them.
         """
-        if self.process.poll() is None:
+        if self.process.runs:
             self.terminate()
         try:
             self.expect_clean_exit()
@@ -109,9 +123,7 @@ class Daemon:
 
     def kill(self) -> None:
         """Whatever state it is in."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.end()
 
     def expect_nothing_left(self) -> None:
         """No process and no temporary file."""
@@ -119,6 +131,11 @@ class Daemon:
         assert list(self.temp.iterdir()) == []
 
     # -- what it tells --------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where the plain door's objects are."""
+        return f"http://127.0.0.1:{self.port}/object/"
 
     @property
     def log(self) -> str:
@@ -140,17 +157,26 @@ class Daemon:
         told: dict[str, Any] = self.ask("GET", "/-/nodes").json
         return told
 
+    def repair(self) -> dict[str, Any]:
+        """What /-/repair tells."""
+        told: dict[str, Any] = self.ask("GET", "/-/repair").json
+        return told
+
     def states(self) -> dict[str, str]:
         """The nodes' states by name."""
         return {each["name"]: each["state"] for each in self.nodes()["nodes"]}
 
-    def primary(self, key: str) -> str:
-        """The name of the node that a key lies on."""
+    def order(self, key: str) -> list[str]:
+        """The names of all nodes in a key's order: its primaries first."""
         told = self.ask("GET", f"/-/ring?key={key}").json
-        return str(told["order"][0]["name"])
+        return [each["name"] for each in told["order"]]
+
+    def primary(self, key: str) -> str:
+        """The name of a key's first node."""
+        return self.order(key)[0]
 
     def key_on(self, node: str, prefix: str) -> str:
-        """A key that begins with `prefix` and lies on `node`."""
+        """A key that begins with `prefix` and has `node` as its first."""
         for number in range(1000):
             key = f"{prefix}{number}"
             if self.primary(key) == node:
@@ -180,14 +206,6 @@ class Daemon:
             return 0
 
 
-def clean_environment(temp: Path, mark: str) -> dict[str, str]:
-    """This tree's aosd, whichever one is installed; none of the caller's own settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AOSD_")}
-    path = os.pathsep.join(each for each in (str(ROOT), os.environ.get("PYTHONPATH")) if each)
-    name, _, value = mark.partition("=")
-    return {**kept, "PYTHONPATH": path, "TMPDIR": str(temp), name: value}
-
-
 @contextmanager
 def running_daemon(
     folder: Path,
@@ -197,7 +215,7 @@ def running_daemon(
     environment: Mapping[str, str] | None = None,
     expected: Sequence[str] = (),
 ) -> Iterator[Daemon]:
-    """A daemon with the nodes of a file, of which those in `up` are up; it ends well.
+    """A daemon with the nodes of a file, ready when those in `up` are up; it ends well.
 
     `expected`: see Daemon.stop.
     """
@@ -205,6 +223,7 @@ def running_daemon(
     try:
         daemon.wait_until_it_lives()
         if up:
+            daemon.wait_until_ready()
             daemon.wait_for_states(dict.fromkeys(up, "up"))
         yield daemon
         daemon.stop(expected)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -19,15 +17,13 @@ from minio.error import MinioException
 
 from aosd.discovery.servers import choose_server, launch
 from aosd.model.node import Credentials
-from tests.integration.processes import is_stopped
+from tests.integration.processes import Process, is_stopped
 from tests.integration.waiting import until
 
 BUCKET = "object"
 """The bucket behind the plain door."""
 
-_ROOT = Path(__file__).resolve().parents[2]
 _READY_S = 90.0
-_STOP_S = 10.0
 
 
 class RealNode:
@@ -39,11 +35,11 @@ class RealNode:
         self.credentials = Credentials(f"key-of-{name}", f"secret=of-{name}")
         server = choose_server(None)
         self.kind = server.kind
-        self._folder = folder
+        self.folder = folder
         self._launch = launch(server, folder, self.credentials)
         self._environment = environment or {}
         self.port = self._launch.port
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -62,7 +58,13 @@ class RealNode:
 
     @property
     def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.runs
+
+    @property
+    def process(self) -> Process:
+        """The process that was started last."""
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -73,43 +75,34 @@ class RealNode:
 
     def start(self) -> None:
         """Start it, without waiting for it to answer."""
-        environment = {**os.environ, **self._launch.environment, **self._environment}
-        environment["PYTHONPATH"] = str(_ROOT)
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                # It becomes the server itself, and dies with us.
-                [
-                    sys.executable,
-                    "-m",
-                    "aosd.discovery.tether",
-                    str(os.getpid()),
-                    *list(self._launch.command),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env=environment,
-            )
+        self._process = Process(
+            f"{self.kind} {self.name}",
+            self._launch.command,
+            self.folder / "server.log",
+            {**os.environ, **self._launch.environment, **self._environment},
+            directory=self.folder,
+            # SeaweedFS takes half a minute to end by itself, and must not outlive us.
+            stop_s=0,
+        )
 
     def wait_until_it_answers(self) -> None:
-        until(self._answers, f"node {self.name} answers", _READY_S)
+        self.process.wait_until(self._answers, _READY_S)
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._signal(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait(_STOP_S)
+        self.process.end()
 
     def freeze(self) -> None:
         """SIGSTOP: its connections stay, and nothing is answered."""
-        self._signal(signal.SIGSTOP)
-        assert self._process is not None
-        pid = self._process.pid
+        self.signal(signal.SIGSTOP)
+        pid = self.process.pid
         until(lambda: is_stopped(pid), f"node {self.name} stands still")
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
 
     def end(self) -> None:
         """Whatever state it is in; its data isn't needed any more."""
@@ -135,8 +128,6 @@ class RealNode:
         return list(told.uploads)
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "server.log").read_text()
         try:
             client = self.client()
             # SeaweedFS answers before all of it is ready.
@@ -146,9 +137,13 @@ class RealNode:
             return False
         return True
 
+    # Others know these by their old names.
+    @property
+    def _folder(self) -> Path:
+        return self.folder
+
     def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        self.signal(number)
 
 
 @contextmanager

@@ -1,20 +1,148 @@
-"""What the kernel tells of processes and their connections, by proc(5)."""
+"""Child processes of tests and benchmarks, and what the kernel tells of them by proc(5)."""
 
 from __future__ import annotations
 
+import os
+import random
 import re
+import shutil
 import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 _PROC = Path("/proc")
 _ESTABLISHED = "01"
+_LOG_TAIL_BYTES = 2000
+_LOOK_EVERY_S = 0.05
+
+_PORTS = range(10_000, 32_000)
+
+
+class NotStartedError(AssertionError):
+    """A child that should serve by now doesn't; its text has the end of its log."""
+
+
+class Process(subprocess.Popen[bytes]):
+    """One child; it doesn't outlive us, also when we are killed.
+
+    Its output goes to the file `log`, after what is in it; it runs in `directory` (default:
+    ours), with just this `environment` (default: ours). `stop` gives it `stop_s` to end by
+    itself before it is killed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        directory: Path | None = None,
+        stop_s: float = 20.0,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._stop_s = stop_s
+        last = "TERM" if stop_s else "KILL"
+        guard = ["setpriv", "--pdeathsig", last, "--"] if shutil.which("setpriv") else []
+        with log.open("ab") as output:
+            super().__init__(
+                [*guard, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env=environment,
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def runs(self) -> bool:
+        return self.poll() is None
+
+    def stop(self) -> None:
+        """End it: SIGTERM, and SIGKILL when that doesn't help in time."""
+        if self.runs and self._stop_s:
+            self.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.wait(self._stop_s)
+        self.end()
+
+    def end(self) -> None:
+        """SIGKILL, unless it is over."""
+        if self.runs:
+            self.kill()
+        self.wait()
+
+    def wait_until(self, ready: Callable[[], bool], deadline_s: float = 60.0) -> None:
+        """Wait until `ready()`; NotStartedError when that never comes."""
+        end_s = time.monotonic() + deadline_s
+        while not ready():
+            if not self.runs or time.monotonic() > end_s:
+                raise NotStartedError(f"{self.name} didn't start:\n{self.log_tail()}")
+            time.sleep(_LOOK_EVERY_S)
+
+    def log_tail(self) -> str:
+        """The end of what it wrote."""
+        return self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far, in user and kernel mode."""
+        # What clock_getcpuclockid(3) returns: a clock in nanoseconds, where /proc has ticks.
+        return time.clock_gettime((~self.pid << 3) | 2)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without the caller's own settings of aosd, and with `more`.
+
+    This tree's aosd is the one that is imported, whichever one is installed.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AOSD_")}
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(each for each in (root, os.environ.get("PYTHONPATH")) if each)
+    return {**kept, "PYTHONPATH": path, **more}
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on, all different.
+
+    They lie below those that the kernel gives to outgoing connections: the load itself
+    would take one of these before the server that it is meant for.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]}")
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def rss_bytes(pid: int) -> int:

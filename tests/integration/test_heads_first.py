@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NAMES
 from tests.integration.bodies import MIB, body, pieces
 from tests.integration.daemon import Daemon, running_daemon
 from tests.integration.nodes import RealNode, write_nodes_file
@@ -85,25 +86,26 @@ def test_refusals_come_without_the_body(
         assert answer.headers["connection"] == "close"
 
 
-def test_no_body_is_asked_for_when_the_node_is_down(
-    nodes: list[RealNode], tmp_path: Path, key: str
+def test_no_body_is_asked_for_when_too_few_nodes_are_up(
+    other_nodes: list[RealNode], tmp_path: Path
 ) -> None:
-    dead_port = 1  # nobody may listen on it
-    ports = [dead_port, nodes[1].port, nodes[2].port]
-    nodes_file = write_nodes_file(tmp_path / "nodes.toml", nodes, ports)
-    with running_daemon(tmp_path / "daemon", nodes_file) as daemon:
+    """Two copies go to two of a key's four first nodes; with one node up there are none."""
+    nodes_file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+    with running_daemon(tmp_path / "daemon", nodes_file, up=NAMES) as daemon:
+        write_nodes_file(nodes_file, other_nodes[1:])
         daemon.wait_for_states({"n1": "down", "n2": "up", "n3": "up"})
-        away, there = daemon.key_on("n1", "expect"), daemon.key_on("n2", "expect")
         with Wire(daemon.port) as wire:
-            wire.send(put_head(f"/object/{away}", EXPECT))
-            answer = wire.answer()
-            assert (answer.status, answer.code) == (503, "ServiceUnavailable")
-            assert int(answer.headers["retry-after"]) >= 1
-        with Wire(daemon.port) as wire:
-            wire.send(put_head(f"/object/{there}", EXPECT))
+            wire.send(put_head("/object/expected", EXPECT))
             assert wire.read_head() == CONTINUE
             wire.send(b"0123456789")
             assert wire.answer().status == 201
+        write_nodes_file(nodes_file, other_nodes[2:])
+        daemon.wait_for_states({"n1": "down", "n2": "down", "n3": "up"})
+        with Wire(daemon.port) as wire:
+            wire.send(put_head("/object/expected", EXPECT))
+            answer = wire.answer()
+            assert (answer.status, answer.code) == (503, "ServiceUnavailable")
+            assert int(answer.headers["retry-after"]) >= 1
 
 
 # -- what comes next on a connection ----------------------------------------------------------

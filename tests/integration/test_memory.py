@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.daemon import Daemon, start_daemon
 from bench.load import MIB, get_large, put_large
-from bench.nodes import start_nodes, write_nodes_file
 from bench.processes import program
+from tests.conftest import NAMES
+from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.nodes import running_nodes, write_nodes_file
+from tests.integration.processes import peak_rss_bytes, reset_peak, rss_bytes
 
 GROWTH_BOUND_BYTES = 64 * MIB
 LONG_BYTES = 1024 * MIB
@@ -39,11 +41,12 @@ class Warmed:
         return path
 
     def expect_bounded(self, what: str) -> None:
-        growth_bytes = self.daemon.process.peak_rss_bytes - self.rss_bytes
+        now_bytes = rss_bytes(self.daemon.pid)
+        growth_bytes = peak_rss_bytes(self.daemon.pid) - self.rss_bytes
         # For docs/performance.md; `pytest -s` shows it.
         print(  # noqa: T201
             f"{what}: RSS {self.rss_bytes / MIB:.1f} MiB, grew by {growth_bytes / MIB:.1f} MiB "
-            f"at the most, is {self.daemon.process.rss_bytes / MIB:.1f} MiB now"
+            f"at the most, is {now_bytes / MIB:.1f} MiB now"
         )
         assert growth_bytes < GROWTH_BOUND_BYTES
 
@@ -54,19 +57,20 @@ def warmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warmed]:
     with ExitStack() as stack:
         # pytest keeps its directories for some runs; this one would keep gigabytes.
         stack.callback(shutil.rmtree, directory / "nodes")
-        nodes = start_nodes(stack, directory / "nodes")
-        nodes_file = write_nodes_file(directory / "nodes.toml", nodes, [n.port for n in nodes])
-        daemon = start_daemon(stack, directory / "aosd", nodes_file, len(nodes))
+        nodes = stack.enter_context(running_nodes(directory / "nodes", NAMES))
+        file = write_nodes_file(directory / "nodes.toml", nodes)
+        running = running_daemon(directory / "aosd", file, "--access-log=false", up=NAMES)
+        daemon = stack.enter_context(running)
         warm = Warmed(daemon, 0, directory)
         put_large(f"{daemon.url}warm", warm.body(WARM_BYTES), None)
         put_large(f"{daemon.url}warmchunked", warm.body(WARM_BYTES), None, chunked=True)
         get_large(f"{daemon.url}warm", WARM_BYTES, None)
-        yield Warmed(daemon, daemon.process.rss_bytes, directory)
+        yield Warmed(daemon, rss_bytes(daemon.pid), directory)
 
 
 @pytest.fixture(autouse=True)
 def peak_from_here(warmed: Warmed) -> None:
-    warmed.daemon.process.reset_peak()
+    reset_peak(warmed.daemon.pid)
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
@@ -74,7 +78,7 @@ def test_long_put_and_get_grow_the_daemon_little(warmed: Warmed, chunked: bool) 
     url = f"{warmed.daemon.url}long{int(chunked)}"
     put_large(url, warmed.body(LONG_BYTES), None, chunked=chunked)
     warmed.expect_bounded(f"1 GiB PUT {'chunked' if chunked else 'with length'}")
-    warmed.daemon.process.reset_peak()
+    reset_peak(warmed.daemon.pid)
     get_large(url, LONG_BYTES, None)
     warmed.expect_bounded("1 GiB GET")
 

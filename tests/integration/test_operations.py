@@ -24,6 +24,14 @@ FAMILIES = {
     "aosd_node_breaker_open": ("node",),
     "aosd_node_up": ("node",),
     "aosd_ring_members": (),
+    "aosd_marks": (),
+    "aosd_sweep_keys_total": (),
+    "aosd_copies_missing_total": (),
+    "aosd_copies_made_total": (),
+    "aosd_copies_removed_total": (),
+    "aosd_repair_bytes_total": (),
+    "aosd_oldest_gap_seconds": (),
+    "aosd_last_sweep_timestamp_seconds": (),
     "aosd_discovery_reports_total": ("provider",),
     "process_resident_memory_bytes": (),
 }
@@ -46,6 +54,11 @@ def test_nodes(daemon: Daemon, nodes: list[RealNode]) -> None:
         assert each["weight"] == 1.0
         assert each["incarnation"]
         assert "nodes.toml" in each["seen_as"]
+        assert each["member"] is True
+    assert len({each["incarnation"] for each in told["nodes"]}) == 3
+    assert told["cluster"]
+    assert told["changing"] is False
+    assert (told["next_may_go"], told["wait_for"]) == (True, [])
     assert told["unusable"] == []
     (provider,) = told["providers"]
     assert provider["name"].startswith("static:")
@@ -60,7 +73,8 @@ def test_the_ring_explains_where_a_key_lies(
 ) -> None:
     ring = daemon.ask("GET", "/-/ring").json
     assert [each["name"] for each in ring["members"]] == list(NAMES)
-    assert ring["replicas"] == 1
+    assert ring["replicas"] == 2
+    assert (ring["changing"], ring["saturated"]) == (False, [])
     assert ring["ring"] == daemon.nodes()["ring"]
 
     placement = daemon.ask("GET", f"/-/ring?key={key}").json
@@ -70,13 +84,35 @@ def test_the_ring_explains_where_a_key_lies(
     order = [each["name"] for each in placement["order"]]
     assert sorted(order) == list(NAMES)
     assert order == sorted(order, key=placement["scores"].__getitem__)
-    assert [each["role"] for each in placement["order"]] == ["primary", "handoff", "none"]
+    assert [each["role"] for each in placement["order"]] == ["primary", "primary", "handoff"]
     assert {each["state"] for each in placement["order"]} == {"up"}
 
-    daemon.ask("PUT", f"/object/{key}", {}, b"x")
-    assert [node.name for node in nodes if key in node.stored_keys()] == order[:1]
+    assert (placement["settled"], placement["why"]) == (True, "")
+    assert placement["former"] is None
+    assert placement["copies"] == dict.fromkeys(NAMES)
+
+    stored = daemon.ask("PUT", f"/object/{key}", {}, b"xyz").json
+    assert {node.name for node in nodes if key in node.stored_keys()} == set(order[:2])
+    copies = daemon.ask("GET", f"/-/ring?key={key}").json["copies"]
+    assert copies[order[2]] is None
+    assert copies[order[0]] == copies[order[1]]
+    assert (copies[order[0]]["etag"], copies[order[0]]["size"]) == (stored["etag"], 3)
+
+    daemon.ask("DELETE", f"/object/{key}")
+    gone = daemon.ask("GET", f"/-/ring?key={key}").json
+    assert gone["copies"] == dict.fromkeys(NAMES)
+    assert gone["deleted"] > copies[order[0]]["stamp"]
     elsewhere = daemon.ask("GET", f"/-/ring?key={key}&bucket=other").json
     assert elsewhere["bucket"] == "other"
+
+
+def test_what_repair_tells(daemon: Daemon) -> None:
+    told = daemon.repair()
+    assert set(told) == {"settled", "unsettled", "marks", "journal", "sweep", "last_sweep"}
+    assert (told["settled"], told["unsettled"], told["marks"]) == (True, [], 0)
+    before = told["journal"]
+    assert daemon.ask("DELETE", "/object/neverthere").status == 204
+    assert daemon.repair()["journal"] >= max(before, 1)
 
 
 def test_a_key_that_is_none(daemon: Daemon) -> None:
@@ -134,12 +170,20 @@ def test_requests_are_counted(
 
 
 def test_nodes_requests_are_counted(daemon: Daemon, key: str) -> None:
-    labels = {"node": daemon.primary(key), "verb": "PUT"}
-    before = daemon.metric("aosd_node_requests_total", **labels)
-    timed = daemon.metric("aosd_node_request_seconds_count", **labels)
+    def counted() -> dict[str, tuple[float, float]]:
+        return {
+            name: (
+                daemon.metric("aosd_node_requests_total", node=name, verb="DELETE"),
+                daemon.metric("aosd_node_request_seconds_count", node=name, verb="DELETE"),
+            )
+            for name in NAMES
+        }
+
     daemon.ask("PUT", f"/object/{key}", {}, b"x")
-    assert daemon.metric("aosd_node_requests_total", **labels) == before + 1
-    assert daemon.metric("aosd_node_request_seconds_count", **labels) == timed + 1
+    before = counted()
+    # It goes to every node that could hold the key; nothing else deletes now.
+    daemon.ask("DELETE", f"/object/{key}")
+    assert counted() == {name: (sent + 1, timed + 1) for name, (sent, timed) in before.items()}
     for name in NAMES:
         assert daemon.metric("aosd_node_up", node=name) == 1
         assert daemon.metric("aosd_node_breaker_open", node=name) == 0

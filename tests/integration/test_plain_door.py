@@ -21,9 +21,9 @@ SIZES = [0, 1, KIB, MIB, MIB + 1, 3 * MIB]
 CHUNKED_SIZES = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB]
 
 
-def node_of(daemon: Daemon, nodes: list[RealNode], key: str) -> RealNode:
-    name = daemon.primary(key)
-    return next(node for node in nodes if node.name == name)
+def primaries_of(daemon: Daemon, nodes: list[RealNode], key: str) -> list[RealNode]:
+    names = daemon.order(key)[:2]
+    return [node for node in nodes if node.name in names]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -79,17 +79,23 @@ def test_chunks_of_one_byte_and_chunk_extensions(daemon: Daemon, key: str) -> No
     assert daemon.ask("GET", f"/object/{key}").body == b"abc"
 
 
-def test_an_object_lies_on_its_primary_as_a_plain_object(
+def test_an_object_lies_on_its_primaries_as_a_plain_object(
     daemon: Daemon, nodes: list[RealNode], key: str
 ) -> None:
     daemon.ask("PUT", f"/object/{key}", {"Content-Type": "text/x-test"}, b"as it is")
-    primary = node_of(daemon, nodes, key)
-    for node in nodes:
-        assert (key in node.stored_keys()) == (node is primary)
-    found = primary.client().get_object(bucket_name=BUCKET, object_name=key)
-    assert found.data == b"as it is"
-    assert found.headers["Content-Type"] == "text/x-test"
-    assert found.headers["x-amz-meta-aos-stamp"]
+    primaries = primaries_of(daemon, nodes, key)
+    assert [node for node in nodes if key in node.stored_keys()] == primaries
+    assert len(primaries) == 2
+    stamps = set()
+    for node in primaries:
+        found = node.client().get_object(bucket_name=BUCKET, object_name=key)
+        assert found.data == b"as it is"
+        assert found.headers["Content-Type"] == "text/x-test"
+        stamps.add(found.headers["x-amz-meta-aos-stamp"])
+    assert len(stamps) == 1
+    # Nothing stays in the place of what is deleted.
+    assert daemon.ask("DELETE", f"/object/{key}").status == 204
+    assert not any(key in node.stored_keys() for node in nodes)
 
 
 def test_headers_are_kept_and_metadata_leaves_in_lower_case(daemon: Daemon, key: str) -> None:
@@ -139,8 +145,8 @@ def test_gzip_objects_come_back_untouched(daemon: Daemon, nodes: list[RealNode],
         assert read.headers["content-length"] == str(len(packed))
     part = daemon.ask("GET", f"/object/{key}", {"Range": "bytes=10-19"})
     assert part.body == packed[10:20]
-    on_node = node_of(daemon, nodes, key).client().get_object(BUCKET, key)
-    assert on_node.read(decode_content=False) == packed
+    for node in primaries_of(daemon, nodes, key):
+        assert node.client().get_object(BUCKET, key).read(decode_content=False) == packed
 
 
 def test_content_md5_and_sha256_that_are_right(daemon: Daemon, key: str) -> None:

@@ -21,14 +21,14 @@ LARGE = 64 * MIB
 
 
 @pytest.fixture
-def stopping(request: pytest.FixtureRequest, tmp_path: Path, nodes_file: Path) -> Iterator[Daemon]:
+def stopping(request: pytest.FixtureRequest, tmp_path: Path, other_file: Path) -> Iterator[Daemon]:
     """A daemon of its own for each test; its parameter is the grace in seconds."""
-    flags = [f"--nodes=static:{nodes_file}"]
+    flags = [f"--nodes=static:{other_file}"]
     if hasattr(request, "param"):
         flags.append(f"--shutdown-grace-s={request.param}")
     daemon = Daemon(tmp_path / "daemon", flags)
     try:
-        daemon.wait_for_states_once_alive(dict.fromkeys(NAMES, "up"))
+        daemon.wait_until_up(*NAMES)
         yield daemon
     finally:
         daemon.kill()
@@ -55,7 +55,9 @@ def test_an_idle_daemon_ends_at_once(stopping: Daemon, number: signal.Signals) -
     assert "Traceback" not in stopping.log
 
 
-def test_what_is_in_flight_ends_well(stopping: Daemon, nodes: list[RealNode], key: str) -> None:
+def test_what_is_in_flight_ends_well(
+    stopping: Daemon, other_nodes: list[RealNode], key: str
+) -> None:
     data = body(LARGE)
     target = f"/object/{key}"
     assert stopping.ask("PUT", target, {}, data, 60.0).status == 201
@@ -86,7 +88,7 @@ def test_what_is_in_flight_ends_well(stopping: Daemon, nodes: list[RealNode], ke
         for wire in (held, flowing, chunked, download):
             assert wire.is_over()
     stopping.stop()
-    stored = {name: node.client() for node in nodes for name in node.stored_keys()}
+    stored = {name: node.client() for node in other_nodes for name in node.stored_keys()}
     for name, wanted in (
         (f"{key[:-1]}A", b"0123456789"),
         (f"{key[:-1]}B", data[: 4 * MIB]),
@@ -115,7 +117,7 @@ def test_it_isnt_ready_any_more(stopping: Daemon, key: str) -> None:
 @pytest.mark.parametrize("stopping", [1], indirect=True)
 @pytest.mark.parametrize("what", ["download", "held", "flowing", "chunked"])
 def test_a_grace_that_runs_out(
-    stopping: Daemon, nodes: list[RealNode], key: str, what: str
+    stopping: Daemon, other_nodes: list[RealNode], key: str, what: str
 ) -> None:
     data = body(LARGE)
     target = f"/object/{key}"
@@ -133,7 +135,9 @@ def test_a_grace_that_runs_out(
             case "chunked":
                 wire.send(head("PUT", target, {"Transfer-Encoding": "chunked"}))
                 wire.send(chunk(data[: 9 * MIB]))
-                until(lambda: any(node.uploads(key) for node in nodes), "the upload has begun")
+                until(
+                    lambda: any(node.uploads(key) for node in other_nodes), "the upload has begun"
+                )
         until(lambda: stopping.metric("aosd_requests_in_flight", door="plain") == 1, "in flight")
         began_s = time.monotonic()
         stopping.terminate()
@@ -143,10 +147,10 @@ def test_a_grace_that_runs_out(
         assert received < LARGE
     stopping.stop()
     assert "requests cut off after 1" in stopping.log
-    holder = next(node for node in nodes if key in node.stored_keys())
+    holder = next(node for node in other_nodes if key in node.stored_keys())
     found = holder.client().get_object(bucket_name="object", object_name=key)
     assert found.data == old
-    assert not any(node.uploads(key) for node in nodes)
+    assert not any(node.uploads(key) for node in other_nodes)
 
 
 @pytest.mark.parametrize("stopping", [0], indirect=True)

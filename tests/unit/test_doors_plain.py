@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-import random
 from email.utils import formatdate
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
-from aosd.cluster.breaker import Breaker
-from aosd.cluster.member import WatchedMember
-from aosd.cluster.roster import Roster
-from aosd.consistency.to_the_end import ToTheEnd
-from aosd.consistency.turns import Turns
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
 from aosd.doors.site import HeadFirstSite
-from aosd.gateway.store import Limits, Store
-from aosd.model.node import Address, Credentials, Member, Sighting
-from aosd.model.stamp import StampClock
+from aosd.model.node import Sighting
 from aosd.observe.access import AccessLog
-from aosd.observe.metrics import Metrics
-from aosd.ports import IHealth
-from aosd.streams.budget import MemoryBudget
-from aosd.testing.discovery import ScriptedDiscovery
 from aosd.testing.faults import breaks, late
-from aosd.testing.memory_node import MemoryNode
-
-NOW_S = 1_700_000_000
+from tests.unit.cluster_case import ClusterTestCase, sighting
 
 
 class Transport(StringTransport):
@@ -60,24 +44,16 @@ class Answer:
         return json.loads(self.body)
 
 
-class DoorTestCase(SynchronousTestCase):
+class DoorTestCase(ClusterTestCase):
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(NOW_S)
-        self.metrics = Metrics()
-        self.nodes: dict[str, MemoryNode] = {}
-        self.discovery = ScriptedDiscovery()
-        self.roster = Roster([self.discovery], self._make_member, self.clock, self.metrics, 1.0)
-        store = Store(
-            self.roster,
-            Turns(self.clock, 20.0, to_the_end := ToTheEnd()),
-            to_the_end,
-            StampClock(self.clock.seconds, "00000001"),
-            MemoryBudget(1_000_000),
-            Limits(held_bytes=100, part_bytes=1000, part_bytes_max=1000),
+        super().setUp()
+        self.gateway = self.begin(replay_bytes=100, part_bytes=1000, part_bytes_max=1000)
+        self.metrics = self.gateway.metrics
+        self.discovery = self.gateway.discovery
+        self.oversight = Oversight(self.gateway.assembly, self.replicas)
+        self.doors = Doors(
+            PlainDoor(self.gateway.store), OperationsDoor(self.oversight, self.metrics)
         )
-        self.oversight = Oversight(self.roster, 1)
-        self.doors = Doors(PlainDoor(store), OperationsDoor(self.oversight, self.metrics))
         self.site = HeadFirstSite(
             self.doors,
             clock=self.clock,
@@ -86,48 +62,20 @@ class DoorTestCase(SynchronousTestCase):
             door_of=self.doors.door_of,
             client_idle_timeout_s=25.0,
         )
-        self.roster.start()
         self.open: list[Any] = []
 
     def tearDown(self) -> None:
         for channel in self.open:
             channel.connectionLost(Failure(ConnectionLost()))
-        self.successResultOf(Deferred.fromCoroutine(self.roster.stop()))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        super().tearDown()
         for node in self.nodes.values():
             self.assertEqual((node.open_readings, node.uploads), (0, {}))
 
-    def _make_member(self, member: Member) -> WatchedMember:
-        return WatchedMember(
-            member,
-            self.clock,
-            Breaker(
-                member.name,
-                self.clock,
-                random.Random(1),
-                failures=3,
-                backoff_s=1.0,
-                backoff_max_s=5.0,
-            ),
-            self._make_node,
-            lambda name, address, credentials: succeed("i1"),
-            lambda name, marker: "i1",
-            self.metrics,
-            0.9,
-        )
-
-    def _make_node(
-        self, name: str, address: Address, credentials: Credentials, health: IHealth
-    ) -> MemoryNode:
-        return self.nodes.setdefault(name, MemoryNode(name, now=self.clock.seconds))
-
     def nodes_up(self) -> None:
-        self.discovery.see(
-            *(
-                Sighting(f"n{n}", Address("http", "127.0.0.1", 9000 + n), Credentials("a", "s"))
-                for n in (1, 2, 3)
-            )
-        )
+        self.gateway.see(*self.names)
+        self.wait(10, lambda: self.gateway.ready)
+        # The heartbeat and the first sweep are over.
+        self.pass_s(1)
 
     def connect(self) -> tuple[Any, Transport]:
         channel = self.site.buildProtocol(None)
@@ -164,7 +112,7 @@ class PlainDoorTests(DoorTestCase):
             (b"content-length", b"5"),
             (b"x-amz-meta-who", b"me"),
             (b"accept-ranges", b"bytes"),
-            (b"last-modified", formatdate(NOW_S, usegmt=True).encode()),
+            (b"last-modified", formatdate(int(self.clock.seconds()), usegmt=True).encode()),
             (b"x-amz-request-id", b"0123456789ABCDEF"),
         ):
             self.assertEqual(got.headers[name], value)
@@ -243,7 +191,7 @@ class PlainDoorTests(DoorTestCase):
         self.assertEqual([each["id"] for each in page["objects"]], ["a", "b"])
         self.assertEqual(page["next"], "b")
         self.assertEqual(page["objects"][0]["size"], 2)
-        self.assertEqual(page["objects"][0]["last_modified"], "2023-11-14T22:13:20.000Z")
+        self.assertEqual(page["objects"][0]["last_modified"], "2023-11-14T22:13:22.000Z")
         last = self.ask("/object?limit=2&after=b").json
         self.assertEqual(([each["id"] for each in last["objects"]], last["next"]), (["c"], None))
 
@@ -283,15 +231,58 @@ class PlainDoorTests(DoorTestCase):
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"))
         self.clock.advance(2)
 
-    def test_an_answer_that_breaks_in_the_middle_is_cut_off(self) -> None:
-        self.ask("/object/a", "PUT", b"x" * 90_000)
+    def test_a_node_that_breaks_in_the_middle_isnt_noticed(self) -> None:
+        body = bytes(range(250)) * 360
+        self.ask("/object/a", "PUT", body)
         for node in self.nodes.values():
             node.script("get", breaks(50_000))
+        got = self.ask("/object/a")
+        self.assertEqual((got.status, got.body), (200, body))
+
+    def test_an_answer_that_nobody_can_finish_is_cut_off(self) -> None:
+        self.ask("/object/a", "PUT", b"x" * 90_000)
+        for node in self.nodes.values():
+            node.script("get", breaks(1000), times=None)
         channel, transport = self.connect()
         channel.dataReceived(b"GET /object/a HTTP/1.1\r\nHost: h\r\n\r\n")
         self.assertTrue(transport.aborted)
         self.assertEqual(Answer(transport.value()).headers[b"content-length"], b"90000")
         self.assertLess(len(transport.value()), 90_000)
+
+    def test_a_node_that_is_away_isnt_noticed(self) -> None:
+        for away in self.names:
+            self.unreach(away)
+            self.pass_s(15)
+            self.assertEqual(self.ask("/object/a", "PUT", away.encode()).status, 201)
+            self.assertEqual(self.ask("/object/a").body, away.encode())
+            self.assertEqual(len(self.ask("/object").json["objects"]), 1)
+            self.assertEqual(self.ask("/object/a", "DELETE").status, 204)
+            self.assertEqual(self.ask("/object/a").status, 404)
+            self.assertEqual(self.ask("/object").json["objects"], [])
+            self.reachable(away)
+            self.wait(60, lambda: self.gateway.store.is_settled("object", "a"))
+
+    def test_too_few_nodes(self) -> None:
+        self.ask("/object/a", "PUT", b"x")
+        self.unreach("n1", "n2")
+        self.pass_s(15)
+        for target, verb, body in (
+            ("/object/b", "GET", None),
+            ("/object/a", "PUT", b"x"),
+            ("/object/a", "DELETE", None),
+            ("/object", "GET", None),
+        ):
+            answer = self.ask(target, verb, body)
+            self.assertEqual(answer.status, 503, (target, verb))
+            self.assertIn(b"retry-after", answer.headers)
+
+    def test_reading_the_newest_on_demand(self) -> None:
+        self.ask("/object/a", "PUT", b"x")
+        for node in self.nodes.values():
+            node.requests.clear()
+        self.assertEqual(self.ask("/object/a", x_aos_read="newest").body, b"x")
+        asked = [node.requests["get"] + node.requests["head"] for node in self.nodes.values()]
+        self.assertEqual(asked, [1, 1, 1])
 
     def test_a_client_that_leaves_while_a_node_thinks_releases_it(self) -> None:
         self.ask("/object/a", "PUT", b"x")
@@ -335,7 +326,7 @@ class OperationsDoorTests(DoorTestCase):
 
     def test_nodes_and_what_is_wrong_with_others(self) -> None:
         self.discovery.see(
-            Sighting("n1", Address("http", "127.0.0.1", 9001), Credentials("a", "hush")),
+            sighting("n1"),
             Sighting("bad", problem="no credentials"),
         )
         told = self.ask("/-/nodes").json
@@ -361,7 +352,7 @@ class OperationsDoorTests(DoorTestCase):
             'aosd_received_bytes_total{door="plain"} 5.0',
             'aosd_node_up{node="n1"} 1.0',
             "aosd_ring_members 3.0",
-            'aosd_discovery_reports_total{provider="scripted"} 1.0',
+            'aosd_discovery_reports_total{provider="scripted"} 2.0',
         ):
             self.assertIn(line, text)
 

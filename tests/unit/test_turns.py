@@ -102,3 +102,16 @@ class TurnsTests(SynchronousTestCase):
         self.failureResultOf(first, ValueError)
         open_second.callback(None)
         self.assertEqual(self.successResultOf(second), "2")
+
+    def test_busy_while_somebody_has_the_turn_or_waits_for_it(self) -> None:
+        self.assertFalse(self.turns.busy("b", "k"))
+        first, open_first = self.take("1")
+        second, open_second = self.take("2")
+        self.assertTrue(self.turns.busy("b", "k"))
+        self.assertFalse(self.turns.busy("b", "other"))
+        open_first.callback(None)
+        self.successResultOf(first)
+        self.assertTrue(self.turns.busy("b", "k"))
+        open_second.callback(None)
+        self.successResultOf(second)
+        self.assertFalse(self.turns.busy("b", "k"))

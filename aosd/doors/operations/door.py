@@ -18,12 +18,12 @@ from aosd.model.objects import OBJECT_BUCKET
 from aosd.observe.metrics import Metrics
 
 _PREFIX = b"/-/"
-_PAGES = frozenset({b"health", b"ready", b"nodes", b"ring", b"metrics"})
+_PAGES = frozenset({b"health", b"ready", b"nodes", b"ring", b"repair", b"metrics"})
 _LONGEST_KEY_BYTES = 1024
 
 
 class OperationsDoor:
-    """health, ready, metrics, nodes, ring."""
+    """health, ready, metrics, nodes, ring, repair."""
 
     app = Klein()
 
@@ -65,7 +65,13 @@ class OperationsDoor:
     @app.route("/-/ring", methods=["GET"])
     def ring(self, request: IRequest) -> Deferred[None]:
         """The ring; with `?key=` (and `&bucket=`) where a key belongs and why."""
-        return _page(request, self._ring)
+        ours = cast(HeadFirstRequest, request)
+        return answer(ours, self._ring(ours))
+
+    @app.route("/-/repair", methods=["GET"])
+    def repair(self, request: IRequest) -> Deferred[None]:
+        """What is known to be amiss, and what is done about it."""
+        return _page(request, lambda ours: write_json(ours, 200, self._oversight.repair()))
 
     @app.route("/-/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> Deferred[None]:
@@ -80,7 +86,7 @@ class OperationsDoor:
             request.setHeader(b"retry-after", b"1")
         write_json(request, 200 if ready else 503, {"ready": ready, "reason": why})
 
-    def _ring(self, request: HeadFirstRequest) -> None:
+    async def _ring(self, request: HeadFirstRequest) -> None:
         query = parse_qs(request.uri.partition(b"?")[2].decode("latin-1"))
         key = query.get("key", [""])[-1]
         if not key:
@@ -89,7 +95,7 @@ class OperationsDoor:
         if len(key.encode("utf-8", "surrogatepass")) > _LONGEST_KEY_BYTES:
             raise BadRequest(f"a key is {_LONGEST_KEY_BYTES} bytes at most", "KeyTooLongError")
         bucket = query.get("bucket", [OBJECT_BUCKET])[-1]
-        write_json(request, 200, self._oversight.placement(bucket, key))
+        write_json(request, 200, await self._oversight.placement(bucket, key))
 
     def _render_metrics(self, request: HeadFirstRequest) -> None:
         data = self._metrics.render()

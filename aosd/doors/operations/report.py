@@ -1,42 +1,56 @@
-"""What the operations door tells: the roster, in words and JSON."""
+"""What the operations door tells: the cluster, in words and JSON."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from aosd.assembly import Assembly
 from aosd.cluster.member import WatchedMember
-from aosd.cluster.roster import Roster
-from aosd.model.node import Sighting
+from aosd.consistency.holders import could_hold
+from aosd.gateway.store import ask
+from aosd.model.errors import NoSuchKey
+from aosd.model.node import NodeState, Sighting
+from aosd.model.objects import ObjectHead
 
 
 class Oversight:
     """What is known now. `stopping` is set when the daemon begins to shut down."""
 
-    def __init__(self, roster: Roster, replicas: int) -> None:
+    def __init__(self, assembly: Assembly, replicas: int) -> None:
         self.stopping = False
-        self._roster = roster
+        self._assembly = assembly
+        self._roster = assembly.roster
         self._replicas = replicas
 
     def ready(self) -> tuple[bool, str]:
-        """Ready means: every provider has been heard, and some node is up."""
+        """Whether requests can be served, and what is missing."""
         if self.stopping:
             return False, "shutting down"
         roster = self._roster
         silent = [state.discovery.name for state in roster.providers if not state.reported]
-        if len(silent) == len(roster.providers):
+        if len(silent) == len(roster.providers) and not roster.watched:
             return False, f"nothing heard yet from {', '.join(silent)}"
         if not roster.watched:
             return False, "no nodes found"
-        if all(member.node is None for member in roster.members()):
-            return False, "no node is up"
-        return True, ""
+        return self._assembly.ready()
 
     def nodes(self) -> dict[str, Any]:
-        """Members with their states, what was seen and can't be used, providers."""
+        """Members with their states, what was seen and can't be used, providers.
+
+        `next_may_go`: whether a node may be taken down now without a request being refused;
+        `wait_for` says what stands in the way.
+        """
         roster = self._roster
+        waiting = self._wait_for()
         return {
+            "cluster": self._assembly.admission.cluster or None,
             "ring": roster.ring.name,
-            "nodes": [_node(roster.watched[name]) for name in sorted(roster.watched)],
+            "changing": roster.changing,
+            "next_may_go": not waiting,
+            "wait_for": waiting,
+            "nodes": [self._node(roster.watched[name]) for name in sorted(roster.watched)],
             "unusable": [
                 {"where": where, "problem": trouble}
                 for where, trouble in sorted(roster.troubles.items())
@@ -54,47 +68,97 @@ class Oversight:
 
     def ring(self) -> dict[str, Any]:
         """The ring's name and members."""
-        members = [self._roster.watched[name].member for name in sorted(self._roster.watched)]
+        ring = self._roster.ring
         return {
-            "ring": self._roster.ring.name,
+            "ring": ring.name,
             "replicas": self._replicas,
+            "changing": self._roster.changing,
+            "saturated": list(ring.saturated(self._replicas)),
             "members": [
-                {"name": each.name, "weight": each.weight, "zone": each.zone} for each in members
+                {"name": each.name, "weight": each.weight, "zone": each.zone}
+                for each in ring.members.values()
             ],
         }
 
-    def placement(self, bucket: str, key: str) -> dict[str, Any]:
-        """The order of a key, and what each node is in it now."""
-        ring = self._roster.ring
-        order = ring.order(bucket, key)
+    def placement(self, bucket: str, key: str) -> Deferred[dict[str, Any]]:
+        """The order of a key, what each node is in it, which copies there are, and why."""
+        return Deferred.fromCoroutine(self._placement(bucket, key))
+
+    async def _placement(self, bucket: str, key: str) -> dict[str, Any]:
+        ring, store = self._roster.ring, self._assembly.store
+        orders = self._roster.orders(bucket, key)
         count = self._replicas
         roles = ["primary"] * count + ["handoff"] * count
+        candidates = could_hold(orders, count)
+        answers = await ask(candidates, lambda node: node.head(bucket, key))
+        why = store.why_unsettled(bucket, key) if orders else "no ring is known yet"
         return {
             **ring.explain(bucket, key),
+            "settled": not why,
+            "why": why,
+            "deleted": store.journal.delete_of(bucket, key),
+            "copies": {each.name: _copy(answers.get(each.name)) for each in candidates},
             "order": [
                 {
-                    "name": name,
+                    "name": each.name,
                     "role": roles[place] if place < len(roles) else "none",
-                    "zone": self._roster.watched[name].member.zone,
-                    "state": self._roster.watched[name].state,
+                    "zone": each.zone,
+                    "state": each.state,
                 }
-                for place, name in enumerate(order)
+                for place, each in enumerate(orders[0] if orders else ())
             ],
+            "former": [each.name for each in orders[1]] if len(orders) > 1 else None,
+        }
+
+    def repair(self) -> dict[str, Any]:
+        """What is known to be amiss, and what is done about it."""
+        assembly = self._assembly
+        waiting = self._wait_for()
+        return {
+            "settled": not waiting and not len(assembly.marks),
+            "unsettled": waiting,
+            "marks": len(assembly.marks),
+            "journal": assembly.ledger.deletes,
+            **assembly.keeper.report(),
+        }
+
+    def _wait_for(self) -> list[str]:
+        assembly, roster = self._assembly, self._roster
+        if not assembly.beginning.ready:
+            return [assembly.beginning.why]
+        waiting = []
+        if roster.changing:
+            waiting.append("the ring is changing")
+        for candidate in roster.members():
+            if candidate.state not in (NodeState.UP, NodeState.FULL):
+                waiting.append(f"node {candidate.name} is {candidate.state}")
+            elif not assembly.settled.is_covered(candidate.name):
+                waiting.append(f"no sweep has compared node {candidate.name} yet")
+        if len(assembly.marks):
+            waiting.append(f"{len(assembly.marks)} marks say that copies may differ")
+        return waiting
+
+    def _node(self, watched: WatchedMember) -> dict[str, Any]:
+        sighting = watched.sighting
+        return {
+            "name": watched.member.name,
+            "member": watched.member.name in self._roster.ring.members,
+            "state": watched.state,
+            "reason": watched.why,
+            "zone": watched.member.zone,
+            "weight": watched.member.weight,
+            "url": _url(sighting),
+            "seen_as": sighting.seen_as if sighting else None,
+            "incarnation": watched.incarnation,
         }
 
 
-def _node(watched: WatchedMember) -> dict[str, Any]:
-    sighting = watched.sighting
-    return {
-        "name": watched.member.name,
-        "state": watched.state,
-        "reason": watched.why,
-        "zone": watched.member.zone,
-        "weight": watched.member.weight,
-        "url": _url(sighting),
-        "seen_as": sighting.seen_as if sighting else None,
-        "incarnation": watched.incarnation,
-    }
+def _copy(answer: ObjectHead | Exception | None) -> dict[str, Any] | None:
+    if isinstance(answer, ObjectHead):
+        return {"stamp": answer.stamp, "etag": answer.etag, "size": answer.size_bytes}
+    if answer is None:
+        return {"error": "it can't be asked now"}
+    return None if isinstance(answer, NoSuchKey) else {"error": str(answer)}
 
 
 def _url(sighting: Sighting | None) -> str | None:

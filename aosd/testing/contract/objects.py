@@ -8,7 +8,13 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 
-from aosd.model.errors import DigestMismatch, NodeRefused, NoSuchKey, RangeNotSatisfiable
+from aosd.model.errors import (
+    DigestMismatch,
+    NodeRefused,
+    NoSuchKey,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+)
 from aosd.model.objects import STAMP_HEADER, SYSTEM_BUCKET, Span
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import BytesBody, CollectingConsumer
@@ -173,6 +179,39 @@ async def ranges_give_their_bytes(subject: Subject) -> None:
         consumer = CollectingConsumer()
         await reading.deliver(consumer)
         assert consumer.data == data[first:end], wanted
+
+
+@OBJECTS.add
+async def one_version_is_given_or_none(subject: Subject) -> None:
+    node, key, data = subject.node, subject.key("a"), some_bytes(1000)
+    old = await subject.put(key, data)
+    reading = await node.get(subject.bucket, key, etag=old)
+    consumer = CollectingConsumer()
+    await reading.deliver(consumer)
+    assert (reading.head.etag, bytes(consumer.data)) == (old, data)
+    reading = await node.get(subject.bucket, key, ByteRange(990), old)
+    assert reading.span == Span(990, 10)
+    reading.abandon()
+    new = await subject.put(key, b"newer")
+    wanted: ByteRange | None
+    for wanted in (None, ByteRange(1), ByteRange(990), ByteRange(5000)):
+        await raises(PreconditionFailed, node.get(subject.bucket, key, wanted, old))
+    error = await raises(RangeNotSatisfiable, node.get(subject.bucket, key, ByteRange(990), new))
+    assert error.size_bytes == 5
+    await node.delete(subject.bucket, key)
+    for wanted in (None, ByteRange(1)):
+        await raises(NoSuchKey, node.get(subject.bucket, key, wanted, new))
+
+
+@OBJECTS.add
+async def an_object_in_one_piece_has_one_part(subject: Subject) -> None:
+    node, key = subject.node, subject.key("a")
+    etag = await subject.put(key, some_bytes(1000), ((b"x-amz-meta-who", b"Someone"),))
+    head = await node.head(subject.bucket, key, 1)
+    assert (head.etag, head.size_bytes) == (etag, 1000)
+    assert head.headers == (await node.head(subject.bucket, key)).headers
+    await node.delete(subject.bucket, key)
+    await raises(NoSuchKey, node.head(subject.bucket, key, 1))
 
 
 @OBJECTS.add

@@ -47,6 +47,30 @@ async def parts_become_an_object(subject: Subject) -> None:
 
 
 @UPLOADS.add
+async def parts_are_remembered(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    headers = ((b"content-type", b"video/mp4"), (STAMP_HEADER, STAMP.encode()))
+    upload_id = await node.create_upload(bucket, key, headers)
+    data = some_bytes(10 * MIB + 1007)
+    sizes = (5 * MIB, 5 * MIB + 7, 1000)
+    etags, first = [], 0
+    for number, size_bytes in enumerate(sizes, 1):
+        part = BytesBody(data[first : first + size_bytes])
+        etags.append(await node.put_part(bucket, key, upload_id, number, part))
+        first += size_bytes
+    etag = await node.complete_upload(bucket, key, upload_id, etags)
+    whole = await node.head(bucket, key)
+    for number, size_bytes in enumerate(sizes, 1):
+        head = await node.head(bucket, key, number)
+        assert head.size_bytes == size_bytes, number
+        assert (head.etag, head.stamp, head.headers) == (etag, STAMP, whole.headers)
+    error = await raises(NodeRefused, node.head(bucket, key, 4))
+    assert 400 <= error.status < 500, error.status
+    assert await subject.get(key, ByteRange(5 * MIB, 10 * MIB + 6)) == data[5 * MIB : 10 * MIB + 7]
+    await node.delete(bucket, key)
+
+
+@UPLOADS.add
 async def a_part_can_be_sent_again(subject: Subject) -> None:
     node, bucket, key = subject.node, subject.bucket, subject.key("a")
     upload_id = await node.create_upload(bucket, key, ())

@@ -1,0 +1,322 @@
+"""Everything between discovery and doors, wired: used by the daemon, and by the simulation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from aosd.cluster.admission import Admission, Equip
+from aosd.cluster.beginning import Beginning, BeginningTimes
+from aosd.cluster.breaker import Breaker
+from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
+from aosd.cluster.roster import Roster
+from aosd.consistency.copying import Copier
+from aosd.consistency.heartbeat import Heartbeat
+from aosd.consistency.journal import Journal
+from aosd.consistency.ledger import Ledger
+from aosd.consistency.marks import Marks
+from aosd.consistency.memory import Memory
+from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote
+from aosd.consistency.registers import Registers
+from aosd.consistency.settled import Settledness
+from aosd.consistency.to_the_end import ToTheEnd
+from aosd.consistency.turns import Turns
+from aosd.consistency.uploads import Uploads
+from aosd.consistency.writes import Writes
+from aosd.gateway.store import Limits, Store
+from aosd.model.errors import AosdError
+from aosd.model.node import Member
+from aosd.model.objects import OBJECT_BUCKET
+from aosd.model.stamp import StampClock
+from aosd.observe.metrics import Metrics
+from aosd.ports import IDiscovery
+from aosd.repair.keeper import Keeper
+from aosd.repair.mend import Mender
+from aosd.settings import Settings
+from aosd.streams.budget import MemoryBudget
+from aosd.streams.deadlines import cancelled
+
+
+class Assembly:
+    """One gateway without its doors: `store` is for use cases, the rest keeps it going.
+
+    `now` gives seconds since 1970, `clock` everything else; `make_id` gives 16 hex digits,
+    new ones each time.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Any,
+        now: Callable[[], float],
+        providers: Sequence[IDiscovery],
+        make_node: MakeNode,
+        introduce: Introduce,
+        equip: Equip,
+        chance: random.Random,
+        metrics: Metrics,
+        make_id: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._make_node = make_node
+        self._introduce = introduce
+        self._chance = chance
+        self._metrics = metrics
+        self._stopping = False
+        self._advancing: Deferred[None] | None = None
+        self.run = make_id()
+        replicas = settings.replicas
+        self.roster = roster = Roster(
+            providers, self._make_member, clock, metrics, settings.probe_interval_s
+        )
+        roster.ticked = self.advance
+        self.to_the_end = to_the_end = ToTheEnd()
+        stamps = StampClock(now, self.run[:8])
+        self.memory = memory = Memory(
+            roster.members, replicas, to_the_end, clock.seconds, settings.late_write_window_s
+        )
+        self.ledger = ledger = Ledger()
+        self.journal = journal = Journal(
+            memory,
+            ledger,
+            clock,
+            now,
+            keep_s=settings.journal_keep_s,
+            may_forget=self._nobody_is_away,
+        )
+        self.marks = marks = Marks(memory, clock.seconds)
+        registers = Registers(memory, stamps)
+        uploads = Uploads(memory)
+        self.settled = settled = Settledness(clock.seconds, marks.marked)
+        self.recall = recall = Recall(memory, registers, journal, marks, uploads, stamps)
+        self.admission = admission = Admission(roster, registers, settled, equip, make_id)
+        self.beginning = Beginning(
+            roster,
+            admission,
+            recall,
+            settled,
+            stamps,
+            clock,
+            replicas,
+            self.run,
+            make_id,
+            BeginningTimes(settings.founding_wait_s, settings.late_write_window_s),
+        )
+        self.heartbeat = Heartbeat(memory, roster.members, clock, self.run)
+        turns = Turns(clock, settings.turn_timeout_s, to_the_end)
+        writes = Writes()
+        budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
+        copier = Copier(
+            turns=turns,
+            writes=writes,
+            journal=journal,
+            budget=budget,
+            uploads=uploads,
+            stamps=stamps,
+        )
+        self.store = Store(
+            placement=roster,
+            replicas=replicas,
+            turns=turns,
+            to_the_end=to_the_end,
+            stamps=stamps,
+            journal=journal,
+            marks=marks,
+            ledger=ledger,
+            uploads=uploads,
+            writes=writes,
+            settledness=settled,
+            budget=budget,
+            copying=copier,
+            clock=clock,
+            limits=Limits(
+                held_bytes=settings.replay_bytes,
+                part_bytes=settings.part_bytes,
+                part_bytes_max=settings.part_bytes_max,
+            ),
+            refusal=self._refusal,
+            absent=lambda: self.beginning.why,
+            zone=settings.zone,
+        )
+        mender = Mender(
+            placement=roster,
+            replicas=replicas,
+            copier=copier,
+            turns=turns,
+            writes=writes,
+            journal=journal,
+            marks=marks,
+            stamps=stamps,
+            settled=settled,
+        )
+        self.keeper = Keeper(
+            placement=roster,
+            membership=self,
+            replicas=replicas,
+            mender=mender,
+            recall=recall,
+            settled=settled,
+            writes=writes,
+            clock=clock,
+            now=now,
+            buckets=lambda: [OBJECT_BUCKET],
+            metrics=metrics,
+            late_write_window_s=settings.late_write_window_s,
+            sweep_interval_s=settings.sweep_interval_s,
+            keys_per_s=settings.sweep_keys_per_s,
+            bytes_per_s=settings.repair_bytes_per_s,
+        )
+        metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start discovery; what follows begins as nodes are found."""
+        self.roster.start()
+
+    def advance(self) -> None:
+        """One step further in what membership asks for, unless one is under way."""
+        if self._advancing is not None or self._stopping:
+            return
+        advancing = self._advancing = Deferred.fromCoroutine(self._advance())
+
+        def over(_: object) -> None:
+            self._advancing = None
+
+        def failed(failure: Failure) -> None:
+            if not (self._stopping and cancelled(failure)):
+                self._log.failure("membership", failure)
+
+        advancing.addErrback(failed)
+        advancing.addBoth(over)
+
+    async def _advance(self) -> None:
+        if self.beginning.ready:
+            await self.admission.consider_all()
+            return
+        try:
+            ready = await self.beginning.advance()
+        except AosdError as error:
+            self._log.info("not yet: {error}", error=error)
+            return
+        if ready:
+            self._log.info("ready")
+            self.heartbeat.start()
+            self.keeper.start()
+
+    async def stop(self) -> None:
+        """Stop what runs by itself, and leave the note of a clean stop; then discovery."""
+        self._stopping = True
+        if self._advancing is not None:
+            self._advancing.cancel()
+        if self.beginning.ready:
+            await self.keeper.stop()
+            await self.heartbeat.stop()
+            await self._leave_note()
+        await self.roster.stop_discovery()
+        self.ledger.close()
+
+    async def _leave_note(self) -> None:
+        """Only of what is known for sure: nothing in flight, and all memory written."""
+        if len(self.store.turns) or self.journal.failed or self.marks.failed:
+            self._log.warn("no note of a clean stop: something is in flight or wasn't written")
+            return
+        if self.roster.changing or not self.settled.is_anything_known():
+            return
+        members = self.roster.ring.members
+        together = self.settled.is_covered(*members)
+        # Of nodes that no one sweep speaks for, none is certain.
+        unsettled = [] if together else list(members)
+        for candidate in self.roster.members():
+            if candidate.node is None and candidate.name not in unsettled:
+                unsettled.append(candidate.name)
+        try:
+            note = StopNote(self.run, frozenset(unsettled))
+            await self.memory.write(STOPPED_KEY, note.to_bytes())
+        except AosdError as error:
+            self._log.warn("no note of a clean stop: {error}", error=error)
+
+    # -- what others ask --------------------------------------------------------------------------
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests can be served, and what is missing."""
+        if self._stopping:
+            return False, "shutting down"
+        if not self.beginning.ready:
+            return False, self.beginning.why
+        if why := self._refusal():
+            return False, why
+        if all(candidate.node is None for candidate in self.roster.members()):
+            return False, "no node is up"
+        return True, ""
+
+    def up_since_s(self, name: str) -> float | None:
+        """When the node answered again after its last silence; None while it doesn't."""
+        watched = self.roster.watched.get(name)
+        if watched is None or watched.candidate.node is None:
+            return None
+        return watched.up_since_s
+
+    @property
+    def ring_name(self) -> str:
+        """The name of the ring that is, or that is coming."""
+        return self.roster.ring.name
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change of the ring is under way."""
+        return self.roster.changing
+
+    def change_over(self) -> Deferred[None]:
+        """All that the coming ring wants was copied."""
+        return Deferred.fromCoroutine(self.admission.change_over())
+
+    def _refusal(self) -> str:
+        if other := self.heartbeat.other:
+            return f"another gateway ({other}) uses these nodes: only one may write"
+        told = [
+            watched.clock_ahead_s
+            for watched in self.roster.watched.values()
+            if watched.candidate.node is not None
+        ]
+        wrong = [each for each in told if abs(each) > CLOCK_REFUSAL_S]
+        if 2 * len(wrong) > len(told):
+            # One node that differs has a wrong clock; when most do, ours may be wrong.
+            return f"the nodes' clocks are {wrong[0]:+.0f} s from ours: stamps can't be trusted"
+        return ""
+
+    def _nobody_is_away(self) -> bool:
+        members = self.roster.members()
+        names = [each.name for each in members]
+        return not any(each.state.away for each in members) and self.settled.is_covered(*names)
+
+    def _make_member(self, member: Member) -> WatchedMember:
+        settings = self._settings
+        breaker = Breaker(
+            member.name,
+            self._clock,
+            self._chance,
+            failures=settings.breaker_failures,
+            backoff_s=settings.breaker_backoff_s,
+            backoff_max_s=settings.breaker_backoff_max_s,
+        )
+        return WatchedMember(
+            member,
+            self._clock,
+            breaker,
+            self._make_node,
+            self._introduce,
+            self.settled,
+            self._metrics,
+            met=lambda: self._clock.callLater(0, self.advance),
+            probe_timeout_s=settings.probe_timeout_s,
+            down_after_s=settings.node_down_after_s,
+        )

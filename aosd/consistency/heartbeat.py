@@ -1,0 +1,108 @@
+"""One gateway at a time: each leaves a heartbeat on the nodes, and looks for others'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from aosd.consistency.memory import Memory
+from aosd.model.errors import AosdError
+from aosd.ports import Candidate
+
+_PREFIX = "gateways/"
+_INTERVAL_S = 5.0
+_FORGOTTEN_S = 30.0
+
+
+class Heartbeat:
+    """Writes `gateways/{run}` again and again; `other` names a gateway whose own one moves.
+
+    One that doesn't move is a dead predecessor's: it delays nothing, and is removed.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        memory: Memory,
+        members: Callable[[], Sequence[Candidate]],
+        clock: IReactorTime,
+        run: str,
+        interval_s: float = _INTERVAL_S,
+    ) -> None:
+        self.other = ""
+        self._memory = memory
+        self._members = members
+        self._clock = clock
+        self._run = run
+        self._beats = 0
+        self._seen: dict[str, tuple[bytes, float, bool]] = {}
+        self._interval_s = interval_s
+        self._loop = LoopingCall(self._beat)
+        self._loop.clock = clock
+        self._busy: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin to beat, now."""
+        self._loop.start(self._interval_s).addErrback(
+            lambda failure: self._log.failure("the heartbeat stopped", failure)
+        )
+
+    async def stop(self) -> None:
+        """Beat no more, and take the own one away."""
+        if self._loop.running:
+            self._loop.stop()
+        if self._busy is not None:
+            await self._busy
+        await self._memory.remove([_PREFIX + self._run])
+
+    def _beat(self) -> Deferred[None]:
+        busy = self._busy = Deferred.fromCoroutine(self._once())
+
+        def over(_: object) -> None:
+            self._busy = None
+
+        return busy.addBoth(over)
+
+    async def _once(self) -> None:
+        self._beats += 1
+        try:
+            # Not acknowledged by enough: seen by few, and better than nothing.
+            data = json.dumps({"beats": self._beats}).encode()
+            await self._memory.write(_PREFIX + self._run, data)
+        except AosdError as error:
+            self._log.debug("no heartbeat: {error}", error=error)
+        found: dict[str, bytes] = {}
+        for candidate in self._members():
+            if candidate.node is None:
+                continue
+            try:
+                records = await self._memory.read(candidate.node, _PREFIX)
+            except AosdError:
+                continue
+            for key, told in records.items():
+                found[key] = max(told, found.get(key, b""), key=lambda each: (len(each), each))
+        await self._judge({key: each for key, each in found.items() if self._run not in key})
+
+    async def _judge(self, found: dict[str, bytes]) -> None:
+        now_s = self._clock.seconds()
+        moving = ""
+        for key, data in found.items():
+            before, since_s, moved = self._seen.get(key, (data, now_s, False))
+            if data != before:
+                since_s, moved = now_s, True
+            still_s = now_s - since_s
+            self._seen[key] = (data, since_s, moved)
+            if moved and still_s < _FORGOTTEN_S:
+                moving = key.removeprefix(_PREFIX)
+            elif still_s >= _FORGOTTEN_S:
+                del self._seen[key]
+                await self._memory.remove([key])
+        if moving and not self.other:
+            self._log.error("another gateway, {other}, uses these nodes", other=moving)
+        self.other = moving

@@ -1,0 +1,28 @@
+"""Who may hold a key's copies, from its orders in the rings that count. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aosd.ports import Candidate
+
+Orders = Sequence[Sequence[Candidate]]
+"""See IPlacement.orders."""
+
+
+def primaries(orders: Orders, replicas: int) -> tuple[Candidate, ...]:
+    """The first `replicas` nodes of every order, each once."""
+    return _once(order[:replicas] for order in orders)
+
+
+def could_hold(orders: Orders, replicas: int) -> tuple[Candidate, ...]:
+    """Primaries and handoffs of every order, each once: the present ring's first."""
+    return _once(order[: 2 * replicas] for order in orders)
+
+
+def _once(orders: Iterable[Sequence[Candidate]]) -> tuple[Candidate, ...]:
+    found: dict[str, Candidate] = {}
+    for order in orders:
+        for candidate in order:
+            found.setdefault(candidate.name, candidate)
+    return tuple(found.values())

@@ -1,0 +1,273 @@
+"""The cluster's memory: small records in the bucket `aos-system`, on every node."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IConsumer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aosd.consistency.to_the_end import ToTheEnd
+from aosd.model.errors import AosdError, NodeError, NodeRefused, NoQuorum, NoSuchKey
+from aosd.model.objects import SYSTEM_BUCKET, Headers, Page
+from aosd.model.quorum import memory_acks
+from aosd.ports import Candidate, INode
+from aosd.streams.bodies import HeldBody
+
+T = TypeVar("T")
+
+_AT_ONCE = 16
+_PAGE_KEYS = 1000
+_MOST_LEFTOVERS = 100_000
+_HEADERS: Headers = ((b"content-type", b"application/json"),)
+
+
+class Memory:
+    """Writes records to all nodes that can be asked, and reads them from one.
+
+    Keys are those inside `aos-system`. `members` gives all members as they are now. A
+    request without an answer may take effect for `late_write_window_s`, by `seconds`: time
+    that never goes back.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        members: Callable[[], Sequence[Candidate]],
+        replicas: int,
+        to_the_end: ToTheEnd,
+        seconds: Callable[[], float],
+        late_write_window_s: float,
+    ) -> None:
+        self._members = members
+        self._replicas = replicas
+        self._to_the_end = to_the_end
+        self._seconds = seconds
+        self._late_write_window_s = late_write_window_s
+        # Records, as (node, key), whose PUT got no answer yet, and when it was sent.
+        self._unanswered: dict[tuple[str, str], float] = {}
+        # Those to be removed once more, and when.
+        self._leftovers: dict[tuple[str, str], float] = {}
+
+    def nodes(self) -> list[INode]:
+        """The nodes that can be asked now."""
+        return [each.node for each in self._members() if each.node is not None]
+
+    async def write(
+        self, key: str, data: bytes, ended: Callable[[], object] = lambda: None
+    ) -> None:
+        """Write a record to every node; returns when it stands on enough of them.
+
+        That is R, and two at least where there are two. The others are written to the end,
+        whoever waits, and then `ended` is called. Raises NoQuorum when too few took it,
+        after all have answered; it may stand on some of them then.
+        """
+        members = self._members()
+        wanted = memory_acks(self._replicas, len(members))
+        nodes = [each.node for each in members if each.node is not None]
+        if not members or len(nodes) < wanted:
+            ended()
+            raise NoQuorum(f"{wanted} nodes have to remember it; there are {len(nodes)}")
+        enough: Deferred[None] = Deferred()
+        writing = self._to_the_end.run(self._write_to(nodes, key, data, wanted, enough))
+        writing.addCallback(lambda _: ended())
+        await enough
+
+    async def _write_to(
+        self, nodes: Sequence[INode], key: str, data: bytes, wanted: int, enough: Deferred[None]
+    ) -> None:
+        acks = 0
+        errors: list[Exception] = []
+
+        def stands(_: object) -> None:
+            nonlocal acks
+            acks += 1
+            if acks == wanted and not enough.called:
+                enough.callback(None)
+
+        def failed(failure: Failure) -> None:
+            if isinstance(failure.value, Exception):
+                errors.append(failure.value)
+            if failure.check(AosdError) is None:
+                self._log.failure("a record couldn't be written", failure)
+            else:
+                self._log.debug("not remembered: {error}", error=failure.value, key=key)
+
+        def answered(outcome: object, node: INode) -> object:
+            if not isinstance(outcome, Failure) or outcome.check(NodeRefused):
+                self._unanswered.pop((node.name, key), None)
+            return outcome
+
+        def put(node: INode) -> Deferred[object]:
+            self._unanswered[node.name, key] = self._seconds()
+            return _put(node, key, data).addBoth(answered, node)
+
+        await DeferredList([put(node).addCallbacks(stands, failed) for node in nodes])
+        if acks < wanted and not enough.called:
+            why = f": {errors[0]}" if errors else ""
+            enough.errback(NoQuorum(f"only {acks} nodes remember it, of {wanted}{why}"))
+
+    async def remove(self, keys: Iterable[str]) -> None:
+        """Remove records from every node that can be asked; whoever can't be keeps them.
+
+        Nothing depends on it: who reads a record that was removed elsewhere knows it as old.
+        What fails, and what a late PUT may bring back, is left for `tend`.
+        """
+        nodes = [each.node for each in self._members() if each.node is not None]
+        await self._remove([(node, key) for key in keys for node in nodes])
+
+    async def tend(self) -> None:
+        """Remove once more what was removed in vain, where that can be known by now."""
+        now_s = self._seconds()
+        asked = {each.name: each.node for each in self._members()}
+        due: list[tuple[INode, str]] = []
+        for (name, key), due_s in list(self._leftovers.items()):
+            if due_s <= now_s and (node := asked.get(name)) is not None:
+                del self._leftovers[name, key]
+                due.append((node, key))
+        await self._remove(due)
+        for each, since_s in list(self._unanswered.items()):
+            if since_s + self._late_write_window_s < now_s:
+                del self._unanswered[each]
+
+    async def _remove(self, wanted: Sequence[tuple[INode, str]]) -> None:
+        async def remove(each: tuple[INode, str]) -> None:
+            node, key = each
+            try:
+                await node.delete(SYSTEM_BUCKET, key)
+            except NodeError as error:
+                self._log.debug("not removed: {error}", error=error, key=key)
+                self._leave(node.name, key, self._seconds())
+            else:
+                if (node.name, key) in self._unanswered:
+                    self._leave(node.name, key, self._seconds() + self._late_write_window_s)
+
+        await _all(wanted, remove)
+
+    def _leave(self, node: str, key: str, due_s: float) -> None:
+        """Whoever starts after us reads it, and removes it: it may be forgotten here."""
+        if len(self._leftovers) < _MOST_LEFTOVERS:
+            self._leftovers[node, key] = due_s
+
+    async def names(self, node: INode, prefix: str) -> set[str]:
+        """The keys under `prefix` on one node. Raises NodeError.
+
+        Asked for page by page, whatever folders they lie in: with a request a folder, many
+        marks would take many minutes. That needs the node's order to be S3's, and what is
+        kept here is named so that every server's is; when one isn't, folder by folder.
+        """
+        found: set[str] = set()
+        after, more = "", True
+        while more:
+            page = await self._page(node, prefix, after, "")
+            keys = [entry.key for entry in page.entries]
+            if any(key <= before for before, key in pairwise([after, *keys])):
+                return await self._walk(node, prefix)
+            found.update(keys)
+            more = page.truncated and page.last is not None
+            after = page.last or ""
+        return found
+
+    async def _walk(self, node: INode, prefix: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [prefix]
+        while waiting:
+            under = waiting.pop()
+            after, more = "", True
+            while more:
+                # One level of the tree: within it every server's order is S3's.
+                page = await self._page(node, under, after, "/")
+                found.update(entry.key for entry in page.entries)
+                waiting.extend(each for each in page.prefixes if each != under)
+                more = page.truncated and page.last is not None
+                after = page.last or ""
+        return found
+
+    async def _page(self, node: INode, prefix: str, after: str, delimiter: str) -> Page:
+        try:
+            return await node.list(SYSTEM_BUCKET, prefix, after, _PAGE_KEYS, delimiter)
+        except NoSuchKey:
+            return Page(())
+        except NodeRefused as error:
+            if error.code != "NoSuchBucket":
+                raise
+            return Page(())
+
+    async def fetch(self, node: INode, keys: Iterable[str]) -> dict[str, bytes]:
+        """These records of one node, as far as it has them. Raises NodeError."""
+        found: dict[str, bytes] = {}
+
+        async def fetch(key: str) -> None:
+            try:
+                reading = await node.get(SYSTEM_BUCKET, key)
+            except NoSuchKey:
+                return
+            collected = _Collected()
+            await reading.deliver(collected)
+            found[key] = b"".join(collected.pieces)
+
+        await _all(list(keys), fetch)
+        return found
+
+    async def read(self, node: INode, prefix: str) -> dict[str, bytes]:
+        """All records under `prefix` ("" for all) on one node. Raises NodeError."""
+        return await self.fetch(node, await self.names(node, prefix))
+
+    async def give(self, node: INode, records: Mapping[str, bytes]) -> None:
+        """Write records to one node that lacks them. Raises NodeError."""
+
+        async def give(each: tuple[str, bytes]) -> None:
+            key, data = each
+            await _put(node, key, data)
+
+        await _all(list(records.items()), give)
+
+
+def _put(node: INode, key: str, data: bytes) -> Deferred[str]:
+    # A body each: nodes read it at their own pace.
+    return node.put(SYSTEM_BUCKET, key, HeldBody([data] if data else []), _HEADERS)
+
+
+async def _all(items: Sequence[T], act: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+    """`act` on all items, some at once; no more after an error, raised when those have ended."""
+    coming = deque(items)
+
+    async def go_on() -> None:
+        while coming:
+            try:
+                await act(coming.popleft())
+            except BaseException:
+                coming.clear()
+                raise
+
+    going: list[Deferred[Any]] = [
+        Deferred.fromCoroutine(go_on()) for _ in range(min(_AT_ONCE, len(items)))
+    ]
+    for _, outcome in await DeferredList(going, consumeErrors=True):
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+
+
+@implementer(IConsumer)
+class _Collected:
+    """Takes a small body whole."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """See IConsumer."""
+
+    def unregisterProducer(self) -> None:
+        """See IConsumer."""
+
+    def write(self, data: bytes) -> None:
+        """See IConsumer."""
+        self.pieces.append(data)

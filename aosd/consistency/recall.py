@@ -1,0 +1,96 @@
+"""All that the cluster remembers on its nodes, as one thing to read, follow and level."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aosd.consistency.journal import Journal
+from aosd.consistency.marks import Marks
+from aosd.consistency.memory import Memory
+from aosd.consistency.registers import Registers
+from aosd.consistency.uploads import Uploads
+from aosd.model.stamp import StampClock
+from aosd.ports import INode
+
+STOPPED_KEY = "stopped.json"
+_PREFIXES = ("journal/", "marks/", "uploads/")
+
+
+@dataclass(frozen=True, slots=True)
+class StopNote:
+    """What a clean stop leaves on each node: its run, and the nodes that were unsettled."""
+
+    run: str
+    unsettled: frozenset[str] = field(default_factory=frozenset)
+
+    def to_bytes(self) -> bytes:
+        """As it lies on a node."""
+        return json.dumps({"run": self.run, "unsettled": sorted(self.unsettled)}).encode()
+
+
+def read_note(data: bytes | None) -> StopNote | None:
+    """The note in a record; None when there is none, or none that can be read."""
+    if data is None:
+        return None
+    try:
+        told = json.loads(data)
+        return StopNote(str(told["run"]), frozenset(map(str, told["unsettled"])))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+class Recall:
+    """The records of `aos-system`, but for each node's own marker and note."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        registers: Registers,
+        journal: Journal,
+        marks: Marks,
+        uploads: Uploads,
+        stamps: StampClock,
+    ) -> None:
+        self.memory = memory
+        self.registers = registers
+        self.journal = journal
+        self.marks = marks
+        self.uploads = uploads
+        self._stamps = stamps
+
+    async def load(self, records: Mapping[str, bytes]) -> None:
+        """Take in what a node has; in any order, any number of times."""
+        self.registers.load(records)
+        await self.journal.load(records)
+        self.marks.load(records)
+        self.uploads.load(records)
+        for newest in (self.registers.newest, self.journal.newest, self.marks.newest):
+            if newest:
+                self._stamps.observe(newest)
+
+    async def read(self, node: INode) -> dict[str, bytes]:
+        """Take in what a node has, but for the journal's records that are known; what it had."""
+        names = await self.memory.names(node, "")
+        unknown = [name for name in names if not self.journal.knows(name)]
+        records = await self.memory.fetch(node, unknown)
+        await self.load(records)
+        return records
+
+    async def level(self, node: INode, others: Sequence[INode]) -> None:
+        """Give `node` the records that it lacks, and take in those that only it has.
+
+        What was cleared meanwhile and lies on it still comes back to mind by that: a mark
+        is cleared again once its key was looked at, a journal line says what is so.
+        """
+        memory = self.memory
+        await memory.give(node, self.registers.records())
+        for prefix in _PREFIXES:
+            have = await memory.names(node, prefix)
+            for other in others:
+                lacking = await memory.names(other, prefix) - have
+                if lacking:
+                    await memory.give(node, await memory.fetch(other, lacking))
+                    have |= lacking
+        await self.read(node)

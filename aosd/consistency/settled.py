@@ -1,0 +1,143 @@
+"""Settled: where copies lie on their primaries alone and agree, for all that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from aosd.model.node import NodeState
+from aosd.ports import Candidate
+
+_PASSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A sweep under way; `number` orders it among returns and ring changes."""
+
+    number: int
+    began_s: float
+
+
+class Settledness:
+    """What is known of nodes and partitions: when they were doubted, when they were swept.
+
+    Returns, ring changes and the beginnings of sweeps are numbered in one sequence: a sweep
+    speaks for what happened before it began. `clock` gives seconds that never go back;
+    `marked` says whether a partition has a mark, or lost one.
+    """
+
+    def __init__(self, clock: Callable[[], float], marked: Callable[[int], bool]) -> None:
+        self._clock = clock
+        self._marked = marked
+        self._number = 0
+        self._changed = 0
+        self._returned: dict[str, int] = {}
+        self._doubted: dict[str, int] = {}
+        # The last sweeps that were completed, the newest first, and whom each one covered.
+        self._passes: list[tuple[Pass, frozenset[str]]] = []
+        self._late_until_s: dict[str, float] = {}
+        self._unwatched: set[str] = set()
+        self.last: Pass | None = None
+
+    # -- what happens -----------------------------------------------------------------------------
+
+    def founded(self, names: Iterable[str]) -> None:
+        """These nodes hold nothing, or were left settled by a clean stop."""
+        self.swept(Pass(self._next(), float("inf")), names)
+
+    def returned(self, name: str) -> None:
+        """The node was away, or may have been restarted: nothing it has is certain."""
+        self._returned[name] = self._doubted[name] = self._next()
+
+    def unwatched(self, name: str, late_until_s: float) -> None:
+        """Nobody watched the node before we started, and no note of a clean stop counts.
+
+        Requests of the gateway before us may take effect on it until `late_until_s`.
+        """
+        self._unwatched.add(name)
+        self._late_until_s[name] = late_until_s
+        self._doubted[name] = self._next()
+
+    def ring_changed(self) -> None:
+        """A change of the ring begins, or is over."""
+        self._changed = self._next()
+
+    def begin(self) -> Pass:
+        """A sweep begins."""
+        return Pass(self._next(), self._clock())
+
+    def swept(self, done: Pass, covered: Iterable[str]) -> None:
+        """A sweep is complete for the partitions that lie on these nodes alone."""
+        together = frozenset(covered)
+        self._passes = [(done, together), *self._passes][:_PASSES]
+        self._unwatched -= together
+        self.last = done
+
+    # -- what is known ----------------------------------------------------------------------------
+
+    def is_anything_known(self) -> bool:
+        """Whether any node was swept."""
+        return bool(self._passes)
+
+    def is_returning(self, name: str) -> bool:
+        """Whether it is known to have been away, and no sweep since then is complete."""
+        returned = self._returned.get(name, 0)
+        return not any(
+            done.number > returned for done, covered in self._passes if name in covered
+        ) and bool(returned)
+
+    def is_unwatched(self, name: str) -> bool:
+        """Whether it may have lost something while nobody watched."""
+        return name in self._unwatched
+
+    def is_covered(self, *names: str) -> bool:
+        """Whether one sweep speaks for these nodes as they are now, all of them together."""
+        needed = max((self._doubted.get(name, 0) for name in names), default=0)
+        late_s = max((self._late_until_s.get(name, 0.0) for name in names), default=0.0)
+        return any(
+            done.number > max(self._changed, needed)
+            and done.began_s >= late_s
+            and covered.issuperset(names)
+            for done, covered in self._passes
+        )
+
+    def sweep_helps(self, *names: str) -> bool:
+        """Whether a sweep of these nodes that begins now could make more of them certain."""
+        if any(self.is_returning(name) or self.is_unwatched(name) for name in names):
+            return True
+        now_s = self._clock()
+        # While requests of a run before may take effect, a sweep doesn't settle anything.
+        ripe = [name for name in names if self._late_until_s.get(name, 0.0) <= now_s]
+        young = [name for name in names if not self._is_newer_than_the_change(name)]
+        return not self.is_covered(*ripe) or bool(young)
+
+    def why_not(self, orders: Sequence[Sequence[Candidate]], partition: int, replicas: int) -> str:
+        """Why the partition with these orders isn't settled; "" when it is."""
+        if len(orders) != 1:
+            return "the ring is changing" if orders else "the ring isn't known yet"
+        order = orders[0]
+        for candidate in order[:replicas]:
+            if candidate.state not in (NodeState.UP, NodeState.FULL):
+                return f"node {candidate.name} is {candidate.state}"
+        # What a handoff that is down may have matters when it is back: that is a return.
+        names = [
+            candidate.name
+            for place, candidate in enumerate(order[: 2 * replicas])
+            if place < replicas or candidate.state is not NodeState.DOWN
+        ]
+        if not self.is_covered(*names):
+            return f"no sweep has compared the nodes {', '.join(names)} yet"
+        if self._marked(partition):
+            return "a mark says that copies may differ"
+        return ""
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _is_newer_than_the_change(self, name: str) -> bool:
+        """Whether a sweep that began after the last ring change covers the node."""
+        return any(done.number > self._changed for done, covered in self._passes if name in covered)
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number

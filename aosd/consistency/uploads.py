@@ -1,0 +1,72 @@
+"""Open multipart uploads, remembered on the nodes so that orphans are found and aborted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.logger import Logger
+
+from aosd.consistency.memory import Memory
+from aosd.model.stamp import is_stamp, stamp_time_s
+
+_PREFIX = "uploads/"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """An upload: the id that each node gave it, by node name. `id` is its stamp."""
+
+    id: str
+    bucket: str
+    key: str
+    uploads: Mapping[str, str]
+
+
+class Uploads:
+    """What is open now, by this run and those before."""
+
+    _log = Logger()
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._open: dict[str, OpenUpload] = {}
+
+    async def opened(self, upload: str, told: Mapping[str, Any]) -> None:
+        """Remember the one stamped `upload`: `told` is {"bucket", "key", "uploads"}.
+
+        Raises NoQuorum; it is known here all the same, and to be closed.
+        """
+        self._open[upload] = OpenUpload(upload, told["bucket"], told["key"], told["uploads"])
+        await self._memory.write(_PREFIX + upload, json.dumps(dict(told)).encode())
+
+    async def closed(self, upload: str) -> None:
+        """It was completed or aborted on all its nodes."""
+        self._open.pop(upload, None)
+        await self._memory.remove([_PREFIX + upload])
+
+    def older_than(self, time_s: float) -> list[OpenUpload]:
+        """Those begun before `time_s` (since 1970)."""
+        return [each for each in self._open.values() if stamp_time_s(each.id) < time_s]
+
+    def load(self, records: Mapping[str, bytes]) -> None:
+        """Take in what a node has."""
+        for key, data in records.items():
+            if not key.startswith(_PREFIX):
+                continue
+            try:
+                told = json.loads(data)
+                upload = OpenUpload(
+                    key.removeprefix(_PREFIX),
+                    str(told["bucket"]),
+                    str(told["key"]),
+                    dict(told["uploads"]),
+                )
+                if not is_stamp(upload.id):
+                    raise ValueError(upload.id)
+            except (ValueError, TypeError, KeyError):
+                self._log.warn("{key} can't be read", key=key)
+                continue
+            self._open.setdefault(upload.id, upload)

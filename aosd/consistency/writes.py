@@ -1,0 +1,71 @@
+"""Which keys are being written: who has to know that a key changed meanwhile asks here."""
+
+from __future__ import annotations
+
+_Name = tuple[str, str]
+
+
+class Writes:
+    """Told of every write whose effect on the nodes may have changed a key.
+
+    A Flight belongs to a write whose stamp was given before its turn; it learns whether
+    something newer took effect meanwhile. A Watch remembers all keys touched while it lasts.
+    """
+
+    def __init__(self) -> None:
+        self._flights: dict[_Name, set[Flight]] = {}
+        self._watches: set[Watch] = set()
+
+    def flight(self, bucket: str, key: str) -> Flight:
+        """To be ended by its owner, once."""
+        return Flight(self._flights, (bucket, key))
+
+    def watch(self) -> Watch:
+        """To be ended by its owner, once."""
+        return Watch(self._watches)
+
+    def effect(self, bucket: str, key: str, stamp: str) -> None:
+        """A write took effect, or may have: to be told before its answer is known, too."""
+        name = bucket, key
+        for flight in self._flights.get(name, ()):
+            flight.newest = max(flight.newest, stamp)
+        for watch in self._watches:
+            watch.touch(name)
+
+
+class Flight:
+    """A write on its way; `newest` is the newest stamp that took effect since it began."""
+
+    def __init__(self, flights: dict[_Name, set[Flight]], name: _Name) -> None:
+        self.newest = ""
+        self._flights = flights
+        self._name = name
+        flights.setdefault(name, set()).add(self)
+
+    def end(self) -> None:
+        """It took effect, or never will."""
+        there = self._flights[self._name]
+        there.discard(self)
+        if not there:
+            del self._flights[self._name]
+
+
+class Watch:
+    """The keys that were touched since it began; bounded by what is written meanwhile."""
+
+    def __init__(self, watches: set[Watch]) -> None:
+        self._touched: set[_Name] = set()
+        self._watches = watches
+        watches.add(self)
+
+    def touch(self, name: _Name) -> None:
+        """A write of it took effect, or may have."""
+        self._touched.add(name)
+
+    def touched(self, bucket: str, key: str) -> bool:
+        """Whether a write of the key took effect, or may have, since the watch began."""
+        return (bucket, key) in self._touched
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._watches.discard(self)

@@ -1,0 +1,98 @@
+"""Looking at a key: which version counts, and who has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aosd.gateway.store import Store, ask
+from aosd.model.errors import NodeError, NoQuorum, NoSuchKey
+from aosd.model.objects import ObjectHead
+from aosd.model.versions import newest, version_of
+from aosd.ports import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The head of the version that counts (None: there is no object), and who has it."""
+
+    head: ObjectHead | None
+    holders: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was known of a key when a read of it began."""
+
+    written: str
+    deleted: str
+
+
+def before(store: Store, bucket: str, key: str) -> Before:
+    """The newest write and the newest delete known now ("" for none)."""
+    written = store.ledger.write_of(bucket, key) or ""
+    marked = store.marks.newest_written(bucket, key) or ""
+    return Before(max(written, marked), store.journal.delete_of(bucket, key) or "")
+
+
+async def look(
+    store: Store, bucket: str, key: str, *, at_turn: bool = False, newest: bool = False
+) -> Located:
+    """The version of the key that counts.
+
+    One request where copies are known to agree; otherwise, or with `newest`, one to each
+    node that could hold the key. `at_turn`: the caller has the key's turn. Raises NoQuorum
+    when too few nodes answer for it to be certain, and NodeError when none does.
+    """
+    settled = not store.why_unsettled(bucket, key)
+    if settled and not newest and (at_turn or not store.turns.busy(bucket, key)):
+        candidates = store.preferred(store.primaries(bucket, key))
+        for candidate in candidates:
+            assert candidate.node is not None
+            try:
+                located = Located(await candidate.node.head(bucket, key), (candidate,))
+            except NoSuchKey:
+                located = Located(None)
+            except NodeError:
+                continue
+            if not store.why_unsettled(bucket, key):
+                return located
+            break  # the node turned out to have been away while it was asked
+    known = before(store, bucket, key)
+    candidates = list(store.could_hold(bucket, key))
+    answers = await ask(candidates, lambda node: node.head(bucket, key))
+    return judge(store, bucket, key, known, candidates, answers)
+
+
+def judge(
+    store: Store,
+    bucket: str,
+    key: str,
+    known: Before,
+    candidates: list[Candidate],
+    answers: Mapping[str, ObjectHead | Exception],
+) -> Located:
+    """What the answers of all that could be asked amount to."""
+    heads = {name: each for name, each in answers.items() if isinstance(each, ObjectHead)}
+    absent = {name for name, each in answers.items() if isinstance(each, NoSuchKey)}
+    failed = [each for each in answers.values() if not isinstance(each, ObjectHead | NoSuchKey)]
+    if failed and not heads and not absent:
+        raise failed[0]
+    found = newest(
+        {
+            name: version_of(head, lambda stamp: store.journal.counts_as(bucket, key, stamp))
+            for name, head in heads.items()
+        },
+        store.journal.delete_of(bucket, key),
+    )
+    if found.version is None:
+        # What was known at the start may have been deleted since.
+        deleted = store.journal.delete_of(bucket, key) or ""
+        if known.written > deleted:
+            raise NoQuorum("the newest write of this key can't be reached now")
+        store.check_absence(candidates, heads.keys() | absent)
+        return Located(None)
+    if found.version.stamp < known.written:
+        raise NoQuorum("the newest write of this key can't be reached now")
+    holders = tuple(each for each in candidates if each.name in found.holders)
+    return Located(heads[holders[0].name], holders)

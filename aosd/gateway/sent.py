@@ -1,0 +1,196 @@
+"""What became of a write on each of the nodes, and what has to be remembered of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aosd.consistency.marks import Mark
+from aosd.gateway.store import Store, cluster_error
+from aosd.model.errors import (
+    DigestMismatch,
+    NodeError,
+    NodeFull,
+    NodeNonsense,
+    NodeRefused,
+    NoQuorum,
+    RequestError,
+)
+from aosd.model.node import NodeState
+from aosd.model.ring import partition
+from aosd.ports import Candidate
+
+_SERVER_ERROR = 500
+
+
+@dataclass
+class Sent:
+    """The nodes that a write reached: their ETags, or what they failed with, by name."""
+
+    etags: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+    def answered(self, name: str, outcome: str | Exception) -> None:
+        """A node stored it, or not."""
+        if isinstance(outcome, str):
+            self.etags[name] = outcome
+            self.errors.pop(name, None)
+        else:
+            self.errors[name] = outcome
+
+    @property
+    def silent(self) -> set[str]:
+        """Who gave no answer: the write may take effect there yet."""
+        return {
+            name
+            for name, error in self.errors.items()
+            if isinstance(error, NodeError) and not isinstance(error, NodeRefused)
+        }
+
+    @property
+    def refused_late(self) -> set[str]:
+        """Who answered with an error of its own: it may have stored it all the same."""
+        return {
+            name
+            for name, error in self.errors.items()
+            if isinstance(error, NodeRefused)
+            and not isinstance(error, NodeFull)
+            and error.status >= _SERVER_ERROR
+        }
+
+
+def check_taken(store: Store) -> None:
+    """Raise NoQuorum while no writes are taken at all."""
+    if why := store.refusal():
+        raise NoQuorum(why, retry_after_s=5)
+
+
+def targets(store: Store, bucket: str, key: str) -> list[Candidate]:
+    """Whom a write goes to: in every ring that counts the first R that can take it.
+
+    Raises NoQuorum when there are fewer, NoNodes when there is no ring.
+    """
+    chosen: dict[str, Candidate] = {}
+    for order in store.orders(bucket, key):
+        wanted = min(store.replicas, len(order))
+        usable = [each for each in order[: 2 * store.replicas] if _takes_writes(each)]
+        if len(usable) < wanted:
+            raise _too_few(order[: 2 * store.replicas], wanted)
+        chosen.update((each.name, each) for each in usable[:wanted])
+    return list(chosen.values())
+
+
+def spares(store: Store, bucket: str, key: str, sent: Sent) -> list[Candidate]:
+    """Who can stand in where too few have the write: one a ring, not tried yet."""
+    chosen: dict[str, Candidate] = {}
+    for order in store.orders(bucket, key):
+        there = order[: 2 * store.replicas]
+        have = sum(each.name in sent.etags or each.name in chosen for each in there)
+        for each in there:
+            if have >= min(store.replicas, len(order)):
+                break
+            untried = each.name not in sent.etags and each.name not in sent.errors
+            if untried and each.name not in chosen and _takes_writes(each):
+                chosen[each.name] = each
+                have += 1
+    return list(chosen.values())
+
+
+def is_enough(store: Store, bucket: str, key: str, names: set[str]) -> bool:
+    """Whether these nodes are R in every ring that counts, handoffs counted."""
+    return all(
+        sum(each.name in names for each in order[: 2 * store.replicas])
+        >= min(store.replicas, len(order))
+        for order in store.orders(bucket, key)
+    )
+
+
+async def remember(
+    store: Store,
+    bucket: str,
+    key: str,
+    stamp: str,
+    sent: Sent,
+    *,
+    written: bool,
+    delete: bool = False,
+) -> None:
+    """Leave the marks that a write asks for, before it is answered, be it 2xx or 5xx.
+
+    That is for nodes without an answer, for primaries that lack it and aren't down (what is
+    down returns, and is swept), and for copies off the primaries where those are all there.
+    Raises NoQuorum when a mark can't be written.
+    """
+    if not sent.etags and not sent.silent and not sent.refused_late and not written:
+        return  # nobody took it, and nobody will
+    store.writes.effect(bucket, key, stamp)
+    primaries = store.primaries(bucket, key)
+    have = sent.etags.keys()
+    lacking = {
+        each.name: each
+        for each in primaries
+        if each.name not in have and each.state is not NodeState.DOWN
+    }
+    full = {
+        name
+        for name, each in lacking.items()
+        if each.full or isinstance(sent.errors.get(name), NodeFull)
+    }
+    silent = sent.silent
+    doubtful = (lacking.keys() - full) | silent | sent.refused_late
+    strays = have - {each.name for each in primaries}
+    if not delete and (doubtful or all(each.name in have for each in primaries)):
+        doubtful |= strays
+    number = partition(bucket, key)
+    if written and not delete and (doubtful or full or store.why_unsettled(bucket, key)):
+        store.ledger.wrote(bucket, key, stamp)
+    if doubtful:
+        mark = Mark(bucket, key, stamp, frozenset(doubtful), frozenset(silent), written)
+        await store.marks.leave(mark, number)
+    if full and not any(full <= mark.nodes for mark in store.marks.of_partition(number)):
+        mark = Mark("", "", stamp, frozenset(full), frozenset(), written)
+        await store.marks.leave(mark, number)
+
+
+def failure(sent: Sent, message: str) -> Exception:
+    """What to tell the client of a write that too few nodes took."""
+    for kind in (RequestError, NodeFull, NodeError):
+        for error in sent.errors.values():
+            if isinstance(error, kind) and isinstance(error, NodeError):
+                return cluster_error(error)
+            if isinstance(error, kind):
+                return error
+    return NoQuorum(message)
+
+
+def agreed_etag(sent: Sent) -> str:
+    """The ETag that all nodes gave; NodeNonsense when they differ."""
+    etags = set(sent.etags.values())
+    if len(etags) != 1:
+        raise NodeNonsense(next(iter(sent.etags)), f"the nodes' ETags differ: {sorted(etags)}")
+    return etags.pop()
+
+
+def refused_by_digest(sent: Sent) -> DigestMismatch | None:
+    """The node's word that the body isn't what the client said."""
+    for error in sent.errors.values():
+        if isinstance(error, DigestMismatch):
+            return error
+    return None
+
+
+def _takes_writes(candidate: Candidate) -> bool:
+    return candidate.node is not None and not candidate.full
+
+
+def _too_few(order: Sequence[Candidate], wanted: int) -> NoQuorum:
+    away: list[str] = []
+    full: list[str] = []
+    for each in order:
+        if each.full:
+            full.append(each.name)
+        elif each.node is None:
+            away.append(each.name)
+    if full and not away:
+        return NoQuorum(f"no space left on {', '.join(full)}", retry_after_s=30)
+    return NoQuorum(f"{wanted} nodes are needed for this key; away: {', '.join(away + full)}")

@@ -1,0 +1,137 @@
+"""A body of unknown length on its way: a multipart upload to several nodes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from aosd.gateway.sent import Sent
+from aosd.gateway.store import Store, ask
+from aosd.model.errors import ClusterError, NodeError
+from aosd.model.objects import Headers
+from aosd.ports import Candidate, INode
+from aosd.streams.bodies import HeldBody
+from aosd.streams.reader import Pieces, size_of
+
+
+class Upload:
+    """The same parts to every node. One that misses a part is out; the last one never is.
+
+    `id` names it in the cluster's memory, where it stands as long as it is open, so that
+    it can be aborted when nobody completes it.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, store: Store, bucket: str, key: str, nodes: Sequence[Candidate], upload: str
+    ) -> None:
+        self.size_bytes = 0
+        self.completing = False
+        self._store = store
+        self._bucket = bucket
+        self._key = key
+        self._nodes = list(nodes)
+        self._id = upload
+        self._sent = Sent()
+        self._created: Deferred[None] | None = None
+        self._ids: dict[INode, str] = {}
+        self._etags: dict[INode, list[str]] = {}
+
+    async def create(self, headers: Headers) -> None:
+        """Begin it on every node; to its end, or nobody would know the id to abort."""
+        created = self._created = Deferred()
+
+        async def create_all() -> None:
+            try:
+                answers = await ask(
+                    self._nodes, lambda node: node.create_upload(self._bucket, self._key, headers)
+                )
+                for candidate in self._nodes:
+                    answer = answers[candidate.name]
+                    if isinstance(answer, str) and candidate.node is not None:
+                        self._ids[candidate.node] = answer
+                        self._etags[candidate.node] = []
+                self._out(answers)
+                await self._store.uploads.opened(
+                    self._id,
+                    {
+                        "bucket": self._bucket,
+                        "key": self._key,
+                        "uploads": {node.name: each for node, each in self._ids.items()},
+                    },
+                )
+            finally:
+                created.callback(None)
+
+        await self._store.to_the_end.run(create_all())
+
+    async def put_part(self, pieces: Pieces) -> None:
+        """The next part, to all that have all before it."""
+
+        def send(node: INode) -> Deferred[str]:
+            return node.put_part(
+                self._bucket,
+                self._key,
+                self._ids[node],
+                len(self._etags[node]) + 1,
+                HeldBody(pieces),
+            )
+
+        answers = await ask(self._nodes, send)
+        for candidate in self._nodes:
+            answer = answers[candidate.name]
+            if isinstance(answer, str) and candidate.node is not None:
+                self._etags[candidate.node].append(answer)
+        self._out(answers)
+        self.size_bytes += size_of(pieces)
+
+    async def complete(self) -> Sent:
+        """Make it the object on every node that has all parts."""
+        self.completing = True
+        answers = await ask(
+            self._nodes,
+            lambda node: node.complete_upload(
+                self._bucket, self._key, self._ids[node], self._etags[node]
+            ),
+        )
+        for name, answer in answers.items():
+            self._sent.answered(name, answer)
+        completed = {each.node for each in self._nodes if each.name in self._sent.etags}
+        if await self._abort_on([node for node in self._ids if node not in completed]):
+            await self._closed()
+        return self._sent
+
+    async def abort(self) -> None:
+        """Let the nodes forget it; who can't be told is told later, by who tends uploads."""
+        if self._created is not None:
+            await self._created
+        if await self._abort_on(list(self._ids)):
+            await self._closed()
+
+    def _out(self, answers: dict[str, str | Exception]) -> None:
+        """Go on without those that failed; with nobody left, fail as the last one did."""
+        failed = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
+        staying = [each for each in self._nodes if each.name not in failed]
+        if not staying:
+            raise next(iter(failed.values()))
+        # Nothing of an upload takes effect before its Complete: no need of a mark for silence.
+        self._nodes = staying
+
+    async def _abort_on(self, nodes: Sequence[INode]) -> bool:
+        told = True
+        for node in nodes:
+            try:
+                await node.abort_upload(self._bucket, self._key, self._ids[node])
+            except NodeError as error:
+                told = False
+                self._log.info("upload not aborted: {error}", error=error, node=node.name)
+        return told
+
+    async def _closed(self) -> None:
+        try:
+            await self._store.uploads.closed(self._id)
+        except ClusterError as error:
+            self._log.info("upload not forgotten: {error}", error=error)

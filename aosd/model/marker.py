@@ -1,0 +1,55 @@
+"""A node's marker, `node.json`, and what a first contact finds out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from aosd.model.errors import NodeNonsense
+
+MARKER_KEY = "node.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What `node.json` tells.
+
+    The cluster that a node belongs to, its name in it, and a random id that a wiped disk
+    doesn't have any more.
+    """
+
+    cluster: str
+    node: str
+    incarnation: str
+
+    def to_bytes(self) -> bytes:
+        """As it lies on the node."""
+        told = {"cluster": self.cluster, "node": self.node, "incarnation": self.incarnation}
+        return json.dumps(told).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What the first contact with a node found.
+
+    `marker`: its node.json's bytes. `objects`: whether it holds any in a bucket that isn't
+    aosd's own memory. `problem`: why it can't hold copies, "" when it can. The rest says
+    how it keeps to S3.
+    """
+
+    marker: bytes | None
+    objects: bool = False
+    problem: str = ""
+    checks_sha256: bool = True
+    conditional_put: bool = True
+    sorted_listing: bool = True
+    hides_beneath: bool = False
+
+
+def read_marker(name: str, data: bytes) -> Marker:
+    """What a node's marker says; NodeNonsense when it can't be read."""
+    try:
+        told = json.loads(data)
+        return Marker(str(told.get("cluster", "")), str(told["node"]), str(told["incarnation"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise NodeNonsense(name, f"its {MARKER_KEY} can't be read") from error

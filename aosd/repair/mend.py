@@ -1,0 +1,371 @@
+"""Mending one key: look at its copies, copy what is missing, remove what doesn't belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from aosd.consistency.copying import Copier
+from aosd.consistency.holders import could_hold, primaries
+from aosd.consistency.journal import Journal
+from aosd.consistency.marks import Mark, Marks
+from aosd.consistency.settled import Settledness
+from aosd.consistency.turns import Turns
+from aosd.consistency.writes import Writes
+from aosd.model.errors import (
+    ClusterError,
+    NodeError,
+    NodeFull,
+    NodeNonsense,
+    NodeRefused,
+    NoNodes,
+    NoSuchKey,
+    SlowDown,
+)
+from aosd.model.objects import ObjectHead
+from aosd.model.ring import partition
+from aosd.model.stamp import StampClock
+from aosd.model.versions import version_of
+from aosd.ports import Candidate, IPlacement
+from aosd.repair.plan import Copy, Plan, Remove, Report, plan
+
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done for a key, and what is known of it now.
+
+    `missing` is how many primaries lacked it, `copied` and `removed` the nodes that got a
+    copy and that lost one, `size_bytes` what was copied in all. `looked_at_all`: every node
+    that could hold the key told what it has; those in `unknown` couldn't be asked (one that
+    could and failed has left a mark). `agreed`: the copies are now on the primaries alone
+    and agree, but for what is in `reports`.
+
+    If nothing can be done before one of some nodes can be asked, or has space, these are in
+    `waits_for` and `waits_for_space`.
+    """
+
+    looked_at_all: bool
+    agreed: bool
+    missing: int = 0
+    copied: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    reports: tuple[Report, ...] = ()
+    size_bytes: int = 0
+    unknown: frozenset[str] = frozenset()
+    waits_for: frozenset[str] = frozenset()
+    waits_for_space: frozenset[str] = frozenset()
+
+
+class Mender:
+    """Mends keys, any number at a time.
+
+    `is_late` says of a mark whether requests of before may still take effect on its silent
+    nodes: as long as they may, no copy is removed on the strength of what those have.
+    """
+
+    def __init__(
+        self,
+        *,
+        placement: IPlacement,
+        replicas: int,
+        copier: Copier,
+        turns: Turns,
+        writes: Writes,
+        journal: Journal,
+        marks: Marks,
+        stamps: StampClock,
+        settled: Settledness,
+    ) -> None:
+        self.is_late: Callable[[Mark], bool] = lambda mark: False
+        self.placement = placement
+        self.replicas = replicas
+        self.copier = copier
+        self.turns = turns
+        self.writes = writes
+        self.journal = journal
+        self.marks = marks
+        self.stamps = stamps
+        self.settled = settled
+
+    async def mend(self, bucket: str, key: str, also: Iterable[str] = ()) -> Mended:
+        """Bring the key's copies to where they belong.
+
+        Looks at all nodes that could hold it, and at those named in `also`. What can't be
+        done now leaves a mark, unless one says so already, or the node is down (its return
+        is swept). Raises NoNodes while no ring is known.
+        """
+        return await _Mending(self, bucket, key, frozenset(also)).run()
+
+    async def is_right(self, bucket: str, key: str, names: Collection[str]) -> bool:
+        """Whether these nodes, who are the primaries, all have one version that isn't dead.
+
+        False also when one of them can't be asked. The others aren't looked at.
+        """
+        looking = _Mending(self, bucket, key, frozenset(names))
+        try:
+            await looking.look(only=frozenset(names))
+        except SlowDown:
+            return False
+        found = looking.plan()
+        return found.agreed and found.version is not None and not looking.failed
+
+    def is_busy(self, bucket: str, key: str) -> bool:
+        """Whether a change of the key is taking effect."""
+        return self.turns.busy(bucket, key)
+
+
+class _Mending:
+    """One key being mended."""
+
+    _log = Logger()
+
+    def __init__(self, mender: Mender, bucket: str, key: str, also: frozenset[str]) -> None:
+        self.failed: set[str] = set()
+        self._mender = mender
+        self._bucket = bucket
+        self._key = key
+        self._also = also
+        self._candidates: dict[str, Candidate] = {}
+        self._primaries: tuple[str, ...] = ()
+        self._changing = False
+        self._heads: dict[str, ObjectHead | None] = {}
+        self._missing = 0
+        self._copied: list[str] = []
+        self._removed: list[str] = []
+        self._reports: list[Report] = []
+        self._size_bytes = 0
+        self._doubtful: set[str] = set()
+        self._silent: set[str] = set()
+        self._full: set[str] = set()
+
+    async def run(self) -> Mended:
+        """See Mender.mend."""
+        try:
+            await self.look()
+            self._missing = len(self.plan().copies)
+            if not await self._copy_all():
+                await self.look()
+                await self._copy_all()
+            if removals := self.plan().removals:
+                await self._take_turn(removals)
+        except SlowDown:
+            self._doubtful.update(self._candidates)
+        found = self.plan()
+        await self._remember(found)
+        unknown = frozenset(self._candidates.keys() - self._heads.keys() - self.failed)
+        return Mended(
+            looked_at_all=self._candidates.keys() == self._heads.keys(),
+            agreed=found.agreed and not self._doubtful,
+            missing=self._missing,
+            copied=tuple(self._copied),
+            removed=tuple(self._removed),
+            reports=(*found.reports, *self._reports),
+            size_bytes=self._size_bytes,
+            unknown=unknown,
+            waits_for=frozenset() if self._doubtful or self._full else unknown,
+            waits_for_space=frozenset() if self._doubtful or unknown else frozenset(self._full),
+        )
+
+    # -- looking --------------------------------------------------------------------------------
+
+    async def look(self, only: frozenset[str] | None = None) -> None:
+        """Ask all for their heads, at a moment when no write of the key is taking effect."""
+        mender, bucket, key = self._mender, self._bucket, self._key
+        self._place(only)
+        watch = mender.writes.watch()
+        try:
+            if not mender.turns.busy(bucket, key):
+                await self._ask_all()
+                if not watch.touched(bucket, key) and not mender.turns.busy(bucket, key):
+                    return
+        finally:
+            watch.end()
+        # A write acknowledged by one node and not yet by the next: only its turn tells.
+        await mender.turns.take(bucket, key, self._ask_all)
+
+    def _place(self, only: frozenset[str] | None = None) -> None:
+        """Find out whom to ask, and where copies belong, as of now."""
+        mender = self._mender
+        orders = mender.placement.orders(self._bucket, self._key)
+        if not orders:
+            raise NoNodes("no nodes are known yet")
+        asked = {each.name: each for each in could_hold(orders, mender.replicas)}
+        for each in mender.placement.members():
+            if each.name in self._also:
+                asked.setdefault(each.name, each)
+        if only is not None:
+            asked = {name: each for name, each in asked.items() if name in only}
+        self._candidates = asked
+        self._primaries = tuple(each.name for each in primaries(orders, mender.replicas))
+        self._changing = len(orders) > 1
+
+    async def _ask_all(self) -> None:
+        asked = [(each.name, each.node) for each in self._candidates.values() if each.node]
+        waiting: list[Deferred[ObjectHead]] = [
+            node.head(self._bucket, self._key) for _, node in asked
+        ]
+        outcomes: Any = await DeferredList(waiting, consumeErrors=True)
+        self._heads = {}
+        self.failed = set()
+        for (name, _), (_, outcome) in zip(asked, outcomes, strict=True):
+            if not isinstance(outcome, Failure):
+                self._heads[name] = outcome
+                continue
+            error = outcome.value
+            if isinstance(error, NoSuchKey) or (
+                isinstance(error, NodeRefused) and error.status == _NOT_FOUND
+            ):
+                self._heads[name] = None
+            elif isinstance(error, NodeError):
+                self.failed.add(name)
+            else:
+                outcome.raiseException()
+
+    def plan(self) -> Plan:
+        """What the heads known now ask for, by all that is remembered of the key now."""
+        mender, bucket, key = self._mender, self._bucket, self._key
+        why_unsettled = mender.settled.why_not(
+            mender.placement.orders(bucket, key), partition(bucket, key), mender.replicas
+        )
+        late: set[str] = set()
+        for mark in mender.marks.of(bucket, key):
+            if mender.is_late(mark):
+                late |= mark.silent
+        return plan(
+            primaries=self._primaries,
+            heads=self._heads,
+            deleted=mender.journal.delete_of(bucket, key),
+            counts_as=self._counts_as,
+            changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
+            settled=not why_unsettled,
+            late=frozenset(late),
+        )
+
+    def _counts_as(self, stamp: str) -> str:
+        return self._mender.journal.counts_as(self._bucket, self._key, stamp)
+
+    # -- copying --------------------------------------------------------------------------------
+
+    async def _copy_all(self) -> bool:
+        """Make the copies that are missing; False when things changed meanwhile."""
+        for copy in self.plan().copies:
+            target = self._candidates[copy.target]
+            if target.full:
+                self._full.add(target.name)
+            elif not await self._copy(copy, target):
+                return False
+        return True
+
+    async def _copy(self, copy: Copy, target: Candidate) -> bool:
+        """False when a second look found something else; True when done, or not possible now."""
+        for name in copy.sources:
+            source, head = self._candidates[name].node, self._heads[name]
+            if source is None or target.node is None or head is None:
+                continue
+            try:
+                done = await self._mender.copier.copy(
+                    source, target.node, self._bucket, self._key, head
+                )
+            except NodeError as error:
+                at_target = error.node == target.name
+                self._note(error, sent=at_target)
+                if at_target:
+                    return True
+                continue
+            if done:
+                self._heads[target.name] = head
+                self._copied.append(target.name)
+                self._size_bytes += head.size_bytes
+            return done
+        return True
+
+    def _note(self, error: NodeError, sent: bool) -> None:
+        """Remember what a failed request means; `sent`: it was to change the node."""
+        self._log.info("mending {key}: {error}", key=self._key, error=error, node=error.node)
+        if isinstance(error, NodeFull):
+            self._full.add(error.node)
+            return
+        self._doubtful.add(error.node)
+        if sent and not isinstance(error, NodeRefused):
+            # It may take effect yet.
+            self._silent.add(error.node)
+        if isinstance(error, NodeNonsense):
+            self._reports.append(Report(error.node, str(error)))
+
+    # -- removing -------------------------------------------------------------------------------
+
+    async def _take_turn(self, removals: Iterable[Remove]) -> None:
+        mender, bucket, key = self._mender, self._bucket, self._key
+        wanted = {each.node: each.version for each in removals}
+
+        async def act() -> None:
+            while wanted:
+                # All again, before each one: what justifies a removal must be there still.
+                self._place()
+                await self._ask_all()
+                todo = [each for each in self.plan().removals if each.node in wanted]
+                changed = [
+                    each
+                    for each in wanted
+                    if (head := self._heads.get(each)) is not None
+                    and version_of(head, self._counts_as) != wanted[each]
+                ]
+                if changed:
+                    self._doubtful.update(changed)
+                    return
+                if not todo or not await self._remove(todo[0]):
+                    return
+                del wanted[todo[0].node]
+
+        await mender.turns.take(bucket, key, act)
+
+    async def _remove(self, removal: Remove) -> bool:
+        node = self._candidates[removal.node].node
+        if node is None:
+            return False
+        self._mender.writes.effect(self._bucket, self._key, removal.version.stamp)
+        try:
+            await node.delete(self._bucket, self._key)
+        except NodeError as error:
+            self._note(error, sent=True)
+            return False
+        self._heads[removal.node] = None
+        self._removed.append(removal.node)
+        return True
+
+    # -- remembering ----------------------------------------------------------------------------
+
+    async def _remember(self, found: Plan) -> None:
+        """Leave a mark for what couldn't be done, or isn't known, unless there is one."""
+        mender, bucket, key = self._mender, self._bucket, self._key
+        number = partition(bucket, key)
+        lacking = {each.target for each in found.copies} - self._full
+        self._doubtful |= lacking | self.failed
+        known: set[str] = set()
+        silent_before: set[str] = set()
+        for mark in mender.marks.of(bucket, key):
+            known |= mark.nodes
+            silent_before |= mark.silent
+        nodes, silent = frozenset(self._doubtful), frozenset(self._silent)
+        if silent:
+            # What waits for requests of before to end waits for this one's too.
+            mender.marks.doubt_again(bucket, key, silent)
+        try:
+            if silent - silent_before or nodes - known:
+                mark = Mark(bucket, key, mender.stamps.next(), nodes, silent, written=False)
+                await mender.marks.leave(mark, number)
+            full = frozenset(self._full)
+            # A mark of another key there would be cleared without a look at this one.
+            if full and not any(full <= mark.nodes for mark in mender.marks.of_partition(number)):
+                mark = Mark("", "", mender.stamps.next(), full, frozenset(), written=False)
+                await mender.marks.leave(mark, number)
+        except ClusterError as error:
+            # The partition isn't settled then, before a sweep has compared it again.
+            self._log.warn("no mark could be left: {error}", error=error)

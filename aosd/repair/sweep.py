@@ -1,0 +1,242 @@
+"""The sweep: all nodes' listings compared, bucket by bucket, and what differs mended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from aosd.consistency.holders import primaries
+from aosd.consistency.writes import Writes
+from aosd.ports import INode, IPlacement
+from aosd.repair.mend import Mended, Mender
+from aosd.repair.pace import Pace
+from aosd.repair.plan import Report
+from aosd.repair.walk import Found, Walk, Windows
+from aosd.streams.deadlines import cancelled
+
+_BATCH_KEYS = 50
+_AT_ONCE = 16
+_CLOCKS_DIFFER_S = 60.0
+_REPORTS_KEPT = 100
+
+Cursor = tuple[str, str]
+"""A bucket and a key in it: all up to there is done."""
+
+
+class _Verdict(Enum):
+    RIGHT = auto()
+    COMPARE = auto()
+    MEND = auto()
+
+
+@dataclass
+class Swept:
+    """What a sweep has found and done so far.
+
+    `covered` is filled at the end: the nodes whose listings were compared whole, and that
+    could be asked of every key that had to be looked at. It is complete for the partitions
+    whose primaries and handoffs are all among them.
+    """
+
+    bucket: str = ""
+    after: str = ""
+    keys: int = 0
+    compared: int = 0
+    missing: int = 0
+    made: int = 0
+    removed: int = 0
+    size_bytes: int = 0
+    unmended: int = 0
+    reported: int = 0
+    reports: deque[tuple[str, str, Report]] = field(
+        default_factory=lambda: deque(maxlen=_REPORTS_KEPT)
+    )
+    covered: frozenset[str] = frozenset()
+
+
+class Sweep:
+    """One sweep over all nodes that are up when it begins.
+
+    A key is right, and costs nothing more, when the listings show it on its primaries
+    alone, with one size and ETag, not modified since `agreed_since_s` (when the last
+    complete sweep began, in seconds since 1970; None: there was none), on no node in
+    `compare`, and no write of it took effect since the pages were asked for. If only the
+    time or `compare` speaks against it, stamps are compared; otherwise it is mended.
+
+    Rates are bounds: keys looked at, and bytes copied, a second. `cursor` is where to go
+    on from.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        placement: IPlacement,
+        replicas: int,
+        mender: Mender,
+        writes: Writes,
+        clock: IReactorTime,
+        buckets: Callable[[], Sequence[str]],
+        keys_per_s: float,
+        bytes_per_s: float,
+        agreed_since_s: float | None,
+        compare: frozenset[str] = frozenset(),
+        cursor: Cursor | None = None,
+    ) -> None:
+        self.so_far = Swept()
+        self.began_s = clock.seconds()
+        self._placement = placement
+        self._replicas = replicas
+        self._mender = mender
+        self._writes = writes
+        self._clock = clock
+        self._buckets = buckets
+        self._keys = Pace(clock, keys_per_s)
+        self._bytes = Pace(clock, bytes_per_s)
+        self._unchanged_before_s = (
+            float("-inf") if agreed_since_s is None else agreed_since_s - _CLOCKS_DIFFER_S
+        )
+        self._compare = compare
+        self._cursor = cursor
+        self._lost: set[str] = set()
+        self._failed = False
+
+    def progress(self) -> dict[str, Any]:
+        """For people."""
+        so_far = self.so_far
+        return {
+            "bucket": so_far.bucket,
+            "after": so_far.after,
+            "seconds": round(self._clock.seconds() - self.began_s, 1),
+            "keys": so_far.keys,
+            "compared": so_far.compared,
+            "missing": so_far.missing,
+            "made": so_far.made,
+            "removed": so_far.removed,
+            "bytes": so_far.size_bytes,
+            "unmended": so_far.unmended,
+            "reported": so_far.reported,
+            "reports": [
+                {"bucket": bucket, "key": key, "node": report.node, "why": report.why}
+                for bucket, key, report in so_far.reports
+            ],
+            "not_covered": sorted(self._lost),
+        }
+
+    def cursor(self) -> Cursor | None:
+        """Where another sweep may go on; None when what is behind wasn't compared whole."""
+        so_far = self.so_far
+        return None if self._failed or self._lost else (so_far.bucket, so_far.after)
+
+    async def run(self) -> Swept:
+        """Compare everything, once. Cancelling ends it; what has its turn goes on."""
+        nodes = {
+            each.name: each.node for each in self._placement.members() if each.node is not None
+        }
+        windows = Windows(self._writes)
+        rolling = LoopingCall(windows.roll)
+        rolling.clock = self._clock
+        rolling.start(windows.interval_s, now=False).addErrback(
+            lambda failure: self._log.failure("a sweep's windows", failure)
+        )
+        try:
+            for bucket in sorted(self._buckets()):
+                if self._cursor is None or bucket >= self._cursor[0]:
+                    await self._sweep_bucket(bucket, nodes, windows)
+        finally:
+            rolling.stop()
+            windows.end()
+        if not self._failed:
+            self.so_far.covered = frozenset(nodes.keys() - self._lost)
+        return self.so_far
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _sweep_bucket(self, bucket: str, nodes: dict[str, INode], windows: Windows) -> None:
+        so_far = self.so_far
+        here = self._cursor is not None and self._cursor[0] == bucket
+        so_far.bucket, so_far.after = bucket, self._cursor[1] if self._cursor and here else ""
+        listed = {name: node for name, node in nodes.items() if name not in self._lost}
+        walk = Walk(listed, bucket, so_far.after, windows, self._clock, self._lost.add)
+        async for batch in walk.batches(_BATCH_KEYS):
+            doubtful: list[tuple[Found, _Verdict]] = []
+            for found in batch:
+                verdict = self._judge(bucket, found, windows)
+                if verdict is not _Verdict.RIGHT:
+                    doubtful.append((found, verdict))
+            for first in range(0, len(doubtful), _AT_ONCE):
+                await self._settle(bucket, doubtful[first : first + _AT_ONCE])
+            so_far.keys += len(batch)
+            so_far.after = batch[-1].key
+            await self._keys.spend(len(batch))
+
+    def _judge(self, bucket: str, found: Found, windows: Windows) -> _Verdict:
+        orders = self._placement.orders(bucket, found.key)
+        wanted = {each.name for each in primaries(orders, self._replicas)}
+        entries = found.entries
+        if self._lost and not self._lost.isdisjoint(wanted):
+            # What stands in for a node that isn't there has to stay, and nothing is settled.
+            wanted -= self._lost
+            if not wanted:
+                return _Verdict.RIGHT
+            entries = {name: each for name, each in entries.items() if name in wanted}
+        if entries.keys() != wanted:
+            return _Verdict.MEND
+        if windows.is_stale(found.window) or windows.touched(found.window, bucket, found.key):
+            return _Verdict.MEND
+        if self._mender.is_busy(bucket, found.key):
+            return _Verdict.MEND
+        one = next(iter(entries.values()))
+        compare = not self._compare.isdisjoint(wanted)
+        for each in entries.values():
+            if each.etag != one.etag or each.size_bytes != one.size_bytes:
+                return _Verdict.MEND
+            compare |= each.modified_s >= self._unchanged_before_s
+        return _Verdict.COMPARE if compare else _Verdict.RIGHT
+
+    async def _settle(self, bucket: str, doubtful: list[tuple[Found, _Verdict]]) -> None:
+        """Look at some keys more closely, at once."""
+        keys = [found.key for found, _ in doubtful]
+        waiting = [Deferred.fromCoroutine(self._look_at(bucket, *each)) for each in doubtful]
+        copied_bytes = 0
+        outcomes: Any = await DeferredList(waiting, consumeErrors=True)
+        for key, (_, outcome) in zip(keys, outcomes, strict=True):
+            if isinstance(outcome, Failure):
+                if cancelled(outcome):
+                    outcome.raiseException()  # a list of Deferreds fires when it is cancelled
+                # One key mustn't hold up the others; but nothing is known of it now.
+                self._failed = True
+                self._log.failure("mending {key} failed", outcome, key=key)
+            elif outcome is not None:
+                copied_bytes += outcome.size_bytes
+                self._count(bucket, key, outcome)
+        await self._bytes.spend(copied_bytes)
+
+    async def _look_at(self, bucket: str, found: Found, verdict: _Verdict) -> Mended | None:
+        self.so_far.compared += 1
+        names = found.entries.keys()
+        if verdict is _Verdict.COMPARE and await self._mender.is_right(bucket, found.key, names):
+            return None
+        return await self._mender.mend(bucket, found.key, also=names)
+
+    def _count(self, bucket: str, key: str, mended: Mended) -> None:
+        so_far = self.so_far
+        so_far.missing += mended.missing
+        so_far.made += len(mended.copied)
+        so_far.removed += len(mended.removed)
+        so_far.size_bytes += mended.size_bytes
+        so_far.unmended += not mended.agreed
+        so_far.reported += len(mended.reports)
+        so_far.reports.extend((bucket, key, each) for each in mended.reports)
+        # It may have gone since; what it has of this key wasn't looked at.
+        self._lost |= mended.unknown

@@ -1,0 +1,335 @@
+"""All nodes' listings of a bucket side by side: each key once, in S3's order, with who has it.
+
+Servers agree neither on the order of a flat listing (SeaweedFS goes folder by folder) nor,
+within one level of the tree, on where a folder stands among names that begin with its own:
+`a-b` comes before `a/` in S3's order, and after it in a tree's. But they disagree on nothing
+else, so a folder that is held back until something greater comes stands right for both.
+
+What MinIO hides isn't found: while there is an object `a`, it lists no `a/b`, with a delimiter
+or without, not even under the prefix `a/`. A key that another node lists is looked at on all
+its nodes all the same; one that only such nodes have comes to light when `a` goes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from aosd.consistency.writes import Watch, Writes
+from aosd.model.errors import NodeError, NodeNonsense, NodeRefused
+from aosd.model.objects import Entry
+from aosd.ports import INode
+
+_PAGE_KEYS = 1000
+_NOT_FOUND = 404
+_TRIES = 3
+_RETRY_S = 1.0
+_WINDOW_S = 10.0
+_WINDOWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key, and the nodes that list it; all pages that say so are of `window` or later."""
+
+    key: str
+    entries: Mapping[str, Entry]
+    window: int
+
+
+class Windows:
+    """What was written of late, in windows of some seconds, so that it doesn't add up.
+
+    A page is of the window that was open when it was asked for. `roll` is to be called
+    every `_WINDOW_S` seconds or so; a page of a window that was forgotten is stale.
+    """
+
+    interval_s = _WINDOW_S
+
+    def __init__(self, writes: Writes) -> None:
+        self.current = 0
+        self._writes = writes
+        self._watches: deque[Watch] = deque([writes.watch()])
+
+    def roll(self) -> None:
+        """Open another window, and forget the oldest."""
+        self.current += 1
+        self._watches.append(self._writes.watch())
+        if len(self._watches) > _WINDOWS:
+            self._watches.popleft().end()
+
+    def is_stale(self, window: int) -> bool:
+        """Whether it isn't known any more what was written since."""
+        return window <= self.current - len(self._watches)
+
+    def touched(self, window: int, bucket: str, key: str) -> bool:
+        """Whether a write of the key took effect, or may have, since the window was opened."""
+        # A watch goes on when the next one begins: the window's own knows all.
+        oldest = self.current - len(self._watches) + 1
+        return self._watches[window - oldest].touched(bucket, key)
+
+    def end(self) -> None:
+        """Forget all."""
+        for watch in self._watches:
+            watch.end()
+
+
+class Walk:
+    """Goes through a bucket on `nodes`, from after the key `after`.
+
+    A node that can't be listed, after some tries, is told to `lost`, and left out from there
+    on; one without the bucket has no keys.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, INode],
+        bucket: str,
+        after: str,
+        windows: Windows,
+        clock: IReactorTime,
+        lost: Callable[[str], object],
+        page_keys: int = _PAGE_KEYS,
+    ) -> None:
+        self._nodes = dict(nodes)
+        self._page_keys = page_keys
+        self._bucket = bucket
+        self._after = after
+        self._windows = windows
+        self._clock = clock
+        self._lost = lost
+
+    async def batches(self, size: int) -> AsyncIterator[list[Found]]:
+        """The keys in order, up to `size` at a time."""
+        levels = [self._level("", self._nodes, "")]
+        prefix = ""
+        for segment in self._after.split("/")[:-1] if self._after else ():
+            deeper = f"{prefix}{segment}/"
+            levels[-1] = self._level(prefix, self._nodes, deeper)
+            levels.append(self._level(deeper, self._nodes, ""))
+            prefix = deeper
+        if self._after:
+            levels[-1] = self._level(prefix, self._nodes, self._after)
+        while levels:
+            level = levels[-1]
+            await level.fill()
+            batch, folder = level.take(size)
+            if batch:
+                yield batch
+            if folder is not None:
+                name, names = folder
+                within = {each: node for each, node in self._nodes.items() if each in names}
+                levels.append(self._level(name, within, ""))
+            elif level.over:
+                levels.pop()
+
+    def _level(self, prefix: str, nodes: Mapping[str, INode], after: str) -> _Level:
+        names = [
+            _Names(node, self._bucket, prefix, after, self._page_keys) for node in nodes.values()
+        ]
+        return _Level(names, after, self._windows, self._clock, self._leave_out)
+
+    def _leave_out(self, name: str) -> None:
+        self._nodes.pop(name, None)
+        self._lost(name)
+
+
+class _Level:
+    """One level of the tree on several nodes, merged."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        nodes: list[_Names],
+        after: str,
+        windows: Windows,
+        clock: IReactorTime,
+        leave_out: Callable[[str], object],
+    ) -> None:
+        self.over = False
+        self._nodes = nodes
+        self._last = after
+        self._windows = windows
+        self._clock = clock
+        self._leave_out = leave_out
+
+    async def fill(self) -> None:
+        """Have the next names of every node, of pages that aren't stale."""
+        waiting: list[Deferred[None]] = []
+        for names in self._nodes:
+            if self._windows.is_stale(names.window):
+                names.restart(self._last)
+            if not names.ready and not names.ended:
+                waiting.append(Deferred.fromCoroutine(self._ask(names)))
+        outcomes: Any = await DeferredList(waiting, consumeErrors=True)
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+
+    def take(self, size: int) -> tuple[list[Found], tuple[str, Sequence[str]] | None]:
+        """Up to `size` keys that are certain, and the folder that comes next, if one does."""
+        found: list[Found] = []
+        nodes = self._nodes
+        window = min((names.window for names in nodes), default=0)
+        while len(found) < size:
+            least: bytes | None = None
+            for names in nodes:
+                if names.ready:
+                    name = names.ready[0][0]
+                    if least is None or name < least:
+                        least = name
+                elif not names.ended:
+                    return found, None
+            if least is None:
+                self.over = True
+                return found, None
+            here: dict[str, Entry] = {}
+            folders: list[str] = []
+            for names in nodes:
+                if names.ready and names.ready[0][0] == least:
+                    _, self._last, entry = names.ready.popleft()
+                    if entry is None:
+                        folders.append(names.node.name)
+                    else:
+                        here[names.node.name] = entry
+            if here:
+                found.append(Found(self._last, here, window))
+            if folders:
+                return found, (self._last, folders)
+        return found, None
+
+    async def _ask(self, names: _Names) -> None:
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                while not names.ready and not names.ended:
+                    # The window is noted before the page is asked for: see Windows.
+                    names.window = self._windows.current
+                    await names.ask()
+                return
+            except NodeError as error:
+                self._log.info("no listing: {error}", error=error, node=names.node.name)
+                if not tries_left:
+                    self._nodes.remove(names)
+                    self._leave_out(names.node.name)
+                    return
+            await deferLater(self._clock, _RETRY_S)
+
+
+class _Names:
+    """What one node has at one level: names in S3's order, keys with their entries."""
+
+    def __init__(self, node: INode, bucket: str, prefix: str, after: str, page_keys: int) -> None:
+        self.node = node
+        self._page_keys = page_keys
+        self.window = 0
+        self._bucket = bucket
+        self._prefix = prefix
+        self.restart(after)
+
+    def restart(self, after: str) -> None:
+        """Begin anew, after a name (exclusive)."""
+        self.ready: deque[tuple[bytes, str, Entry | None]] = deque()
+        self.ended = False
+        # What was asked for newly is of no window that could be stale before it was asked.
+        self.window = 1 << 62
+        self._held: list[tuple[bytes, str]] = []
+        self._given = _utf8(after)
+        self._after = _before_folders(self._prefix, after)
+
+    async def ask(self) -> None:
+        """Get another page."""
+        try:
+            page = await self.node.list(
+                self._bucket, self._prefix, self._after, self._page_keys, "/"
+            )
+        except NodeRefused as error:
+            if error.status != _NOT_FOUND:
+                raise
+            self.ended = True
+            return
+        names: list[tuple[bytes, str, Entry | None]] = [
+            (_utf8(entry.key), entry.key, entry) for entry in page.entries
+        ]
+        last = page.last
+        if page.prefixes:
+            names += [(_utf8(each), each, None) for each in page.prefixes]
+            names.sort(key=_in_a_tree)
+            # From here a tree goes on; others repeat the folders that come after it. To begin
+            # after those isn't safe: asked for what is after `a/`, MinIO counts all `a-…`
+            # against the limit, and when they fill it, it says that there is nothing more.
+            last = names[-1][1]
+        elif not self._held:
+            # The usual case, and there are many keys.
+            given = self._given
+            names = sorted(each for each in names if each[0] > given) if names else names
+            self.ready.extend(names)
+            names = []
+        else:
+            names.sort()
+        for name in names:
+            self._sort_in(name)
+        if self.ready:
+            self._given = max(self._given, self.ready[-1][0])
+        if not page.truncated:
+            self.ended = True
+            self.ready.extend((utf8, name, None) for utf8, name in self._held)
+            self._held = []
+            return
+        if last is None or last == self._after:
+            raise NodeNonsense(self.node.name, "its listing says that there is more, but not where")
+        self._after = last
+
+    def _sort_in(self, name: tuple[bytes, str, Entry | None]) -> None:
+        utf8, text, entry = name
+        while self._held and self._held[0][0] < utf8:
+            folder = self._held.pop(0)
+            self._given = folder[0]
+            self.ready.append((*folder, None))
+        # A tree's next page may begin with what was seen, when it begins after a folder.
+        if utf8 <= self._given or (utf8, text) in self._held:
+            return
+        if entry is None:
+            self._held.append((utf8, text))
+            self._held.sort()
+        else:
+            self._given = utf8
+            self.ready.append(name)
+
+
+def _in_a_tree(name: tuple[bytes, str, Entry | None]) -> tuple[bytes, bool]:
+    """A folder stands where its name without the slash does."""
+    return (name[0], False) if name[2] is not None else (name[0][:-1], True)
+
+
+def _before_folders(prefix: str, after: str) -> str:
+    """Where a listing has to begin that is to have all names after `after` in S3's order.
+
+    In a tree's order, folders whose name the one of `after` begins with stand before it,
+    though they come after it here (`a/` after `a-b`): begin before the first of those.
+    """
+    name = after[len(prefix) :].removesuffix("/")
+    for length in range(1, len(name)):
+        if name[length] < "/":
+            last = name[length - 1]
+            if last > "~":
+                return f"{prefix}{name[: length - 1]}~"
+            before = "." if last == "0" else chr(ord(last) - 1)
+            if last <= "!":
+                return f"{prefix}{name[: length - 1]}" if length > 1 else ""
+            return f"{prefix}{name[: length - 1]}{before}~"
+    # Of names that begin with a folder's, only those after `.` come after the folder; no
+    # listing begins safely after the folder itself (see _Names.ask).
+    return f"{prefix}{name}.~" if after.endswith("/") else after
+
+
+def _utf8(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")

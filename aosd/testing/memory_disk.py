@@ -1,0 +1,291 @@
+"""What an S3 server keeps, in memory: buckets, objects, open multipart uploads, listings.
+
+No network, no time that passes, no faults: `aosd.testing.memory_node` puts INode over it.
+It raises what a server answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from aosd.model.errors import DigestMismatch, NodeRefused, NoSuchKey, PreconditionFailed
+from aosd.model.objects import (
+    KEPT_HEADERS,
+    STAMP_HEADER,
+    Entry,
+    Headers,
+    ObjectHead,
+    Page,
+    Span,
+)
+from aosd.model.ranges import ByteRange
+
+_OURS = b"x-amz-meta-aos-"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An object as it lies on the node; `headers` with aosd's own among them.
+
+    `part_bytes` are the lengths of the parts it was uploaded in, () when in one piece.
+    """
+
+    data: bytes
+    etag: str
+    modified_s: float
+    headers: Headers = ()
+    part_bytes: tuple[int, ...] = ()
+
+    @property
+    def stamp(self) -> str | None:
+        """Its stamp, as it was written."""
+        for name, value in self.headers:
+            if name == STAMP_HEADER:
+                return value.decode("ascii")
+        return None
+
+    @property
+    def head(self) -> ObjectHead:
+        """What a HEAD tells of it."""
+        return ObjectHead(
+            self.etag,
+            len(self.data),
+            int(self.modified_s),
+            self.stamp,
+            tuple(each for each in self.headers if not each[0].startswith(_OURS)),
+        )
+
+
+@dataclass(slots=True)
+class Upload:
+    """An open multipart upload; parts by their number, each with its ETag."""
+
+    bucket: str
+    key: str
+    headers: Headers
+    parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+
+
+Snapshot = Mapping[str, Mapping[str, Copy]]
+"""All that lay on a node at one moment."""
+
+
+class MemoryDisk:
+    """`buckets` is {bucket: {key: Copy}}, `uploads` the open multipart uploads by their id.
+
+    `node` is whom errors speak of, `now` gives seconds since 1970. `least_part_bytes` is
+    what all parts but the last must have (real servers: 5 MiB). With `tree_order` it lists
+    as SeaweedFS does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath
+    another one; without `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does,
+    and without `checks_md5` Content-MD5.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        now: Callable[[], float],
+        buckets: Iterable[str] = (),
+        *,
+        least_part_bytes: int = 0,
+        tree_order: bool = False,
+        hides_beneath: bool = False,
+        checks_sha256: bool = True,
+        checks_md5: bool = True,
+    ) -> None:
+        self.buckets: dict[str, dict[str, Copy]] = {bucket: {} for bucket in buckets}
+        self.uploads: dict[str, Upload] = {}
+        self.hides_beneath = hides_beneath
+        self._node = node
+        self._now = now
+        self._least_part_bytes = least_part_bytes
+        self._tree_order = tree_order
+        self._checks_sha256 = checks_sha256
+        self._checks_md5 = checks_md5
+        self._uploads_made = 0
+
+    # -- objects --------------------------------------------------------------------------------
+
+    def head(self, bucket: str, key: str, part: int | None = None) -> ObjectHead:
+        """A HEAD; with `part` the size is that part's."""
+        copy = self.copy(bucket, key)
+        if part is None:
+            return copy.head
+        sizes = copy.part_bytes or (len(copy.data),)
+        if part > len(sizes):
+            raise NodeRefused(self._node, f"no part {part}", 416, "InvalidPartNumber")
+        return replace(copy.head, size_bytes=sizes[part - 1])
+
+    def get(
+        self, bucket: str, key: str, wanted: ByteRange | None = None, etag: str | None = None
+    ) -> tuple[Copy, Span]:
+        """A GET: the object, and what of it was asked for."""
+        copy = self.copy(bucket, key)
+        if etag is not None and copy.etag != etag:
+            raise PreconditionFailed("it has another ETag")
+        size_bytes = len(copy.data)
+        return copy, Span(0, size_bytes) if wanted is None else wanted.resolve(size_bytes)
+
+    def put(self, bucket: str, key: str, data: bytes, headers: Headers) -> str:
+        """A PUT; the ETag."""
+        there = self._bucket(bucket)
+        self._check_digests(data, headers)
+        copy = there[key] = Copy(data, _quoted(_md5(data)), self._now(), _kept(headers))
+        return copy.etag
+
+    def delete(self, bucket: str, key: str) -> None:
+        """A DELETE, also of what isn't there."""
+        self._bucket(bucket).pop(key, None)
+
+    def page(
+        self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+    ) -> Page:
+        """One page of a listing."""
+        there = self._bucket(bucket)
+        names: dict[str, Copy | None] = {}
+        for key in there:
+            if not key.startswith(prefix) or (self.hides_beneath and is_beneath(key, there)):
+                continue
+            folder, found, _ = key[len(prefix) :].partition(delimiter or "\0")
+            if delimiter and found:
+                names[prefix + folder + delimiter] = None
+            else:
+                names[key] = there[key]
+        ordered = sorted(
+            (name for name in names if self._order(name) > self._order(after)), key=self._order
+        )
+        page = ordered[:limit]
+        return Page(
+            tuple(
+                Entry(name, copy.etag, len(copy.data), copy.modified_s)
+                for name in page
+                if (copy := names[name]) is not None
+            ),
+            tuple(name for name in page if names[name] is None),
+            truncated=len(ordered) > limit,
+            last=max(page, key=_utf8) if page else None,
+        )
+
+    def copy(self, bucket: str, key: str) -> Copy:
+        """What lies there."""
+        copy = self._bucket(bucket).get(key)
+        if copy is None:
+            raise NoSuchKey("no such object")
+        return copy
+
+    # -- multipart uploads ----------------------------------------------------------------------
+
+    def create_upload(self, bucket: str, key: str, headers: Headers) -> str:
+        """Begin one; its id."""
+        self._bucket(bucket)
+        self._uploads_made += 1
+        upload_id = f"upload-{self._uploads_made}"
+        self.uploads[upload_id] = Upload(bucket, key, _kept(headers))
+        return upload_id
+
+    def put_part(self, bucket: str, key: str, upload_id: str, number: int, data: bytes) -> str:
+        """A part, counted from 1; its ETag."""
+        etag = _quoted(_md5(data))
+        self._upload(bucket, key, upload_id).parts[number] = (etag, data)
+        return etag
+
+    def complete_upload(self, bucket: str, key: str, upload_id: str, etags: Sequence[str]) -> str:
+        """Make the object of its parts; the ETag."""
+        upload = self._upload(bucket, key, upload_id)
+        pieces: list[bytes] = []
+        for number, etag in enumerate(etags, 1):
+            told, data = upload.parts.get(number, ("", b""))
+            if told != etag:
+                raise NodeRefused(self._node, f"no part {number}", 400, "InvalidPart")
+            if number < len(etags) and len(data) < self._least_part_bytes:
+                raise NodeRefused(self._node, f"part {number}", 400, "EntityTooSmall")
+            pieces.append(data)
+        if not pieces:
+            raise NodeRefused(self._node, "no parts", 400, "MalformedXML")
+        digests = b"".join(bytes.fromhex(etag.strip('"')) for etag in etags)
+        etag = _quoted(f"{_md5(digests)}-{len(etags)}")
+        sizes = tuple(map(len, pieces))
+        copy = Copy(b"".join(pieces), etag, self._now(), upload.headers, sizes)
+        self._bucket(bucket)[key] = copy
+        del self.uploads[upload_id]
+        return etag
+
+    def abort_upload(self, upload_id: str) -> None:
+        """Forget one, also one that isn't known."""
+        self.uploads.pop(upload_id, None)
+
+    # -- as a whole -----------------------------------------------------------------------------
+
+    def wipe(self) -> None:
+        """Another disk, and empty: no object, no bucket, no marker, no upload."""
+        self.buckets.clear()
+        self.uploads.clear()
+
+    def snapshot(self) -> Snapshot:
+        """All it holds now, for `restore`."""
+        return {bucket: dict(there) for bucket, there in self.buckets.items()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Fall back to what it held: newer objects are gone, and deleted ones are back.
+
+        Uploads under way are gone too.
+        """
+        self.buckets = {bucket: dict(there) for bucket, there in snapshot.items()}
+        self.uploads.clear()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _bucket(self, bucket: str) -> dict[str, Copy]:
+        there = self.buckets.get(bucket)
+        if there is None:
+            raise NodeRefused(self._node, "no such bucket", 404, "NoSuchBucket")
+        return there
+
+    def _upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        upload = self.uploads.get(upload_id)
+        if upload is None or (upload.bucket, upload.key) != (bucket, key):
+            raise NodeRefused(self._node, "no such upload", 404, "NoSuchUpload")
+        return upload
+
+    def _check_digests(self, data: bytes, headers: Headers) -> None:
+        claimed = dict(headers)
+        md5 = claimed.get(b"content-md5") if self._checks_md5 else None
+        if md5 is not None and md5 != b64encode(bytes.fromhex(_md5(data))):
+            raise DigestMismatch("the body doesn't have the digest that Content-MD5 says")
+        sha256 = claimed.get(b"x-amz-content-sha256") if self._checks_sha256 else None
+        if sha256 is not None and sha256 != hashlib.sha256(data).hexdigest().encode("ascii"):
+            raise DigestMismatch("the body doesn't have the SHA-256 that the client says")
+
+    def _order(self, name: str) -> tuple[bytes, ...]:
+        if self._tree_order:
+            return tuple(_utf8(segment) for segment in name.split("/"))
+        return (_utf8(name),)
+
+
+def is_beneath(key: str, there: Iterable[str]) -> bool:
+    """Whether a folder that the key lies in is itself a key."""
+    segments = key.split("/")
+    return any("/".join(segments[:count]) in there for count in range(1, len(segments)))
+
+
+def _kept(headers: Headers) -> Headers:
+    """What is stored of a request's headers."""
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if name in KEPT_HEADERS or name.startswith(b"x-amz-meta-")
+    )
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag}"'
+
+
+def _utf8(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")

@@ -1,0 +1,352 @@
+"""What clients of the simulated store do, each checked against the reference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from aosd.gateway.delete import delete
+from aosd.gateway.get import get, head
+from aosd.gateway.list import list_objects
+from aosd.gateway.put import put
+from aosd.gateway.requests import Get, Put
+from aosd.model.conditions import UNCONDITIONAL, Conditions
+from aosd.model.errors import (
+    ClientGone,
+    ClusterError,
+    DigestMismatch,
+    NodeError,
+    NoSuchKey,
+    PreconditionFailed,
+)
+from aosd.model.objects import OBJECT_BUCKET, Entry
+from aosd.testing.bodies import CollectingConsumer
+from aosd.testing.simulation.client import SlowBody
+from aosd.testing.simulation.reference import Outcome, PromiseBroken, Value, Write
+from aosd.testing.simulation.weather import MOST_STALE_S
+
+if TYPE_CHECKING:
+    from aosd.testing.simulation.world import World
+
+
+class Operation:
+    """One request of a client. Ends by itself; `over` says whether it has.
+
+    `outcome` is what it came to, in a word or two, for people.
+    """
+
+    what = "?"
+
+    def __init__(self, world: World) -> None:
+        self.over = False
+        self.outcome = "running"
+        self._left = False
+        self.error: BaseException | None = None
+        self._world = world
+        gateway = world.gateway
+        assert gateway is not None and gateway.takes_requests
+        self._gateway = gateway
+        self._running: Deferred[Any] | None = None
+
+    def begin(self) -> None:
+        """Send it."""
+        self._gateway.operations[self] = None
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addBoth(self._ended)
+
+    def client_leaves(self) -> None:
+        """The client closes its connection."""
+        if not self.over and self._running is not None:
+            self._left = True
+            self._running.cancel()
+
+    def gateway_died(self) -> None:
+        """No answer will come."""
+        if not self.over:
+            self._end("no answer: the gateway died")
+            self._failed(None)
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        raise NotImplementedError
+
+    def _done(self, result: Any) -> str:
+        """It was answered well: check the answer; returns words for it."""
+        raise NotImplementedError
+
+    def _failed(self, error: BaseException | None) -> None:
+        """It wasn't; None: nobody is left to answer."""
+
+    def _ended(self, result: Any) -> None:
+        if self.over or self._gateway.clock.dead:
+            return
+        self._gateway.operations.pop(self, None)
+        try:
+            if not isinstance(result, Failure):
+                self._end(self._done(result))
+                return
+            error = self.error = result.value
+            self._end(f"{type(error).__name__}: {error}")
+            self._failed(error)
+            if self._left:
+                return  # nobody hears what it came to
+            if isinstance(error, ClusterError):
+                self._world.promise.error_answered(self, error)
+            elif not isinstance(
+                error,
+                (
+                    NoSuchKey,
+                    PreconditionFailed,
+                    DigestMismatch,
+                    ClientGone,
+                    CancelledError,
+                    NodeError,
+                ),
+            ):
+                where = result.getTraceback()
+                raise PromiseBroken(f"{self.what} failed oddly: {where}") from error
+        except PromiseBroken as broken:
+            self._world.broken(str(broken))
+
+    def _end(self, outcome: str) -> None:
+        self.over = True
+        self.outcome = outcome
+        self._world.trace(f"  {self.what}: {outcome}")
+
+
+class Putting(Operation):
+    """A PUT. `condition` is "", "new" (If-None-Match: *), "there" (If-Match: *).
+
+    `digest` is "" or what the client claims, "md5" or "sha256"; if that is `wrong`, nobody
+    may ever see its bytes.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        key: str,
+        data: bytes,
+        *,
+        told: bool = True,
+        gap_s: float = 0.0,
+        gone_at: int | None = None,
+        condition: str = "",
+        digest: str = "",
+        wrong: bool = False,
+    ) -> None:
+        super().__init__(world)
+        self.key = key
+        self.condition = condition
+        claimed = data + b"?" if wrong else data
+        digests: dict[str, dict[str, Any]] = {
+            "": {},
+            "md5": {"content_md5": hashlib.md5(claimed, usedforsecurity=False).digest()},
+            "sha256": {"content_sha256": hashlib.sha256(claimed).digest()},
+        }
+        self._digests = digests[digest]
+        self._wrong = wrong
+        self._conditions = {
+            "": UNCONDITIONAL,
+            "new": Conditions(if_none_match="*"),
+            "there": Conditions(if_match="*"),
+        }[condition]
+        self._body = SlowBody(
+            world.clock,
+            lambda: self._gateway.lives,
+            data,
+            gap_s=gap_s,
+            told=told,
+            gone_at=gone_at,
+        )
+        self._cut = gone_at is not None
+        self.write = world.reference.began(key, data, only_if_new=condition == "new")
+        if wrong:
+            world.reference.ended(self.write, Outcome.NEVER)
+        self._read = world.reference.read_began() if condition else None
+        way = "chunked" if not told else "held" if len(data) <= 8 else "flowing"
+        self.what = f"PUT #{self.write.number} {key} {data[:8]!r} {way} {len(data)} {condition}"
+        if digest:
+            self.what += f" {'wrong ' if wrong else ''}{digest}"
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        request = Put(
+            OBJECT_BUCKET, self.key, self._body, conditions=self._conditions, **self._digests
+        )
+        return put(self._gateway.store, request)
+
+    def _done(self, result: Any) -> str:
+        reference = self._world.reference
+        began_s = reference.read_ended(self._read) if self._read is not None else 0.0
+        if self.condition:
+            self._judge(began_s, self.condition == "there")
+        if self._cut:
+            raise PromiseBroken(f"{self.what} was acknowledged without its end")
+        if self._wrong:
+            raise PromiseBroken(f"{self.what} was acknowledged with a wrong digest")
+        self._world.promise.acknowledged(self)
+        reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
+        return f"acknowledged {result.etag[:8]}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        reference = self._world.reference
+        began_s = reference.read_ended(self._read) if self._read is not None else 0.0
+        if isinstance(error, PreconditionFailed):
+            self._judge(began_s, self.condition == "new")
+            reference.ended(self.write, Outcome.NEVER)
+            return
+        if isinstance(error, DigestMismatch):
+            if not self._wrong:
+                raise PromiseBroken(f"{self.what} was refused for its digest, which was right")
+            self._world.tally["wrong digest refused"] += 1
+        gone = self._left or isinstance(error, ClientGone)
+        reference.ended(self.write, Outcome.UNKNOWN, gone=gone)
+
+    def _judge(self, began_s: float, there: bool) -> None:
+        """Whether its condition may have found that the object was, or wasn't, `there`."""
+        possible = self._world.reference.may_be(self.key, began_s)
+        if not any(
+            (each.value is not None) is there for each in possible if each is not self.write
+        ):
+            raise PromiseBroken(f"the condition of {self.what} was judged wrong: {possible}")
+
+
+class Deleting(Operation):
+    """A DELETE."""
+
+    def __init__(self, world: World, key: str) -> None:
+        super().__init__(world)
+        self.key = key
+        self.write: Write = world.reference.began(key, None)
+        self.what = f"DELETE #{self.write.number} {key}"
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        return delete(self._gateway.store, OBJECT_BUCKET, self.key)
+
+    def _done(self, result: Any) -> str:
+        self._world.promise.acknowledged(self)
+        self._world.reference.ended(self.write, Outcome.ACKNOWLEDGED)
+        return "acknowledged"
+
+    def _failed(self, error: BaseException | None) -> None:
+        gone = self._left
+        self._world.reference.ended(self.write, Outcome.UNKNOWN, gone=gone)
+
+
+class Getting(Operation):
+    """A GET; with `newest` one that compares; `pause_bytes`: the client takes so much a second."""
+
+    def __init__(
+        self, world: World, key: str, *, newest: bool = False, pause_bytes: int | None = None
+    ) -> None:
+        super().__init__(world)
+        self.key = key
+        self.value: Value = None
+        self._newest = newest
+        self._consumer = CollectingConsumer(pause_bytes)
+        self._read = world.reference.read_began()
+        self._found_s = 0.0
+        self.what = f"GET {key}{' newest' if newest else ''}"
+
+    async def _run(self) -> Value:
+        found = await get(self._gateway.store, Get(OBJECT_BUCKET, self.key, newest=self._newest))
+        assert found.reading is not None
+        delivering = found.reading.deliver(self._consumer)
+        self._resume()
+        await delivering
+        data = bytes(self._consumer.data)
+        if len(data) != found.head.size_bytes:
+            raise PromiseBroken(f"{self.what}: {len(data)} bytes of {found.head.size_bytes}")
+        return data
+
+    def _resume(self) -> None:
+        if self._consumer.pause_after_bytes is None or not self._gateway.lives:
+            return
+        if self._consumer.paused:
+            self._consumer.resume()
+        if not self._consumer.ended and not self.over:
+            self._world.clock.callLater(1.0, self._resume)
+
+    def _done(self, result: Any) -> str:
+        began_s = self._world.reference.read_ended(self._read)
+        self.value = result
+        self._world.reference.found(self.key, result, began_s, self.what)
+        return f"{result[:8]!r}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        began_s = self._world.reference.read_ended(self._read)
+        if isinstance(error, NoSuchKey):
+            self._world.reference.found(self.key, None, began_s, self.what)
+        elif isinstance(error, NodeError):
+            # Its head was answered, and nobody has the rest: the connection is aborted.
+            self._world.promise.error_answered(self, error)
+
+
+class Heading(Operation):
+    """A HEAD."""
+
+    def __init__(self, world: World, key: str, *, newest: bool = False) -> None:
+        super().__init__(world)
+        self.key = key
+        self._newest = newest
+        self._read = world.reference.read_began()
+        self.what = f"HEAD {key}{' newest' if newest else ''}"
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        return head(self._gateway.store, Get(OBJECT_BUCKET, self.key, newest=self._newest))
+
+    def _done(self, result: Any) -> str:
+        reference = self._world.reference
+        began_s = reference.read_ended(self._read)
+        possible = reference.may_be(self.key, began_s)
+        sizes = {len(each.value) for each in possible if each.value is not None}
+        etags = {each.etag for each in possible}
+        known = all(each.etag for each in possible if each.value is not None)
+        if result.head.size_bytes not in sizes or (known and result.head.etag not in etags):
+            raise PromiseBroken(f"{self.what} told of {result.head}, but it may be {possible}")
+        return f"{result.head.etag[:8]} of {result.head.size_bytes}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        began_s = self._world.reference.read_ended(self._read)
+        if isinstance(error, NoSuchKey):
+            self._world.reference.found(self.key, None, began_s, self.what)
+
+
+class Listing(Operation):
+    """All pages of a listing of one level of the tree: what is under `prefix`, and no deeper."""
+
+    def __init__(self, world: World, limit: int, prefix: str = "") -> None:
+        super().__init__(world)
+        self._limit = limit
+        self._prefix = prefix
+        # It may show what was so some seconds ago, where nodes do.
+        self._read = world.reference.read_began(MOST_STALE_S)
+        self.what = f"LIST {prefix} by {limit}"
+
+    async def _run(self) -> list[Entry]:
+        found: list[Entry] = []
+        after, more = "", True
+        while more:
+            page = await list_objects(
+                self._gateway.store,
+                OBJECT_BUCKET,
+                prefix=self._prefix,
+                after=after,
+                limit=self._limit,
+                wanted=lambda key: "/" not in key.removeprefix(self._prefix),
+            )
+            found += page.entries
+            more = page.more
+            if more:
+                after = found[-1].key
+        return found
+
+    def _done(self, result: Any) -> str:
+        began_s = self._world.reference.read_ended(self._read) + MOST_STALE_S
+        self._world.promise.listed(result, self._prefix, began_s, self.what)
+        return f"{[entry.key for entry in result]}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        self._world.reference.read_ended(self._read)

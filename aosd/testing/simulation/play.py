@@ -1,0 +1,373 @@
+"""A whole story drawn from a seed: clients, faults, deaths, and quiet now and then.
+
+play(7) raises PromiseBroken when something went wrong; the same seed plays the same story
+(in one version of Python and of this code, with PYTHONHASHSEED set).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aosd.testing.memory_disk import Snapshot
+from aosd.testing.simulation.nodes import Kind, SimulatedNode
+from aosd.testing.simulation.reference import PromiseBroken
+from aosd.testing.simulation.weather import Fate
+from aosd.testing.simulation.world import World
+
+KEYS = ("a", "b", "a/b", "a-c")
+_DAY_S = 86400.0
+_CHANGING_FATES = (
+    Fate.SLOW,
+    Fate.RESET,
+    Fate.RESET_AFTER,
+    Fate.RESET_LATE,
+    Fate.REFUSED,
+    Fate.REFUSED_AFTER,
+    Fate.SILENT,
+    Fate.SILENT_AFTER,
+    Fate.SILENT_LATE,
+    Fate.SHORT,
+    Fate.STALE,
+)
+
+
+@dataclass
+class Story:
+    """What a seed's story is made of, and how it ended."""
+
+    seed: int
+    steps: int = 0
+    rounds: int = 0
+    acknowledged: int = 0
+    simulated_s: float = 0.0
+
+
+class Player:
+    """Draws steps and takes them.
+
+    At most `replicas - 1` nodes lose data between two quiet times: that is the promise's
+    limit. Of a `strict` story no other node is away meanwhile.
+    """
+
+    def __init__(
+        self, seed: int, tracing: Callable[[str], object] | None = None, *, faults: bool = True
+    ) -> None:
+        self.story = Story(seed)
+        chance = self.chance = random.Random(seed)  # noqa: S311 - a story's own chance
+        self.replicas = chance.choice((2, 2, 2, 2, 2, 3, 1))
+        self.world = World(
+            chance,
+            nodes=chance.choice((3, 3, 3, 4, 5)),
+            replicas=self.replicas,
+            tracing=tracing,
+            notices_stops=chance.random() < 0.5,
+            kinds=[Kind(tree_order=chance.random() < 0.3) for _ in range(5)],
+        )
+        self.keys = KEYS[: chance.choice((1, 1, 2, 4))]
+        self.faults = faults and chance.random() < 0.95
+        self.strict = chance.random() < 0.5
+        self.lossy: set[str] = set()
+        self.away: set[str] = set()
+        self.snapshots: dict[str, list[tuple[float, Snapshot]]] = {}
+        self.long_away = False
+        self.values: list[bytes] = []
+        if self.faults and chance.random() < 0.2:
+            node = self._any_node()
+            node.ahead_s = chance.choice((-100.0, -3.0, 3.0, 100.0))
+
+    def play(self) -> Story:
+        """The whole story."""
+        story, chance, world = self.story, self.chance, self.world
+        with world:
+            world.start_gateway()
+            world.until_ready()
+            for _ in range(chance.choice((1, 1, 2))):
+                for _ in range(chance.randrange(8, 30)):
+                    story.steps += 1
+                    self.step()
+                    world.pass_time(self._a_while())
+                world.quiet()
+                story.rounds += 1
+                self.lossy.clear()
+                self.away.clear()
+            world.end()
+        story.acknowledged = world.reference.acknowledged
+        story.simulated_s = world.clock.seconds() - 1_700_000_000.0
+        return story
+
+    def step(self) -> None:
+        """One step, drawn."""
+        chance = self.chance
+        kinds: list[tuple[float, Callable[[], None]]] = [(10.0, self._client)]
+        if self.faults:
+            kinds += [
+                (1.0, self._weather),
+                (0.8, self._node_goes),
+                (1.2, self._node_comes),
+                (0.5, self._loses_data),
+                (0.3, self._freezes),
+                (0.2, self._fills_up),
+                (0.5, self._gateway),
+                (0.3, self._snapshot),
+                (0.15, self._grows),
+                (0.15, self._announces),
+                (0.05, self._eight_days),
+                (0.25, self._calm),
+            ]
+        if self.world.gateway is None:
+            kinds.append((3.0, self._gateway))
+        (act,) = chance.choices([act for _, act in kinds], [weight for weight, _ in kinds])
+        act()
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    def _client(self) -> None:
+        for _ in range(self.chance.choice((1, 1, 2, 3))):
+            gateway = self.world.gateway
+            if gateway is None or not gateway.takes_requests:
+                return
+            self._operation()
+
+    def _operation(self) -> None:
+        chance, world = self.chance, self.world
+        key = chance.choice(self.keys)
+        kind = chance.choices(
+            ("put", "delete", "get", "newest", "head", "list", "leave"), (8, 3, 5, 2, 1, 1, 0.5)
+        )[0]
+        if kind == "put":
+            self._put(key)
+        elif kind == "delete":
+            world.delete(key)
+        elif kind == "get":
+            world.get(key, pause_bytes=chance.choice((None, None, None, 20)))
+        elif kind == "newest":
+            world.get(key, newest=True)
+        elif kind == "head":
+            world.head(key, newest=chance.random() < 0.3)
+        elif kind == "list":
+            world.list(chance.choice((1, 2, 1000)))
+        elif world.gateway is not None and world.gateway.operations:
+            operation = chance.choice(list(world.gateway.operations))
+            self.trace(f"the client leaves: {operation.what}")
+            operation.client_leaves()
+
+    def _put(self, key: str) -> None:
+        chance = self.chance
+        size = chance.choice((0, 5, 8, 9, 30, 30, 60))
+        data = b"%04d" % len(self.values)
+        data = (data + b"." * size)[:size] if size < 4 else data + b"." * (size - 4)
+        if self.values and chance.random() < 0.1:
+            data = chance.choice(self.values)
+        self.values.append(data)
+        gone_at = chance.choice((None,) * 9 + (0, 12))
+        if gone_at is not None and gone_at >= len(data):
+            gone_at = None
+        self.world.put(
+            key,
+            data,
+            told=chance.random() < 0.7,
+            gap_s=chance.choice((0.0, 0.0, 0.0, 0.1, 2.0)),
+            gone_at=gone_at,
+            condition=chance.choice(("",) * 8 + ("new", "there")),
+        )
+
+    # -- nodes ------------------------------------------------------------------------------------
+
+    def _weather(self) -> None:
+        chance = self.chance
+        fates = chance.sample(_CHANGING_FATES, chance.choice((1, 1, 2, 4)))
+        share = chance.choice((0.02, 0.1, 0.3, 1.0)) / len(fates)
+        names = [node.name for node in self._some_nodes()]
+        self.trace(f"weather on {names}: {share:g} of {[str(each) for each in fates]}")
+        self.world.fates(dict.fromkeys(fates, share), *names)
+
+    def _calm(self) -> None:
+        self.trace("calm")
+        self.world.fates({})
+        for node in self.world.nodes.values():
+            node.full = False
+            node.thaw()
+        self.world.stale_until_s = min(self.world.stale_until_s, self.world.clock.seconds() + 30.0)
+
+    def _node_goes(self) -> None:
+        node = self._who_may_go()
+        if node is None:
+            return
+        self.trace(f"{node.name} is killed")
+        self._leaves(node)
+        node.kill()
+        self._notice()
+        if self.chance.random() < 0.5:
+            self.world.pass_time(self.chance.choice((0.0, 0.05, 0.5, 2.0)))
+            self._starts(node)
+
+    def _node_comes(self) -> None:
+        away = [node for node in self.world.nodes.values() if not node.running]
+        if away:
+            self._starts(self.chance.choice(away))
+
+    def _loses_data(self) -> None:
+        node = self._who_may_lose()
+        if node is None:
+            return
+        chance = self.chance
+        self._leaves(node)
+        self.lossy.add(node.name)
+        how = chance.choice(("power", "power", "wiped", "restored"))
+        if how == "power":
+            lost_s = chance.choice((0.1, 1.0, 5.0, 30.0))
+            self.trace(f"{node.name} loses power, and what it wrote in the last {lost_s:g} s")
+            if node.running:
+                node.lose_power(lost_s)
+        else:
+            if node.running:
+                node.kill()
+            now_s = self.world.clock.seconds()
+            snapshots = [
+                (at_s, snapshot)
+                for at_s, snapshot in self.snapshots.get(node.name, [])
+                if at_s > now_s - 6 * _DAY_S
+            ]
+            if how == "restored" and snapshots:
+                at_s, snapshot = chance.choice(snapshots)
+                self.trace(f"{node.name} is restored as it was {now_s - at_s:.1f} s ago")
+                node.restore(snapshot)
+            else:
+                self.trace(f"{node.name} is replaced by an empty one")
+                node.restore({})
+        self._notice()
+        if chance.random() < 0.7:
+            self.world.pass_time(chance.choice((0.0, 0.05, 0.5, 2.0, 15.0)))
+            self._starts(node)
+
+    def _freezes(self) -> None:
+        frozen = [node for node in self.world.nodes.values() if node.frozen]
+        if frozen and self.chance.random() < 0.6:
+            node = self.chance.choice(frozen)
+            self.trace(f"{node.name} goes on")
+            node.thaw()
+            self.away.discard(node.name)
+            return
+        node_or_none = self._who_may_go()
+        if node_or_none is not None:
+            self.trace(f"{node_or_none.name} stands still")
+            self._leaves(node_or_none)
+            node_or_none.freeze()
+
+    def _fills_up(self) -> None:
+        node = self._any_node()
+        node.full = not node.full
+        self.trace(f"{node.name} is {'full' if node.full else 'not full any more'}")
+        self.world.faulty = True
+
+    def _snapshot(self) -> None:
+        node = self._any_node()
+        self.trace(f"a snapshot of {node.name}")
+        self.snapshots.setdefault(node.name, []).append(
+            (self.world.clock.seconds(), node.snapshot())
+        )
+
+    def _grows(self) -> None:
+        if len(self.world.nodes) < 6:
+            self.world.faulty = True
+            node = self.world.add_node()
+            self.trace(f"{node.name} is added")
+
+    def _announces(self) -> None:
+        node = self._any_node()
+        self.trace(f"{node.name} closes its control connection politely")
+        for line in node.lines:
+            line.announce_close()
+
+    def _eight_days(self) -> None:
+        if self.long_away:
+            return
+        self.long_away = True
+        self.trace("eight days pass")
+        self._calm()
+        self.world.sleep(60.0)
+        self.world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
+
+    # -- the gateway ------------------------------------------------------------------------------
+
+    def _gateway(self) -> None:
+        chance, world = self.chance, self.world
+        if world.gateway is None:
+            self.trace("the gateway starts")
+            world.start_gateway()
+            if chance.random() < 0.7:
+                world.pass_time(chance.choice((0.5, 3.0, 10.0)))
+            return
+        world.faulty = True
+        if chance.random() < 0.7:
+            self.trace("the gateway is killed")
+            world.kill_gateway()
+            if chance.random() < 0.5:
+                world.start_gateway()
+        elif not world.gateway.stopping:
+            self.trace("the gateway is stopped")
+            world.stop_gateway()
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def trace(self, line: str) -> None:
+        """Note a step."""
+        self.world.trace(line)
+
+    def _a_while(self) -> float:
+        return self.chance.choice(
+            (0.0, 0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 1.0, 3.0, 12.0, 35.0)
+        )
+
+    def _any_node(self) -> SimulatedNode:
+        return self.chance.choice(list(self.world.nodes.values()))
+
+    def _some_nodes(self) -> list[SimulatedNode]:
+        nodes = list(self.world.nodes.values())
+        return self.chance.sample(nodes, self.chance.choice((1, 1, 2, len(nodes))))
+
+    def _who_may_go(self) -> SimulatedNode | None:
+        nodes = [node for node in self.world.nodes.values() if node.running and not node.frozen]
+        if self.strict:
+            troubled = self.lossy | self.away
+            nodes = [
+                node for node in nodes if len(troubled | {node.name}) <= max(1, self.replicas - 1)
+            ]
+        return self.chance.choice(nodes) if nodes else None
+
+    def _who_may_lose(self) -> SimulatedNode | None:
+        nodes = [
+            node
+            for node in self.world.nodes.values()
+            if len(self.lossy | {node.name}) <= self.replicas - 1
+            and (not self.strict or self.away <= {node.name})
+        ]
+        return self.chance.choice(nodes) if nodes else None
+
+    def _leaves(self, node: SimulatedNode) -> None:
+        self.world.faulty = True
+        self.away.add(node.name)
+
+    def _starts(self, node: SimulatedNode) -> None:
+        if not node.running:
+            self.trace(f"{node.name} starts")
+            node.start()
+            self.away.discard(node.name)
+            self._notice()
+
+    def _notice(self) -> None:
+        """Discovery's next round, or not yet."""
+        if self.chance.random() < 0.7:
+            self.world.look_around()
+
+
+def play(
+    seed: int, tracing: Callable[[str], object] | None = None, *, faults: bool = True
+) -> Story:
+    """Play the story of a seed. Raises PromiseBroken, or whatever went wrong."""
+    return Player(seed, tracing, faults=faults).play()
+
+
+__all__ = ["KEYS", "Player", "PromiseBroken", "Story", "play"]

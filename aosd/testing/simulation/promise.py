@@ -1,0 +1,163 @@
+"""What must hold in the simulated world at every moment, whatever befalls it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from aosd.model.errors import ClusterError
+from aosd.model.objects import OBJECT_BUCKET, Entry
+from aosd.testing.memory_disk import Copy
+from aosd.testing.simulation.nodes import Mutation, holders
+from aosd.testing.simulation.reference import PromiseBroken
+from aosd.testing.simulation.weather import MOST_STALE_S
+
+if TYPE_CHECKING:
+    from aosd.testing.simulation.operations import Operation
+    from aosd.testing.simulation.world import World
+
+_REFUSED_FROM_S = 7.0  # 5 s, and what whole seconds in Date and a probe's age make of it
+
+
+class Promise:
+    """Judges what happens; what breaks the promise is raised by the step that runs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._problems: list[str] = []
+        self._touched_s: dict[str, float] = {}
+
+    def broken(self, why: str) -> None:
+        """The promise is broken; raised by the step that runs."""
+        self._world.trace(f"BROKEN: {why}")
+        self._problems.append(why)
+
+    def check_problems(self) -> None:
+        """Raise what was broken."""
+        if self._problems:
+            raise PromiseBroken("; ".join(self._problems))
+
+    def check(self) -> None:
+        """What must hold after each step: each object that must be there lies somewhere."""
+        self.check_problems()
+        reference = self._world.reference
+        now_s = self._world.clock.seconds()
+        for key in reference.keys:
+            possible = {each.value for each in reference.may_be(key, now_s)}
+            if None in possible:
+                continue
+            lying = {copy.data for copy in self.copies(key).values()}
+            if not possible & lying:
+                raise PromiseBroken(f"{key} is lost: {possible} of {lying or 'nothing'}")
+
+    def copies(self, key: str) -> dict[str, Copy]:
+        """Who has the key, running or not."""
+        return holders(self._world.nodes.values(), OBJECT_BUCKET, key)
+
+    def effective(self, key: str, copy: Copy) -> str:
+        """The stamp that a copy counts as, for the gateway that there is."""
+        stamp = copy.stamp or ""
+        gateway = self._world.gateway
+        if gateway is None or not gateway.assembly.beginning.ready:
+            return stamp
+        return gateway.assembly.journal.counts_as(OBJECT_BUCKET, key, stamp)
+
+    # -- what nodes do ----------------------------------------------------------------------------
+
+    def mutated(self, mutation: Mutation) -> None:
+        """A request changed an object: nothing newer is to be lost by that."""
+        world = self._world
+        key, before, after = mutation.key, mutation.before, mutation.after
+        self._touched_s[key] = mutation.at_s
+        late = " late" if mutation.late else ""
+        if mutation.late:
+            world.tally["carried out when nobody waited"] += 1
+        if world.is_tracing:
+            world.trace(f"    {mutation.node} {key}: {shown(before)} -> {shown(after)}{late}")
+        if mutation.late or before is None or world.gateway is None:
+            return
+        was = self.effective(key, before)
+        deleted = world.gateway.assembly.journal.delete_of(OBJECT_BUCKET, key) or ""
+        if was < deleted:
+            return
+        if after is not None:
+            if self.effective(key, after) < was:
+                self.broken(f"something newer of {key} was overwritten on {mutation.node}")
+        elif not any(
+            self.effective(key, copy) >= was
+            for name, copy in self.copies(key).items()
+            if name != mutation.node
+        ):
+            self.broken(f"the last copy of {key} was removed, from {mutation.node}")
+
+    # -- what clients are answered ----------------------------------------------------------------
+
+    def error_answered(self, operation: Operation, error: BaseException) -> None:
+        """A client got an error of the cluster's: right only where something is wrong."""
+        if not self._world.faulty:
+            self.broken(f"{operation.what}: {error}, and there was no fault")
+        elif isinstance(error, ClusterError) and "clocks" in str(error):
+            self._world.tally["write refused: clocks"] += 1
+
+    def acknowledged(self, operation: Operation) -> None:
+        """A write was: not with a clock that all nodes say is wrong."""
+        world = self._world
+        if world.clock_wrong_since_s + 3.0 > world.clock.seconds() or world.gateway is None:
+            return
+        ours_s = world.gateway.clock.ahead_s
+        if all(abs(node.ahead_s - ours_s) > _REFUSED_FROM_S for node in world.nodes.values()):
+            self.broken(f"{operation.what} was taken with a clock that is {ours_s:+g} s off")
+
+    def listed(self, found: Collection[Entry], prefix: str, began_s: float, what: str) -> None:
+        """A listing of one level that began then, and ends now, has these entries.
+
+        It has every key whose acknowledged write was there when it began, and none that was
+        deleted by then; of a key that is being changed it may have either. Where a node may
+        answer with a page of before, that holds for what was so, and at rest on the nodes,
+        since then. What nodes hide beneath another object may be missing: docs say so.
+        """
+        world, reference = self._world, self._world.reference
+        keys = [entry.key for entry in found]
+        if keys != sorted(set(keys)):
+            raise PromiseBroken(f"{what} isn't sorted: {keys}")
+        if strangers := set(keys) - set(reference.keys):
+            raise PromiseBroken(f"{what} has what nobody wrote: {strangers}")
+        stale = began_s < world.stale_until_s
+        since_s = began_s - (MOST_STALE_S if stale else 0.0)
+        for key in reference.keys:
+            if not key.startswith(prefix) or "/" in key.removeprefix(prefix):
+                continue
+            if stale and self._at_rest_since_s(key) > since_s:
+                continue
+            there = {each.value is not None for each in reference.may_be(key, since_s)}
+            if (key in keys) in there:
+                continue
+            if key not in keys and self._is_hidden(key, since_s):
+                world.tally["hidden from a listing"] += 1
+                continue
+            word = "has" if key in keys else "lacks"
+            raise PromiseBroken(f"{what} {word} {key}: {keys}")
+
+    def _at_rest_since_s(self, key: str) -> float:
+        """Since when no copy of it was made, changed, removed, or lost."""
+        shifted_s = max(node.shifted_s for node in self._world.nodes.values())
+        return max(shifted_s, self._touched_s.get(key, float("-inf")))
+
+    def _is_hidden(self, key: str, since_s: float) -> bool:
+        """Whether a node may have hidden it since then."""
+        folders = _above(key)
+        if any(self._at_rest_since_s(folder) > since_s for folder in folders):
+            return any(node.kind.hides_beneath for node in self._world.nodes.values())
+        return any(node.hides(OBJECT_BUCKET, key) for node in self._world.nodes.values())
+
+
+def shown(copy: Copy | None) -> str:
+    """A copy, for people."""
+    if copy is None:
+        return "-"
+    return f"{copy.data[:8].decode('latin-1')}…{len(copy.data)}@{(copy.stamp or 'none')[6:17]}"
+
+
+def _above(key: str) -> list[str]:
+    segments = key.split("/")
+    return ["/".join(segments[:count]) for count in range(1, len(segments))]

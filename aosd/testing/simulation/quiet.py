@@ -1,0 +1,256 @@
+"""Quiet: everything is healed, the gateway comes to the end of its work, and all is looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from aosd.model.marker import MARKER_KEY, read_marker
+from aosd.model.node import NodeState
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.quorum import memory_acks
+from aosd.model.stamp import stamp_time_s
+from aosd.testing.memory_disk import Upload
+from aosd.testing.simulation.nodes import SimulatedNode
+from aosd.testing.simulation.promise import shown
+from aosd.testing.simulation.reference import PromiseBroken
+
+if TYPE_CHECKING:
+    from aosd.testing.simulation.world import World
+
+_PATIENCE_S = 6 * 3600.0
+_DAY_S = 86400.0
+_TIDY_S = 3600.0
+_ORPHAN_S = 7 * _DAY_S
+_CLOCKS_MAY_DIFFER_S = 4.0
+
+
+def heal(world: World) -> None:
+    """Nothing is wrong any more, and everything is there."""
+    world.ambushes.clear()
+    for node in world.nodes.values():
+        node.weather.chances = {}
+        node.full = False
+        node.thaw()
+        if not node.running:
+            node.start()
+    world.stale_until_s = world.clock.seconds() + 30.0
+    if abs(world.gateway_ahead_s) > _CLOCKS_MAY_DIFFER_S:
+        world.set_gateway_clock(0.0)
+    world.look_around()
+    if world.gateway is None:
+        world.start_gateway()
+
+
+def why_not_quiet(world: World) -> str:
+    """What the gateway has left to do; "" for nothing."""
+    gateway = world.gateway
+    if gateway is None or gateway.stopping:
+        return "no gateway"
+    if not world.is_ready:
+        return f"not ready: {world.why_not_ready()}"
+    if gateway.operations:
+        return "requests in flight"
+    assembly = gateway.assembly
+    if len(assembly.roster.ring.members) != len(world.nodes):
+        whys = {name: each.why for name, each in assembly.roster.watched.items()}
+        return f"not all nodes are members: {whys}"
+    for candidate in assembly.roster.members():
+        if candidate.state is not NodeState.UP:
+            return f"{candidate.name} is {candidate.state}"
+    if assembly.changing:
+        return "the ring is changing"
+    if len(assembly.marks):
+        return f"marks: {[mark for _, mark in assembly.marks.all()]}"
+    for key in world.reference.keys:
+        if why := gateway.store.why_unsettled(OBJECT_BUCKET, key):
+            return f"{key}: {why}"
+    return ""
+
+
+def become_quiet(world: World) -> None:
+    """Heal everything, and wait until all is settled, and stays so."""
+    world.trace("quiet")
+    heal(world)
+    until_s = world.clock.seconds() + _PATIENCE_S
+    still = 0
+    while still < 2:
+        if world.clock.seconds() > until_s:
+            raise PromiseBroken(f"it doesn't become quiet: {why_not_quiet(world)}")
+        if world.gateway is None:
+            world.start_gateway()
+        # What happened just now has to be noticed first.
+        world.pass_time(2.5)
+        if why_not_quiet(world):
+            still = 0
+            world.sleep(120.0)
+        else:
+            still += 1
+            world.sleep(20.0)
+    world.reference.all_idle()
+    world.trace("all is quiet")
+
+
+def check_quiet(world: World) -> None:
+    """After quiet: equal copies in their places, nowhere else; and clients find them."""
+    check_objects(world)
+    check_memory(world)
+    faulty, world.faulty = world.faulty, False
+    for key in sorted(world.reference.keys):
+        world.wait(world.get(key))
+        world.wait(world.get(key, newest=True))
+        world.wait(world.head(key))
+    world.wait(world.list(2))
+    for prefix in sorted({key.rpartition("/")[0] for key in world.reference.keys} - {""}):
+        world.wait(world.list(2, f"{prefix}/"))
+    world.faulty = faulty
+    world.check()
+
+
+def check_objects(world: World) -> None:
+    """Exactly R equal copies of each object lie in their places."""
+    now_s = world.clock.seconds()
+    for key in sorted(world.reference.keys):
+        possible = {each.value for each in world.reference.may_be(key, now_s)}
+        copies = world.copies(key)
+        wanted = {node.name for node in world.primaries(key)}
+        versions = {
+            (copy.data, copy.etag, world.effective(key, copy), tuple(sorted(copy.headers)))
+            for copy in copies.values()
+        }
+        told = {name: shown(copy) for name, copy in copies.items()}
+        if not copies:
+            if None not in possible:
+                raise PromiseBroken(f"after quiet {key} is gone")
+            continue
+        if len(versions) > 1:
+            raise PromiseBroken(f"after quiet the copies of {key} differ: {told}")
+        if copies.keys() != wanted:
+            raise PromiseBroken(f"after quiet {key} lies on {sorted(copies)}, not {sorted(wanted)}")
+        ((data, *_),) = versions
+        if data not in possible:
+            raise PromiseBroken(f"after quiet {key} is {told}, not one of {possible}")
+
+
+# -- the cluster's memory --------------------------------------------------------------------------
+
+
+def check_memory(world: World) -> None:
+    """After quiet: no marks on any node, no upload that nobody will abort, one set of registers."""
+    world.trace("what is left over goes")
+    until_s = world.clock.seconds() + _TIDY_S
+    while left := _left_over(world):
+        if world.clock.seconds() > until_s:
+            raise PromiseBroken(f"after quiet {left}")
+        world.sleep(120.0)
+    _check_registers(world)
+    known: set[tuple[str, str]] = set()
+    for name, key, data in _records(world, "uploads/"):
+        if _is_old(world, key):
+            raise PromiseBroken(f"after quiet {name} still has {key}")
+        known |= set(json.loads(data)["uploads"].items())
+    for node in world.nodes.values():
+        for upload_id, upload in node.disk.uploads.items():
+            if (node.name, upload_id) not in known:
+                _check_unknown_upload(world, node, upload_id, upload)
+
+
+def _left_over(world: World) -> str:
+    """A record that somebody has to remove yet; "" for none."""
+    gateway = world.gateway
+    assert gateway is not None
+    for name, key, _ in _records(world, "marks/"):
+        return f"{name} still has {key}"
+    for name, key, _ in _records(world, "gateways/"):
+        if gateway.assembly.run not in key:
+            return f"{name} still has {key}, of a run that is over"
+    return ""
+
+
+def check_orphans_go(world: World) -> None:
+    """Whatever a run left open, and remembered, is aborted after seven days."""
+    remembered: set[tuple[str, str]] = set()
+    for _, _, data in _records(world, "uploads/"):
+        remembered |= set(json.loads(data)["uploads"].items())
+    world.trace("eight days pass, for the uploads left open")
+    world.sleep(60.0)
+    world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
+    for node in world.nodes.values():
+        for upload_id in node.disk.uploads:
+            if (node.name, upload_id) in remembered:
+                raise PromiseBroken(f"{upload_id} on {node.name} is still open after eight days")
+    for name, key, _ in _records(world, "uploads/"):
+        raise PromiseBroken(f"after eight days {name} still has {key}")
+    world.tally["orphaned upload aborted"] += len(remembered)
+
+
+def has_open_uploads(world: World) -> bool:
+    """Whether any record says that an upload is open."""
+    return any(True for _ in _records(world, "uploads/"))
+
+
+def _check_unknown_upload(
+    world: World, node: SimulatedNode, upload_id: str, upload: Upload
+) -> None:
+    run = node.told.get(upload_id)
+    if run is None:
+        # The answer to its Create was lost: nobody knows its id, and the node forgets it.
+        world.tally["upload left: nobody was told its id"] += 1
+    elif world.was_killed(run):
+        world.tally["upload left: the gateway was killed before it was remembered"] += 1
+    else:
+        raise PromiseBroken(
+            f"after quiet {node.name} has {upload_id} of {upload.key} open, and nobody knows"
+        )
+
+
+def _check_registers(world: World) -> None:
+    gateway = world.gateway
+    assert gateway is not None
+    found: dict[str, dict[str, str]] = {}
+    for kind in ("members", "buckets", "runs"):
+        for name, key, data in _records(world, f"{kind}/"):
+            found.setdefault(key, {})[name] = data.decode()
+    wanted = memory_acks(world.replicas, len(world.nodes))
+    for key, told in found.items():
+        stamps = {name: str(json.loads(data)["stamp"]) for name, data in told.items()}
+        newest = max(stamps.values())
+        values = {data for name, data in told.items() if stamps[name] == newest}
+        if len(values) > 1 or sum(stamp == newest for stamp in stamps.values()) < wanted:
+            raise PromiseBroken(f"after quiet the register {key} is {told}")
+        kind, _, name = key.partition("/")
+        register = gateway.assembly.recall.registers.get(kind, name)
+        if register is None or register.stamp != newest:
+            raise PromiseBroken(f"after quiet {register} is known, and on nodes lies {told}")
+    clusters: set[str] = set()
+    for node in world.nodes.values():
+        if (found_there := node.copy(SYSTEM_BUCKET, MARKER_KEY)) is None:
+            raise PromiseBroken(f"after quiet {node.name} has no marker")
+        marker = read_marker(node.name, found_there.data)
+        clusters.add(marker.cluster)
+        register = gateway.assembly.recall.registers.get("members", node.name)
+        if (
+            marker.node != node.name
+            or register is None
+            or register.value.get("state") != "member"
+            or register.value.get("incarnation") != marker.incarnation
+        ):
+            raise PromiseBroken(f"after quiet {marker} lies on {node.name}, known as {register}")
+    if len(clusters) > 1:
+        raise PromiseBroken(f"after quiet there are two clusters: {clusters}")
+
+
+def _records(world: World, prefix: str) -> Iterator[tuple[str, str, bytes]]:
+    """Node, key and bytes of everything under `prefix` in the cluster's memory."""
+    for node in world.nodes.values():
+        for key, copy in node.disk.buckets.get(SYSTEM_BUCKET, {}).items():
+            if key.startswith(prefix):
+                yield node.name, key, copy.data
+
+
+def _is_old(world: World, key: str) -> bool:
+    """Whether the orphan abort should have been at it, by the gateway's clock."""
+    gateway = world.gateway
+    assert gateway is not None
+    return stamp_time_s(key.rpartition("/")[2]) < gateway.clock.now() - _ORPHAN_S - 600.0

@@ -1,0 +1,167 @@
+"""Listings: pages of what all nodes hold, without what is dead."""
+
+from __future__ import annotations
+
+from aosd.model.errors import NoNodes, NoQuorum
+from aosd.model.node import NodeState
+from aosd.model.ring import Ring
+from aosd.testing.faults import timed_out, unavailable
+from aosd.testing.memory_node import MemoryNode
+from tests.unit.gateway_case import BUCKET, KEY, SMALL, GatewayTestCase
+
+
+class ListTests(GatewayTestCase):
+    """One copy a key."""
+
+    replicas = 1
+
+    def fill(self, count: int) -> list[str]:
+        keys = [f"k{number:04d}" for number in range(count)]
+        for key in keys:
+            self.stored(key, b"x")
+        return keys
+
+    def test_pages_over_all_nodes_give_each_key_once_in_order(self) -> None:
+        keys = self.fill(57)
+        for limit in (1, 7, 57, 1000):
+            found: list[str] = []
+            more = True
+            while more:
+                page = self.page(limit=limit, after=found[-1] if found else "")
+                self.assertLessEqual(len(page.entries), limit)
+                found += [entry.key for entry in page.entries]
+                more = page.more
+            self.assertEqual(found, keys)
+
+    def test_prefix_and_after(self) -> None:
+        keys = self.fill(30)
+        self.assertEqual([each.key for each in self.page(prefix="k001").entries], keys[10:20])
+        self.assertEqual(
+            [each.key for each in self.page(prefix="k00", after="k0027").entries], keys[28:]
+        )
+
+    def test_a_key_on_two_nodes_is_listed_once(self) -> None:
+        self.stored("k", SMALL)
+        primary, second, _ = self.order("k")
+        second.buckets[BUCKET]["k"] = primary.buckets[BUCKET]["k"]
+        self.assertEqual([entry.key for entry in self.page().entries], ["k"])
+
+    def test_what_is_no_id_is_left_out_and_not_counted(self) -> None:
+        keys = self.fill(5)
+        node = self.nodes[0]
+        copy = next(iter(self.order("k0000")[0].buckets[BUCKET].values()))
+        for odd in ("a/b", "a/c", "a-b", "k0001/x", "k0002.txt", "é", "x" * 33):
+            node.buckets[BUCKET][odd] = copy
+        page = self.page(limit=5)
+        self.assertEqual([entry.key for entry in page.entries], keys)
+        self.assertFalse(page.more)
+
+    def test_a_node_that_lists_in_tree_order(self) -> None:
+        self.use([MemoryNode(node.name, tree_order=True) for node in self.nodes])
+        keys = self.fill(12)
+        copy = self.order(keys[0])[0].buckets[BUCKET][keys[0]]
+        for node in self.nodes:
+            for odd in ("k0003/a", "k0003-a", "k0007/b/c", "a/b"):
+                node.buckets[BUCKET][odd] = copy
+        found: list[str] = []
+        more = True
+        while more:
+            page = self.page(limit=2, after=found[-1] if found else "")
+            found += [entry.key for entry in page.entries]
+            more = page.more
+        self.assertEqual(found, keys)
+
+    def test_not_while_a_node_is_away(self) -> None:
+        self.down(self.nodes[1])
+        self.failureResultOf(self.listing(), NoQuorum)
+
+    def test_not_when_a_node_fails(self) -> None:
+        self.nodes[1].script("list", timed_out())
+        self.failureResultOf(self.listing(), NoQuorum)
+
+
+class CopiesTests(GatewayTestCase):
+    """Two copies a key on five nodes: all but one of them have to answer."""
+
+    count = 5
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keys = [f"k{number}" for number in range(9)]
+        for key in self.keys:
+            self.stored(key, SMALL)
+
+    def test_each_key_once(self) -> None:
+        self.assertEqual(self.listed(), self.keys)
+        self.assertEqual(self.page().entries[0].size_bytes, len(SMALL))
+
+    def test_one_may_be_away(self) -> None:
+        for state in (NodeState.DOWN, NodeState.SUSPECT):
+            for node in self.nodes:
+                self.state(node, state)
+                self.assertEqual(self.listed(), self.keys)
+                self.placement.states.clear()
+        for node in self.nodes:
+            node.script("list", timed_out())
+            self.assertEqual(self.listed(), self.keys)
+
+    def test_but_not_two(self) -> None:
+        self.down(*self.nodes[:2])
+        self.failureResultOf(self.listing(), NoQuorum)
+
+    def test_nor_one_that_returns_beside_it(self) -> None:
+        self.back(self.nodes[0])
+        self.assertEqual(self.listed(), self.keys)
+        self.down(self.nodes[1])
+        self.failureResultOf(self.listing(), NoQuorum)
+
+    def test_what_nobody_watched_counts_while_all_answer(self) -> None:
+        for node in self.nodes:
+            self.store.settledness.unwatched(node.name, 0.0)
+        self.assertEqual(self.listed(), self.keys)
+        self.nodes[3].script("list", unavailable())
+        self.failureResultOf(self.listing(), NoQuorum)
+
+    def test_no_nodes(self) -> None:
+        self.placement.ring = Ring(())
+        self.failureResultOf(self.listing(), NoNodes)
+
+    def test_what_was_deleted_while_its_nodes_were_away_isnt_listed(self) -> None:
+        for node in self.nodes:
+            self.down(node)
+            for key in self.keys:
+                self.deleted(key)
+            self.back(node)
+            self.assertEqual(self.listed(), [])
+            self.settle()
+            node.buckets[BUCKET].clear()
+            for key in self.keys:
+                self.stored(key, SMALL)
+        self.assertEqual(self.listed(), self.keys)
+
+    def test_where_it_is_settled_a_rewritten_key_costs_no_second_look(self) -> None:
+        self.deleted(KEY)
+        self.stored(KEY, SMALL)
+        self.forget_requests()
+        self.assertEqual(self.listed(), [KEY, *self.keys])
+        for node in self.nodes:
+            self.assertEqual(dict(node.requests), {"list": 1})
+
+    def test_dead_ones_dont_count_towards_the_limit(self) -> None:
+        self.down(self.nodes[0])
+        for key in self.keys[:5]:
+            self.deleted(key)
+        self.back(self.nodes[0])
+        page = self.page(limit=4)
+        self.assertEqual([entry.key for entry in page.entries], self.keys[5:])
+        self.assertFalse(page.more)
+
+    def test_one_that_cant_be_known_is_an_error(self) -> None:
+        """A copy older than its delete on one node, and the others don't answer any more."""
+        self.down(self.a)
+        self.lay(self.a, SMALL, "0189594b3a7c-0001-0000000a")
+        self.deleted(KEY)
+        self.back(self.a)
+        for node in (self.b, self.c):
+            node.script("head", unavailable())
+        self.failureResultOf(self.listing(), NoQuorum)

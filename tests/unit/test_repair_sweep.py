@@ -1,0 +1,356 @@
+"""The sweep: everything compared, what lies right at no cost, the rest mended."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from aosd.model.node import Member, NodeState
+from aosd.model.objects import STAMP_HEADER
+from aosd.model.ring import Ring
+from aosd.repair.mend import Mender
+from aosd.repair.pace import Pace
+from aosd.repair.sweep import Sweep, Swept
+from aosd.testing.faults import late, refused, stalls, unavailable
+from aosd.testing.memory_node import Copy, MemoryNode
+from aosd.testing.stores import MemoryPlacement, make_store
+
+S1, S2, S3 = (f"0193594b3a7c-000{n}-0000000a" for n in (1, 2, 3))
+NOW_S = 1_700_000_000.0
+LONG_AGO_S = NOW_S - 10_000
+BUCKET = "object"
+
+
+class SweepTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW_S)
+        nodes = [
+            MemoryNode(f"n{each}", now=self.clock.seconds, tree_order=each == 2)
+            for each in range(1, 6)
+        ]
+        self.nodes = nodes
+        self.by_name = {node.name: node for node in nodes}
+        self.placement = MemoryPlacement(nodes)
+        self.store = store = make_store(self.placement, self.clock, replicas=2)
+        store.settledness.ring_changed()
+        self.mender = Mender(
+            placement=store.placement,
+            replicas=2,
+            copier=store.copying,
+            turns=store.turns,
+            writes=store.writes,
+            journal=store.journal,
+            marks=store.marks,
+            stamps=store.stamps,
+            settled=store.settledness,
+        )
+
+    def tearDown(self) -> None:
+        self.assertEqual(len(self.store.turns), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(self.store.writes._watches, set())
+
+    def sweep(self, **more: Any) -> Sweep:
+        made: dict[str, Any] = {
+            "placement": self.placement,
+            "replicas": 2,
+            "mender": self.mender,
+            "writes": self.store.writes,
+            "clock": self.clock,
+            "buckets": lambda: [BUCKET],
+            "keys_per_s": math.inf,
+            "bytes_per_s": math.inf,
+            "agreed_since_s": NOW_S,
+        }
+        return Sweep(**(made | more))
+
+    def run_sweep(self, **more: Any) -> Swept:
+        return self.successResultOf(Deferred.fromCoroutine(self.sweep(**more).run()))
+
+    def order(self, key: str) -> list[MemoryNode]:
+        return [self.by_name[name] for name in self.placement.ring.order(BUCKET, key)]
+
+    def lay(
+        self,
+        node: MemoryNode,
+        key: str,
+        data: bytes = b"v",
+        stamp: str | None = S1,
+        modified_s: float = LONG_AGO_S,
+        bucket: str = BUCKET,
+    ) -> None:
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        headers = () if stamp is None else ((STAMP_HEADER, stamp.encode()),)
+        there = node.buckets.setdefault(bucket, {})
+        there[key] = Copy(data, f'"{md5}"', modified_s, headers)
+
+    def lay_right(self, *keys: str, **how: Any) -> None:
+        for key in keys:
+            for node in self.order(key)[:2]:
+                self.lay(node, key, **how)
+
+    def asked(self, method: str) -> int:
+        return sum(node.requests[method] for node in self.nodes)
+
+    def assert_right(self, *keys: str) -> None:
+        for key in keys:
+            holders = [node.name for node in self.order(key) if key in node.buckets[BUCKET]]
+            self.assertEqual(holders, [node.name for node in self.order(key)[:2]], key)
+
+    # -- what costs what ------------------------------------------------------------------------
+
+    def test_what_lies_right_costs_a_listing(self) -> None:
+        keys = [f"{folder}k{each}" for folder in ("", "x/", "x/y/", "x-") for each in range(20)]
+        self.lay_right(*keys)
+        swept = self.run_sweep()
+        self.assertEqual((swept.keys, swept.compared), (80, 0))
+        self.assertEqual(swept.covered, {node.name for node in self.nodes})
+        self.assertEqual(self.asked("head"), 0)
+        self.assertLessEqual(self.asked("list"), 3 * 5)
+
+    def test_copies_are_made_and_removed_wherever_keys_are(self) -> None:
+        keys = ["a", "a/b", "a-b", "a-b/c", "z/é/x"]
+        for key in keys:
+            self.lay(self.order(key)[2], key, b"12345")
+        swept = self.run_sweep()
+        self.assert_right(*keys)
+        self.assertEqual((swept.missing, swept.made, swept.removed), (10, 10, 5))
+        self.assertEqual((swept.size_bytes, swept.unmended), (50, 0))
+
+    def test_a_stray_where_nobody_looks_otherwise(self) -> None:
+        self.lay(self.order("k")[4], "k")
+        self.run_sweep()
+        self.assert_right("k")
+
+    def test_what_differs_is_mended(self) -> None:
+        first, second = self.order("k")[:2]
+        self.lay(first, "k", b"one", S2)
+        self.lay(second, "k", b"two", S1)
+        self.assertEqual(self.run_sweep().made, 1)
+        self.assertEqual(second.buckets[BUCKET]["k"].data, b"one")
+
+    def test_what_was_modified_since_is_compared_by_stamp(self) -> None:
+        since_s = NOW_S - 1000
+        self.lay_right("before", modified_s=since_s - 61)
+        self.lay_right("about-then", modified_s=since_s - 59)
+        self.assertEqual(self.run_sweep(agreed_since_s=since_s).compared, 1)
+        # One round of HEADs to those that have it is enough.
+        self.assertEqual(self.asked("head"), 2)
+
+    def test_the_same_bytes_with_another_stamp(self) -> None:
+        first, second = self.order("k")[:2]
+        self.lay(first, "k", stamp=S3)
+        self.lay(second, "k", stamp=S1)
+        self.assertEqual(self.run_sweep().made, 0)
+        self.assertEqual(self.run_sweep(agreed_since_s=None).made, 1)
+        self.assertEqual(second.buckets[BUCKET]["k"].head.stamp, S3)
+
+    def test_what_is_on_a_returning_node_is_compared_by_stamp(self) -> None:
+        first, second = self.order("k")[:2]
+        self.lay(first, "k", stamp=S3)
+        self.lay(second, "k", stamp=S1)
+        third = self.order("k")[2].name
+        self.assertEqual(self.run_sweep(compare=frozenset({third})).made, 0)
+        self.assertEqual(self.run_sweep(compare=frozenset({first.name})).made, 1)
+
+    def test_both_rings_while_the_ring_changes(self) -> None:
+        coming = self.placement.ring
+        self.placement.former = Ring(Member(f"n{each}", 1.0, f"n{each}") for each in (1, 2, 3))
+        keys = [f"k{each}" for each in range(30)]
+        for key in keys:
+            for name in self.placement.former.order(BUCKET, key)[:2]:
+                self.lay(self.by_name[name], key)
+        swept = self.run_sweep()
+        self.assertEqual(swept.removed, 0)
+        for key in keys:
+            for name in coming.order(BUCKET, key)[:2]:
+                self.assertIn(key, self.by_name[name].buckets[BUCKET])
+        # The copies that were made are right, for a later sweep.
+        self.assertEqual(self.run_sweep(agreed_since_s=NOW_S + 61).compared, 0)
+        self.placement.former = None
+        self.run_sweep()
+        self.assert_right(*keys)
+
+    # -- writes meanwhile -----------------------------------------------------------------------
+
+    def test_a_write_since_the_page_was_asked_for(self) -> None:
+        self.lay_right("k")
+        first, second = self.order("k")[:2]
+        gate: Deferred[None] = Deferred()
+        second.script("list", late(lambda: gate, carried_out=True))
+        sweeping = Deferred.fromCoroutine(self.sweep().run())
+        self.store.writes.effect(BUCKET, "k", S2)
+        self.lay(first, "k", b"v", S2)
+        gate.callback(None)
+        self.assertEqual(self.successResultOf(sweeping).made, 1)
+        self.assertEqual(second.buckets[BUCKET]["k"].head.stamp, S2)
+
+    def test_a_write_under_way_all_the_time(self) -> None:
+        self.lay_right("k")
+        first, second = self.order("k")[:2]
+        gate: Deferred[None] = Deferred()
+
+        async def writing() -> None:
+            self.store.writes.effect(BUCKET, "k", S2)
+            self.lay(first, "k", b"v", S2)
+            await gate
+
+        Deferred.fromCoroutine(self.store.turns.take(BUCKET, "k", writing))
+        sweeping = Deferred.fromCoroutine(self.sweep().run())
+        self.assertNoResult(sweeping)
+        gate.callback(None)
+        self.assertEqual(self.successResultOf(sweeping).made, 1)
+
+    def test_pages_that_got_old_are_asked_for_again(self) -> None:
+        keys = [f"k{each:03}" for each in range(100)]
+        self.lay_right(*keys)
+        gate: Deferred[None] = Deferred()
+        # The first batch takes a minute; what is written meanwhile isn't remembered so long.
+        self.lay(self.order(keys[0])[0], keys[0], b"newer", S2)
+        slow = self.order(keys[0])[0]
+        slow.script("head", late(lambda: gate))
+        sweeping = Deferred.fromCoroutine(self.sweep().run())
+        self.assertNoResult(sweeping)
+        for _ in range(6):
+            self.clock.advance(10)
+        first, second = self.order(keys[99])[:2]
+        self.store.writes.effect(BUCKET, keys[99], S2)
+        self.lay(first, keys[99], b"v", S2)
+        self.lay(second, keys[99], b"v", S2)
+        for _ in range(6):
+            self.clock.advance(10)
+        lists = self.asked("list")
+        gate.callback(None)
+        swept = self.successResultOf(sweeping)
+        self.assertEqual(swept.keys, 100)
+        self.assertEqual(self.asked("list"), lists + 5)
+
+    # -- what fails -----------------------------------------------------------------------------
+
+    def pump(self, sweeping: Deferred[Swept]) -> Swept:
+        for _ in range(10):
+            self.clock.advance(1)
+        return self.successResultOf(sweeping)
+
+    def test_a_listing_that_fails_once(self) -> None:
+        self.lay_right("k")
+        self.nodes[0].script("list", refused())
+        swept = self.pump(Deferred.fromCoroutine(self.sweep().run()))
+        self.assertEqual(len(swept.covered), 5)
+
+    def test_a_node_that_cant_be_listed_is_not_covered(self) -> None:
+        keys = [f"k{each:03}" for each in range(40)]
+        self.lay_right(*keys)
+        self.nodes[0].script("list", unavailable(), times=None)
+        sweep = self.sweep()
+        swept = self.pump(Deferred.fromCoroutine(sweep.run()))
+        self.assertEqual(swept.covered, {"n2", "n3", "n4", "n5"})
+        self.assertEqual(sweep.progress()["not_covered"], ["n1"])
+        # Its copies aren't missed: it wasn't asked.
+        self.assertEqual((swept.keys, swept.made), (len(keys), 0))
+        self.assertEqual(swept.compared, 0)
+
+    def test_a_node_that_is_down_is_not_covered_and_its_stand_ins_stay(self) -> None:
+        down, second, third = self.order("k")[:3]
+        self.placement.states[down.name] = NodeState.DOWN
+        for node in (second, third):
+            self.lay(node, "k")
+        swept = self.run_sweep()
+        self.assertNotIn(down.name, swept.covered)
+        self.assertIn("k", third.buckets[BUCKET])
+
+    def test_a_node_that_goes_meanwhile_is_not_covered(self) -> None:
+        first, second = self.order("k")[:2]
+        self.lay(second, "k")
+
+        def goes() -> Deferred[None]:
+            self.placement.states[first.name] = NodeState.DOWN
+            gone: Deferred[None] = Deferred()
+            gone.callback(None)
+            return gone
+
+        second.script("list", late(goes))
+        self.assertNotIn(first.name, self.run_sweep().covered)
+
+    def test_a_node_without_the_bucket_has_no_keys(self) -> None:
+        self.lay_right("k")
+        del self.order("k")[4].buckets[BUCKET]
+        self.assertEqual(len(self.run_sweep().covered), 5)
+
+    def test_given_up(self) -> None:
+        self.lay(self.order("k")[2], "k", b"x" * (2 << 20))
+        self.order("k")[2].script("get", stalls(1000, Deferred))
+        sweeping = Deferred.fromCoroutine(self.sweep().run())
+        self.assertNoResult(sweeping)
+        sweeping.cancel()
+        self.failureResultOf(sweeping, CancelledError)
+        for node in self.nodes:
+            self.assertEqual(node.open_readings, 0)
+
+    # -- pace and place -------------------------------------------------------------------------
+
+    def test_buckets_in_order_and_where_to_go_on(self) -> None:
+        for bucket in ("one", "two"):
+            for node in self.nodes:
+                node.buckets[bucket] = {}
+            for key in ("a", "b/c", "b/d", "c"):
+                order = self.placement.ring.order(bucket, key)
+                for name in order[:2]:
+                    self.lay(self.by_name[name], key, bucket=bucket)
+        both = {"buckets": lambda: ["two", "one"]}
+        sweep = self.sweep(**both)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(sweep.run())).keys, 8)
+        self.assertEqual(sweep.cursor(), ("two", "c"))
+        self.assertEqual(self.run_sweep(cursor=("two", "b/c"), **both).keys, 2)
+        self.assertEqual(self.run_sweep(cursor=("one", "c"), **both).keys, 4)
+
+    def test_no_faster_than_it_may(self) -> None:
+        keys = [f"k{each:03}" for each in range(200)]
+        self.lay_right(*keys)
+        sweeping = Deferred.fromCoroutine(self.sweep(keys_per_s=100).run())
+        self.clock.pump([0.01] * 180)
+        self.assertNoResult(sweeping)
+        self.clock.pump([0.01] * 30)
+        self.successResultOf(sweeping)
+
+    def test_no_more_bytes_than_it_may(self) -> None:
+        for key in ("a", "b", "c", "d"):
+            self.lay(self.order(key)[0], key, b"x" * 1000)
+        sweeping = Deferred.fromCoroutine(self.sweep(bytes_per_s=1000).run())
+        self.clock.pump([0.1] * 37)
+        self.assertNoResult(sweeping)
+        self.clock.pump([0.1] * 4)
+        self.assertEqual(self.successResultOf(sweeping).size_bytes, 4000)
+
+
+class PaceTests(SynchronousTestCase):
+    def test_it_lets_so_many_pass_a_second(self) -> None:
+        clock = Clock()
+        pace = Pace(clock, 10)
+        passed: list[float] = []
+
+        async def work() -> None:
+            for _ in range(30):
+                await pace.spend(1)
+                passed.append(clock.seconds())
+
+        working = Deferred.fromCoroutine(work())
+        clock.pump([0.05] * 80)
+        self.successResultOf(working)
+        self.assertTrue(2.8 <= passed[-1] <= 3.2, passed)
+
+    def test_what_was_not_used_is_not_saved_up(self) -> None:
+        clock = Clock()
+        pace = Pace(clock, 10)
+        clock.advance(100)
+        waiting = Deferred.fromCoroutine(pace.spend(10))
+        self.assertNoResult(waiting)
+        clock.advance(1)
+        self.successResultOf(waiting)
