@@ -11,12 +11,12 @@ import os
 import sys
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 
-from aosd.testing.simulation.play import Player
+from aosd.testing.simulation.play import Player, Story
 
 _CHUNK = 20
 
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="tell everything that happens")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once (1)")
     parser.add_argument("--keep-going", action="store_true", help="play on after a failure")
+    parser.add_argument("--tally", action="store_true", help="tell how often what befell")
     parser.add_argument("--no-faults", action="store_true", help="nothing goes wrong")
     options = parser.parse_args(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -44,14 +45,16 @@ def main(arguments: list[str] | None = None) -> int:
     failed: list[int] = []
     played = acknowledged = 0
     simulated_s = 0.0
+    befell: Counter[str] = Counter()
     for outcomes in _chunks(seeds, options.jobs, not options.no_faults):
-        for seed, writes, lasted_s, why in outcomes:
+        for story, why in outcomes:
             played += 1
-            acknowledged += writes
-            simulated_s += lasted_s
+            acknowledged += story.acknowledged
+            simulated_s += story.simulated_s
+            befell += story.befell
             if why:
-                failed.append(seed)
-                print(f"seed {seed} failed: {why}\n", flush=True)
+                failed.append(story.seed)
+                print(f"seed {story.seed} failed: {why}\n", flush=True)
         if failed and not options.keep_going:
             break
     took_s = time.monotonic() - began_s
@@ -59,12 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
         f"{played} seeds, {acknowledged} acknowledged writes, {simulated_s / 3600:.0f} simulated"
         f" hours in {took_s:.1f} s; failed: {failed or 'none'}"
     )
+    if options.tally:
+        for what, times in sorted(befell.items()):
+            print(f"{times:9} {what}")
     if failed:
         print(f"replay: python -m tools.simulate --seed {failed[0]} --trace")
     return 1 if failed else 0
 
 
-_Outcome = tuple[int, int, float, str]
+_Outcome = tuple[Story, str]
+"""A story, and why it failed; "" when it didn't."""
 
 
 def _chunks(seeds: Iterator[int], jobs: int, faults: bool) -> Iterator[list[_Outcome]]:
@@ -91,12 +98,12 @@ def _quiet(seed: int, faults: bool) -> _Outcome:
     _prepare()
     player = Player(seed, faults=faults)
     try:
-        story = player.play()
+        player.play()
     except AssertionError as error:
-        return seed, 0, 0.0, f"{type(error).__name__}: {error}"
+        return player.story, f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - told, whatever it is
-        return seed, 0, 0.0, traceback.format_exc()
-    return seed, story.acknowledged, story.simulated_s, ""
+        return player.story, traceback.format_exc()
+    return player.story, ""
 
 
 def _one(seed: int, trace: bool, faults: bool) -> int:

@@ -290,6 +290,7 @@ class _Copying:
             await self._target.abort_upload(self._bucket, self._key, upload_id)
         except NodeError as error:
             # Whoever tends orphans ends it.
+            self._copier.uploads.give_up(self._upload)
             self._log.info("upload not aborted: {error}", error=error, node=self._target.name)
         else:
             await self._copier.uploads.closed(self._upload)

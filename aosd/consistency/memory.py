@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -51,8 +51,8 @@ class Memory:
         self._to_the_end = to_the_end
         self._seconds = seconds
         self._late_write_window_s = late_write_window_s
-        # Records, as (node, key), whose PUT got no answer yet, and when it was sent.
-        self._unanswered: dict[tuple[str, str], float] = {}
+        # Records, as (node, key), whose PUTs got no answer yet, and when those were sent.
+        self._unanswered: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         # Those to be removed once more, and when.
         self._leftovers: dict[tuple[str, str], float] = {}
 
@@ -100,14 +100,17 @@ class Memory:
             else:
                 self._log.debug("not remembered: {error}", error=failure.value, key=key)
 
-        def answered(outcome: object, node: INode) -> object:
+        def answered(outcome: object, record: tuple[str, str], sent_s: float) -> object:
             if not isinstance(outcome, Failure) or outcome.check(NodeRefused):
-                self._unanswered.pop((node.name, key), None)
+                self._unanswered[record].remove(sent_s)
+                if not self._unanswered[record]:
+                    del self._unanswered[record]
             return outcome
 
         def put(node: INode) -> Deferred[object]:
-            self._unanswered[node.name, key] = self._seconds()
-            return _put(node, key, data).addBoth(answered, node)
+            record, sent_s = (node.name, key), self._seconds()
+            self._unanswered[record].append(sent_s)
+            return _put(node, key, data).addBoth(answered, record, sent_s)
 
         await DeferredList([put(node).addCallbacks(stands, failed) for node in nodes])
         if acks < wanted and not enough.called:
@@ -120,8 +123,26 @@ class Memory:
         Nothing depends on it: who reads a record that was removed elsewhere knows it as old.
         What fails, and what a late PUT may bring back, is left for `tend`.
         """
-        nodes = [each.node for each in self._members() if each.node is not None]
-        await self._remove([(node, key) for key in keys for node in nodes])
+        wanted: list[tuple[INode, str]] = []
+        members = self._members()
+        for key in keys:
+            for each in members:
+                if each.node is not None:
+                    wanted.append((each.node, key))
+                else:
+                    self._leave(each.name, key)
+        await self._remove(wanted)
+
+    def maybe_late(self) -> list[tuple[str, str]]:
+        """Records, as (node, key), that a late PUT may have put back to what they were.
+
+        Told once, when it can't come any more; of those that weren't removed meanwhile.
+        """
+        over_s = self._seconds() - self._late_write_window_s
+        found = [each for each, sent in self._unanswered.items() if max(sent) < over_s]
+        for each in found:
+            del self._unanswered[each]
+        return [each for each in found if each not in self._leftovers]
 
     async def tend(self) -> None:
         """Remove once more what was removed in vain, where that can be known by now."""
@@ -133,9 +154,6 @@ class Memory:
                 del self._leftovers[name, key]
                 due.append((node, key))
         await self._remove(due)
-        for each, since_s in list(self._unanswered.items()):
-            if since_s + self._late_write_window_s < now_s:
-                del self._unanswered[each]
 
     async def _remove(self, wanted: Sequence[tuple[INode, str]]) -> None:
         async def remove(each: tuple[INode, str]) -> None:
@@ -144,16 +162,18 @@ class Memory:
                 await node.delete(SYSTEM_BUCKET, key)
             except NodeError as error:
                 self._log.debug("not removed: {error}", error=error, key=key)
-                self._leave(node.name, key, self._seconds())
+                self._leave(node.name, key)
             else:
                 if (node.name, key) in self._unanswered:
-                    self._leave(node.name, key, self._seconds() + self._late_write_window_s)
+                    self._leave(node.name, key)
 
         await _all(wanted, remove)
 
-    def _leave(self, node: str, key: str, due_s: float) -> None:
+    def _leave(self, node: str, key: str) -> None:
         """Whoever starts after us reads it, and removes it: it may be forgotten here."""
         if len(self._leftovers) < _MOST_LEFTOVERS:
+            late = (node, key) in self._unanswered
+            due_s = self._seconds() + (self._late_write_window_s if late else 0.0)
             self._leftovers[node, key] = due_s
 
     async def names(self, node: INode, prefix: str) -> set[str]:

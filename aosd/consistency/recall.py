@@ -85,7 +85,7 @@ class Recall:
         is cleared again once its key was looked at, a journal line says what is so.
         """
         memory = self.memory
-        await memory.give(node, self.registers.records())
+        await self.registers.give(node)
         for prefix in _PREFIXES:
             have = await memory.names(node, prefix)
             for other in others:

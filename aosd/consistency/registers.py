@@ -12,6 +12,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
+from aosd.model.errors import NodeError
 from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
@@ -27,6 +28,10 @@ class Register:
     stamp: str
     value: Mapping[str, Any]
 
+    def to_bytes(self) -> bytes:
+        """As it lies on a node."""
+        return json.dumps({"stamp": self.stamp, "value": self.value}).encode()
+
 
 class Registers:
     """See DESIGN, What lies on a node: never one document for everything."""
@@ -38,6 +43,7 @@ class Registers:
         self._memory = memory
         self._stamps = stamps
         self._known: dict[tuple[str, str], Register] = {}
+        self._overwritten: set[tuple[str, str]] = set()
         self._turns: defaultdict[tuple[str, str], DeferredLock] = defaultdict(DeferredLock)
 
     def get(self, kind: str, name: str) -> Register | None:
@@ -57,14 +63,43 @@ class Registers:
         turn = self._turns[kind, name]
         await turn.acquire()
         register = Register(kind, name, self._stamps.next(), dict(value))
-        data = json.dumps({"stamp": register.stamp, "value": register.value}).encode()
-        await self._memory.write(f"{kind}/{name}", data, ended=turn.release)
+        await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
         self._take(register)
 
     def load(self, records: Mapping[str, bytes]) -> None:
         """Take in what a node has; the newer of two stands."""
         for register in self._parsed(records):
             self._take(register)
+
+    async def tend(self) -> None:
+        """Write again what an older one may have overwritten, landing late."""
+        for name, key in self._memory.maybe_late():
+            kind, _, of = key.partition("/")
+            if (kind, of) in self._known:
+                self._overwritten.add((name, key))
+        for node in self._memory.nodes():
+            mine = sorted(key for name, key in self._overwritten if name == node.name)
+            try:
+                for key in mine:
+                    await self._give(node, key)
+                    self._overwritten.discard((node.name, key))
+            except NodeError as error:
+                self._log.info("registers not written: {error}", error=error, node=node.name)
+
+    async def give(self, node: INode) -> None:
+        """Give a node all of them, as they are by then. Raises NodeError."""
+        for kind, name in sorted(self._known):
+            await self._give(node, f"{kind}/{name}")
+
+    async def _give(self, node: INode, key: str) -> None:
+        """In its turn: a newer value that is on its way mustn't be overwritten by this one."""
+        kind, _, name = key.partition("/")
+        turn = self._turns[kind, name]
+        await turn.acquire()
+        try:
+            await self._memory.give(node, {key: self._known[kind, name].to_bytes()})
+        finally:
+            turn.release()
 
     async def told_by(self, node: INode, kind: str) -> list[Register]:
         """What a node says, be it ours or not; it isn't taken in. Raises NodeError."""
@@ -83,15 +118,6 @@ class Registers:
                 continue
             if is_stamp(register.stamp):
                 yield register
-
-    def records(self) -> dict[str, bytes]:
-        """All as they are to lie on a node."""
-        return {
-            f"{each.kind}/{each.name}": json.dumps(
-                {"stamp": each.stamp, "value": each.value}
-            ).encode()
-            for each in self._known.values()
-        }
 
     def _take(self, register: Register) -> None:
         known = self._known.get((register.kind, register.name))

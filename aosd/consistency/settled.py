@@ -91,6 +91,10 @@ class Settledness:
         """Whether it may have lost something while nobody watched."""
         return name in self._unwatched
 
+    def is_since(self, sweep: Pass, name: str) -> bool:
+        """Whether the node wasn't doubted again since the sweep began."""
+        return sweep.number > self._doubted.get(name, 0)
+
     def is_covered(self, *names: str) -> bool:
         """Whether one sweep speaks for these nodes as they are now, all of them together."""
         needed = max((self._doubted.get(name, 0) for name in names), default=0)

@@ -33,6 +33,7 @@ class Uploads:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._open: dict[str, OpenUpload] = {}
+        self._given_up: set[str] = set()
 
     async def opened(self, upload: str, told: Mapping[str, Any]) -> None:
         """Remember the one stamped `upload`: `told` is {"bucket", "key", "uploads"}.
@@ -45,11 +46,20 @@ class Uploads:
     async def closed(self, upload: str) -> None:
         """It was completed or aborted on all its nodes."""
         self._open.pop(upload, None)
+        self._given_up.discard(upload)
         await self._memory.remove([_PREFIX + upload])
 
-    def older_than(self, time_s: float) -> list[OpenUpload]:
-        """Those begun before `time_s` (since 1970)."""
-        return [each for each in self._open.values() if stamp_time_s(each.id) < time_s]
+    def give_up(self, upload: str) -> None:
+        """Nobody will complete it, and a node couldn't be told: it is an orphan already."""
+        self._given_up.add(upload)
+
+    def orphans(self, before_s: float) -> list[OpenUpload]:
+        """Those given up, and those begun before `before_s` (since 1970)."""
+        return [
+            each
+            for each in self._open.values()
+            if each.id in self._given_up or stamp_time_s(each.id) < before_s
+        ]
 
     def load(self, records: Mapping[str, bytes]) -> None:
         """Take in what a node has."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from aosd.gateway.look import look
 from aosd.gateway.store import Store, ask, cluster_errors
-from aosd.model.errors import NoNodes
 from aosd.model.listing import merge_pages
 from aosd.model.objects import Entry, Page
 from aosd.ports import Candidate
@@ -36,9 +35,7 @@ async def list_objects(
 
     Raises NoNodes, or NoQuorum while so many nodes are away that a key might be missed.
     """
-    members = store.placement.members()
-    if not members:
-        raise NoNodes(store.absent() or "no nodes are known yet")
+    members = store.members()
     found: list[Entry] = []
     # One more than asked for tells whether there are more.
     page_keys = min(limit + 1, _PAGE_KEYS)

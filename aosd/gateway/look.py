@@ -22,17 +22,22 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What was known of a key when a read of it began."""
+    """What was known of a key when a read of it began.
+
+    `own` is the newest write of this run's that is remembered: there is none, or it is the
+    newest of all that were acknowledged.
+    """
 
     written: str
     deleted: str
+    own: str
 
 
 def before(store: Store, bucket: str, key: str) -> Before:
     """The newest write and the newest delete known now ("" for none)."""
-    written = store.ledger.write_of(bucket, key) or ""
+    own = store.ledger.write_of(bucket, key) or ""
     marked = store.marks.newest_written(bucket, key) or ""
-    return Before(max(written, marked), store.journal.delete_of(bucket, key) or "")
+    return Before(max(own, marked), store.journal.delete_of(bucket, key) or "", own)
 
 
 async def look(
@@ -95,4 +100,6 @@ def judge(
     if found.version.stamp < known.written:
         raise NoQuorum("the newest write of this key can't be reached now")
     holders = tuple(each for each in candidates if each.name in found.holders)
+    if not known.own or found.version.stamp < known.own:
+        store.check_newest(bucket, key, holders, candidates, heads.keys() | absent)
     return Located(heads[holders[0].name], holders)

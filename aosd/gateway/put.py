@@ -256,10 +256,7 @@ class _Writing:
     async def _make_up(self, stamp: str, length: int) -> Written:
         """Copy what too few nodes have to those that stand in, before the answer."""
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        while sent.etags and not is_enough(store, bucket, key, set(sent.etags)):
-            asked = spares(store, bucket, key, sent)
-            if not asked:
-                break
+        while sent.etags and (asked := spares(store, bucket, key, sent)):
             for candidate in asked:
                 sent.answered(candidate.name, await self._copied(candidate))
         return await self._written(stamp, length)

@@ -68,12 +68,16 @@ def check_taken(store: Store) -> None:
 def targets(store: Store, bucket: str, key: str) -> list[Candidate]:
     """Whom a write goes to: in every ring that counts the first R that can take it.
 
-    Raises NoQuorum when there are fewer, NoNodes when there is no ring.
+    A node on which an older write of the key may take effect yet comes last: that one would
+    land on this one, and were it so on all its nodes, this one would be gone. Raises NoQuorum
+    when there are fewer than R, NoNodes when there is no ring.
     """
     chosen: dict[str, Candidate] = {}
+    late = _maybe_late(store, bucket, key)
     for order in store.orders(bucket, key):
         wanted = min(store.replicas, len(order))
         usable = [each for each in order[: 2 * store.replicas] if _takes_writes(each)]
+        usable.sort(key=lambda each: each.name in late)
         if len(usable) < wanted:
             raise _too_few(order[: 2 * store.replicas], wanted)
         chosen.update((each.name, each) for each in usable[:wanted])
@@ -81,18 +85,20 @@ def targets(store: Store, bucket: str, key: str) -> list[Candidate]:
 
 
 def spares(store: Store, bucket: str, key: str, sent: Sent) -> list[Candidate]:
-    """Who can stand in where too few have the write: one a ring, not tried yet."""
+    """Who can stand in where too few have the write for sure: in each ring, not tried yet."""
     chosen: dict[str, Candidate] = {}
+    late = _maybe_late(store, bucket, key)
     for order in store.orders(bucket, key):
-        there = order[: 2 * store.replicas]
-        have = sum(each.name in sent.etags or each.name in chosen for each in there)
+        there = sorted(order[: 2 * store.replicas], key=lambda each: each.name in late)
+        wanted = min(store.replicas, len(order))
+        have = {each.name for each in there if each.name in sent.etags or each.name in chosen}
         for each in there:
-            if have >= min(store.replicas, len(order)):
+            if len(have - late) >= wanted or (each.name in late and len(have) >= wanted):
                 break
             untried = each.name not in sent.etags and each.name not in sent.errors
             if untried and each.name not in chosen and _takes_writes(each):
                 chosen[each.name] = each
-                have += 1
+                have.add(each.name)
     return list(chosen.values())
 
 
@@ -142,8 +148,11 @@ async def remember(
     if not delete and (doubtful or all(each.name in have for each in primaries)):
         doubtful |= strays
     number = partition(bucket, key)
-    if written and not delete and (doubtful or full or store.why_unsettled(bucket, key)):
-        store.ledger.wrote(bucket, key, stamp)
+    if written and not delete:
+        # Once one is remembered, so is each that follows: the newest one is known then.
+        known = store.ledger.write_of(bucket, key) is not None
+        if known or doubtful or full or store.why_unsettled(bucket, key):
+            store.ledger.wrote(bucket, key, stamp)
     if doubtful:
         mark = Mark(bucket, key, stamp, frozenset(doubtful), frozenset(silent), written)
         await store.marks.leave(mark, number)
@@ -177,6 +186,11 @@ def refused_by_digest(sent: Sent) -> DigestMismatch | None:
         if isinstance(error, DigestMismatch):
             return error
     return None
+
+
+def _maybe_late(store: Store, bucket: str, key: str) -> set[str]:
+    """Nodes that an earlier write of the key got no answer from."""
+    return {name for mark in store.marks.of(bucket, key) for name in mark.silent}
 
 
 def _takes_writes(candidate: Candidate) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -78,8 +78,8 @@ class Traffic:
 class Store:
     """The object store, as use cases see it.
 
-    `refusal` says why writes aren't taken now, "" when they are; `absent` why there are no
-    nodes. `zone` is the gateway's own: its nodes are read from first.
+    `refusal` says why writes aren't taken now, "" when they are; `absent` why nothing is
+    served at all yet. `zone` is the gateway's own: its nodes are read from first.
     """
 
     placement: IPlacement
@@ -105,11 +105,24 @@ class Store:
     # -- whom to ask ------------------------------------------------------------------------------
 
     def orders(self, bucket: str, key: str) -> Orders:
-        """The key's orders in the rings that count; NoNodes when no ring is known."""
+        """The key's orders in the rings that count; NoNodes when nothing is served yet.
+
+        That is so until all is known that the cluster remembers, and the note of a clean
+        stop is used up: a ring alone says nothing of deletes, marks and returns.
+        """
+        if why := self.absent():
+            raise NoNodes(why)
         orders = self.placement.orders(bucket, key)
         if not orders:
-            raise NoNodes(self.absent() or "no nodes are known yet")
+            raise NoNodes("no nodes are known yet")
         return orders
+
+    def members(self) -> Sequence[Candidate]:
+        """All members; NoNodes when nothing is served yet."""
+        members = self.placement.members()
+        if (why := self.absent()) or not members:
+            raise NoNodes(why or "no nodes are known yet")
+        return members
 
     def primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
         """Those of every ring that counts, each once."""
@@ -147,21 +160,50 @@ class Store:
     def check_absence(self, candidates: Sequence[Candidate], answered: set[str]) -> None:
         """Raise NoQuorum unless so many answered that no acknowledged copy can be missed.
 
-        Returning nodes don't count. What nobody watched before we started counts only
-        while all answer: it may have lost something, and no more may be lost then.
+        Returning nodes, and those that nobody watched before we started, may have lost
+        something: they count only while all answer, as no more may be lost then.
         """
+        settledness = self.settledness
+        if all(each.name in answered for each in candidates):
+            return
         counted = {
             each.name
             for each in candidates
             # As it is now: it may have turned out to have been away while it was asked.
-            if each.name in answered and not self.settledness.is_returning(each.name)
+            if each.name in answered
+            and not settledness.is_returning(each.name)
+            and not settledness.is_unwatched(each.name)
         }
-        wanted = absence(self.replicas, len(candidates))
-        if len(counted) < len(candidates):
-            counted = {name for name in counted if not self.settledness.is_unwatched(name)}
-        if len(counted) < wanted:
+        if len(counted) < absence(self.replicas, len(candidates)):
             away = ", ".join(each.name for each in candidates if each.name not in counted)
             raise NoQuorum(f"what it may hold can't be known now: {away}")
+
+    def check_newest(
+        self,
+        bucket: str,
+        key: str,
+        holders: Iterable[Candidate],
+        candidates: Sequence[Candidate],
+        answered: set[str],
+    ) -> None:
+        """Raise NoQuorum unless what `holders` have is the newest acknowledged version.
+
+        A primary that was there all the time, and has been swept, lacks only writes that are
+        remembered to have passed it by. For others it takes as many answers as a 404, of
+        nodes that aren't returning.
+        """
+        settledness = self.settledness
+        primaries = {each.name for each in self.primaries(bucket, key)}
+        for each in holders:
+            doubtful = settledness.is_returning(each.name) or settledness.is_unwatched(each.name)
+            if each.name in primaries and not doubtful:
+                return
+        if all(each.name in answered for each in candidates):
+            return
+        counted = {name for name in answered if not settledness.is_returning(name)}
+        if len(counted) < absence(self.replicas, len(candidates)):
+            away = ", ".join(each.name for each in candidates if each.name not in counted)
+            raise NoQuorum(f"whether there is a newer one can't be known now: {away}")
 
 
 async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:

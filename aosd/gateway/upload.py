@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from aosd.gateway.sent import Sent
 from aosd.gateway.store import Store, ask
-from aosd.model.errors import ClusterError, NodeError
+from aosd.model.errors import NodeError
 from aosd.model.objects import Headers
 from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
@@ -100,16 +100,14 @@ class Upload:
         for name, answer in answers.items():
             self._sent.answered(name, answer)
         completed = {each.node for each in self._nodes if each.name in self._sent.etags}
-        if await self._abort_on([node for node in self._ids if node not in completed]):
-            await self._closed()
+        await self._end_on([node for node in self._ids if node not in completed])
         return self._sent
 
     async def abort(self) -> None:
         """Let the nodes forget it; who can't be told is told later, by who tends uploads."""
         if self._created is not None:
             await self._created
-        if await self._abort_on(list(self._ids)):
-            await self._closed()
+        await self._end_on(list(self._ids))
 
     def _out(self, answers: dict[str, str | Exception]) -> None:
         """Go on without those that failed; with nobody left, fail as the last one did."""
@@ -120,7 +118,7 @@ class Upload:
         # Nothing of an upload takes effect before its Complete: no need of a mark for silence.
         self._nodes = staying
 
-    async def _abort_on(self, nodes: Sequence[INode]) -> bool:
+    async def _end_on(self, nodes: Sequence[INode]) -> None:
         told = True
         for node in nodes:
             try:
@@ -128,10 +126,7 @@ class Upload:
             except NodeError as error:
                 told = False
                 self._log.info("upload not aborted: {error}", error=error, node=node.name)
-        return told
-
-    async def _closed(self) -> None:
-        try:
+        if told:
             await self._store.uploads.closed(self._id)
-        except ClusterError as error:
-            self._log.info("upload not forgotten: {error}", error=error)
+        else:
+            self._store.uploads.give_up(self._id)

@@ -209,6 +209,8 @@ class Keeper:
 
     async def _sweep(self) -> None:
         self._not_before_s = self._clock.seconds() + _SWEEP_RETRY_S
+        # Who returns from here on, be it while others are levelled, isn't covered.
+        this = self._settled.begin()
         members = self._placement.members()
         up = [each for each in members if each.node is not None]
         doubted = [each for each in up if not self._settled.is_covered(each.name)]
@@ -225,7 +227,6 @@ class Keeper:
         part, self._part = self._part, None
         calendar = not broken and not partitions and self._settled.is_covered(*names)
         resumed = part if calendar and part is not None and part.ring == self._ring() else None
-        this = self._settled.begin()
         began_s, stamp = self._now(), self._mender.stamps.next()
         if resumed is not None:
             began_s = resumed.part_began_s
@@ -260,7 +261,11 @@ class Keeper:
         )
         self._count(result.missing, result.made, result.removed, result.size_bytes)
         self._metrics.sweep_keys.inc(result.keys)
-        covered = [name for name in result.covered if self._was_up(name, up)]
+        covered = [
+            name
+            for name in result.covered
+            if self._was_up(name, up) and self._settled.is_since(this, name)
+        ]
         if resumed is None:
             # The part before a restart speaks for nothing that happened since.
             self._settled.swept(this, covered)
@@ -337,11 +342,12 @@ class Keeper:
 
     async def _tend(self) -> None:
         await self._recall.memory.tend()
+        await self._recall.registers.tend()
         try:
             await self._recall.journal.tend()
         except AosdError as error:
             self._log.info("the journal couldn't be tended: {error}", error=error)
-        for upload in self._recall.uploads.older_than(self._now() - _ORPHAN_S):
+        for upload in self._recall.uploads.orphans(self._now() - _ORPHAN_S):
             await self._abort_orphan(upload)
 
     async def _abort_orphan(self, upload: OpenUpload) -> None:

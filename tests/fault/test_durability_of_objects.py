@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
@@ -23,6 +24,7 @@ NAMES = ("r1", "r2", "r3")
 LONG_BYTES = 48 * MIB
 CHUNKED_BYTES = 20 * MIB
 ANSWER_S = 60.0
+VERBS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 
 
 @pytest.fixture(scope="module")
@@ -240,11 +242,21 @@ def test_a_settled_read_is_one_request(trio: Durable) -> None:
     key = "settledread"
     assert put(trio, key, b"one").status == 201
     until(lambda: trio.ring(key)["settled"], "the key is settled")
-    before = {verb: sum(trio.requests_to(name, verb) for name in NAMES) for verb in ("GET", "PUT")}
-    assert get(trio, key).body == b"one"
-    assert get(trio, "settlednothing").status == 404
-    after = {verb: sum(trio.requests_to(name, verb) for name in NAMES) for verb in ("GET", "PUT")}
-    assert (after["GET"] - before["GET"], after["PUT"] - before["PUT"]) == (2, 0)
+
+    def asked() -> Counter[str]:
+        return Counter(
+            {verb: sum(trio.requests_to(name, verb) for name in NAMES) for verb in VERBS}
+        )
+
+    def asked_for_two_reads() -> dict[str, int]:
+        before = asked()
+        assert get(trio, key).body == b"one"
+        assert get(trio, "settlednothing").status == 404
+        return dict(asked() - before)
+
+    # What the gateway asks by itself, now and then, counts too.
+    told = [asked_for_two_reads() for _ in range(9)]
+    assert told.count({"GET": 2}) >= 5 and all(each["GET"] >= 2 for each in told), told
 
 
 def test_a_single_replica_says_what_it_is(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from twisted.internet.defer import Deferred
+
 from aosd.consistency.recall import STOPPED_KEY
 from aosd.model.errors import NoQuorum, NoSuchKey
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
-from aosd.testing.faults import refused, timed_out
+from aosd.testing.faults import late, refused, timed_out
 from aosd.testing.memory_node import Copy
 from tests.unit.cluster_case import ClusterTestCase, Gateway
 
@@ -297,6 +299,24 @@ class NodesAwayTests(ClusterTestCase):
         """The incarnation of a member, as a node remembers it."""
         data = self.record(self.nodes[on], f"members/{name}")
         return str(json.loads(data or b"{}").get("value", {}).get("incarnation"))
+
+    def test_who_returns_while_another_is_levelled_isnt_covered_by_that_sweep(self) -> None:
+        second = self.begun()
+        self.delete(second, "gone")
+        gate: Deferred[None] = Deferred()
+        self.nodes["n1"].script("list", late(lambda: gate), times=None)
+        self.nodes["n1"].wipe()
+        self.wait(10, lambda: second.state("n1") is NodeState.RETURNING)
+        self.pass_s(6)
+        self.nodes["n3"].wipe()
+        self.wait(10, lambda: second.state("n3") is NodeState.RETURNING)
+        self.nodes["n1"].heal()
+        gate.callback(None)
+        self.wait(60, lambda: self.settled(second))
+        for name in self.names:
+            lying = self.nodes[name].buckets[SYSTEM_BUCKET]
+            kinds = {key.partition("/")[0] for key in lying}
+            self.assertLessEqual({"journal", "members", "node.json", "runs"}, kinds, name)
 
     def test_an_acknowledged_delete_is_known_though_one_of_its_nodes_is_away(self) -> None:
         second = self.begun()

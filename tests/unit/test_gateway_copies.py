@@ -182,6 +182,33 @@ class OneFailsTests(GatewayTestCase):
                 node.script(method, breaks(500))
             self.failureResultOf(self.put(KEY, data, told=told), NoQuorum)
             self.assertEqual(self.holders(), "")
+            self.forget()
+
+    def test_where_an_older_write_may_land_yet_comes_last(self) -> None:
+        for data, told in WAYS:
+            self.a.script("put", timed_out())
+            self.stored(KEY, b"old")
+            self.assertEqual(self.holders(), "bc")
+            # Were the old one to land on it now, this one would be a copy short.
+            self.stored(KEY, data, told=told)
+            self.assertEqual(self.holders(data=data), "bc")
+            self.down(self.c, self.d)
+            self.stored(KEY, data, told=told)
+            self.assertEqual(self.holders(data=data), "abc")
+            self.settle()
+            self.forget()
+            for node in self.nodes:
+                node.buckets[BUCKET].clear()
+
+    def test_one_that_was_silent_meanwhile_doesnt_count_for_sure(self) -> None:
+        gate: Deferred[None] = Deferred()
+        self.a.script("put", stalls(1000, lambda: gate))
+        writing = self.put(KEY, FLOWING)
+        self.a.script("put", timed_out())
+        self.stored(KEY, SMALL)
+        gate.callback(None)
+        self.successResultOf(writing)
+        self.assertEqual(self.holders(data=FLOWING), "abc")
 
     def test_a_digest_that_the_nodes_refuse_is_the_clients_error(self) -> None:
         wrong = Fault(lambda node: DigestMismatch("other bytes came"))
@@ -210,12 +237,6 @@ class OneFailsTests(GatewayTestCase):
         )
         for data in (SMALL, FLOWING):
             self.failureResultOf(self.put(key, data), ClusterError)
-
-    def forget(self) -> None:
-        """Begin afresh, with the same nodes."""
-        for node in self.nodes:
-            node.buckets["aos-system"].clear()
-        self.use(self.nodes)
 
 
 class StalledTests(GatewayTestCase):
@@ -248,6 +269,7 @@ class StalledTests(GatewayTestCase):
             for node in self.nodes:
                 node.buckets[BUCKET].clear()
                 node.uploads.clear()
+            self.forget()
 
     def test_other_keys_arent_disturbed(self) -> None:
         gate: Deferred[None] = Deferred()

@@ -169,6 +169,7 @@ class PutTests(GatewayTestCase):
                 self.order("k")[0].script(method, fault)
                 self.failureResultOf(self.put("k", data, told=told), error)
                 self.assertEqual(self.read("k"), b"old", method)
+                self.forget()
                 for node in self.nodes:
                     node.uploads.clear() if method == "complete_upload" else None
 

@@ -314,16 +314,45 @@ class AbsenceTests(GatewayTestCase):
         self.down(self.a, self.e)
         self.absent()
 
-    def test_a_returning_one_doesnt_count(self) -> None:
+    def test_a_returning_one_counts_while_all_answer(self) -> None:
         self.back(self.a)
         self.absent()
         self.down(self.b)
         self.unknown()
+        self.placement.states.clear()
+        for node in self.nodes:
+            self.back(node)
+        self.absent()
+        self.down(self.d)
+        self.unknown()
 
-    def test_though_its_copy_does(self) -> None:
+    def test_a_returning_ones_copy_may_be_an_old_one(self) -> None:
         self.lay(self.a, b"v", S1)
         self.back(self.a)
+        self.assertEqual(self.read(KEY), b"v")
         self.down(self.b)
+        self.unknown()
+
+    def test_a_handoffs_copy_may_be_an_old_one(self) -> None:
+        self.lay(self.c, b"v", S1)
+        self.down(self.a)
+        self.assertEqual(self.read(KEY), b"v")
+        self.down(self.b)
+        self.unknown()
+
+    def test_but_not_of_the_newest_write_that_is_remembered(self) -> None:
+        self.down(self.a)
+        self.stored(KEY, b"new")
+        self.down(self.b)
+        self.assertEqual(self.read(KEY), b"new")
+        self.placement.states.clear()
+        self.back(self.a)
+        self.down(self.b)
+        self.assertEqual(self.read(KEY), b"new")
+
+    def test_a_primary_that_was_there_all_the_time_is_enough(self) -> None:
+        self.lay(self.a, b"v", S1)
+        self.down(self.b, self.c, self.d)
         self.assertEqual(self.read(KEY), b"v")
 
     def test_one_that_nobody_watched_counts_while_all_answer(self) -> None:

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from aosd.consistency.registers import Registers
 from aosd.consistency.uploads import OpenUpload, Uploads
 from aosd.model.errors import NoQuorum
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
-from aosd.testing.faults import late, refused
+from aosd.testing.faults import lands_late, late, refused
 from tests.unit.memory_case import NOW_S, MemoryTestCase, stamp
 
 
@@ -57,7 +58,9 @@ class RegisterTests(MemoryTestCase):
             for records in order:
                 registers.load(records)
             self.assertEqual(self.value(registers), {"state": "new"})
-            self.assertEqual(registers.records(), new)
+            self.nodes[1].buckets[SYSTEM_BUCKET].clear()
+            self.now(registers.give(self.nodes[1]))
+            self.assertEqual(self.records(self.nodes[1]), new)
 
     def test_one_after_the_other(self) -> None:
         gate: Deferred[None] = Deferred()
@@ -72,6 +75,31 @@ class RegisterTests(MemoryTestCase):
             told = json.loads(self.records(node)["members/n1"])
             self.assertEqual(told["value"], {"state": "new"})
 
+    def test_what_lands_late_is_overwritten_again(self) -> None:
+        gate: Deferred[None] = Deferred()
+        self.nodes[0].script("put", lands_late(lambda: gate))
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        self.now(self.registers.set("members", "n1", {"state": "new"}))
+        new = self.records(self.nodes[1])
+        gate.callback(None)
+        self.assertNotEqual(self.records(self.nodes[0]), new)
+        self.now(self.registers.tend())
+        self.assertNotEqual(self.records(self.nodes[0]), new)
+        self.clock.advance(1201)
+        self.nodes[0].script("put", refused())
+        self.now(self.registers.tend())
+        self.now(self.registers.tend())
+        self.assertEqual(self.records(self.nodes[0]), new)
+
+    def test_giving_them_waits_for_one_that_is_set(self) -> None:
+        gate: Deferred[None] = Deferred()
+        self.nodes[2].script("put", late(lambda: gate))
+        self.now(self.registers.set("members", "n1", {"state": "new"}))
+        giving = self.run_(self.registers.give(self.nodes[0]))
+        self.assertNoResult(giving)
+        gate.callback(None)
+        self.successResultOf(giving)
+
     def test_one_that_cant_be_set_isnt_in_the_way_of_the_next(self) -> None:
         self.away = {"n0", "n1"}
         self.fails(self.registers.set("members", "n1", {"state": "old"}), NoQuorum)
@@ -84,6 +112,13 @@ class RegisterTests(MemoryTestCase):
             node.script("put", refused())
         self.fails(self.registers.set("members", "n1", {"state": "new"}), NoQuorum)
         self.assertEqual(self.value(self.registers), {"state": "old"})
+
+    def test_one_that_was_given_up_is_an_orphan_at_once(self) -> None:
+        self.now(self.uploads.opened(stamp(1), self.told))
+        self.uploads.give_up(stamp(1))
+        self.assertEqual([each.id for each in self.uploads.orphans(0)], [stamp(1)])
+        self.now(self.uploads.closed(stamp(1)))
+        self.assertEqual(self.uploads.orphans(0), [])
 
     def test_what_cant_be_read_is_passed_by(self) -> None:
         good = b'{"stamp": "%s", "value": {"a": 1}}' % stamp(1).encode()
@@ -119,18 +154,25 @@ class UploadTests(MemoryTestCase):
         self.assertEqual(self.everywhere(), {f"uploads/{stamp(1)}": 3})
         expected = [OpenUpload(stamp(1), "object", "k", {"n0": "id0", "n1": "id1"})]
         for uploads in (self.uploads, self.loaded()):
-            self.assertEqual(uploads.older_than(NOW_S), [])
-            self.assertEqual(uploads.older_than(NOW_S + 1), expected)
+            self.assertEqual(uploads.orphans(NOW_S), [])
+            self.assertEqual(uploads.orphans(NOW_S + 1), expected)
         self.now(self.uploads.closed(stamp(1)))
         self.assertEqual(self.everywhere(), {})
-        self.assertEqual(self.uploads.older_than(NOW_S + 1), [])
+        self.assertEqual(self.uploads.orphans(NOW_S + 1), [])
         self.now(self.uploads.closed(stamp(1)))
 
     def test_known_although_it_couldnt_be_written(self) -> None:
         for node in self.nodes[:2]:
             node.script("put", refused())
         self.fails(self.uploads.opened(stamp(1), self.told), NoQuorum)
-        self.assertEqual(len(self.uploads.older_than(NOW_S + 1)), 1)
+        self.assertEqual(len(self.uploads.orphans(NOW_S + 1)), 1)
+
+    def test_one_that_was_given_up_is_an_orphan_at_once(self) -> None:
+        self.now(self.uploads.opened(stamp(1), self.told))
+        self.uploads.give_up(stamp(1))
+        self.assertEqual([each.id for each in self.uploads.orphans(0)], [stamp(1)])
+        self.now(self.uploads.closed(stamp(1)))
+        self.assertEqual(self.uploads.orphans(0), [])
 
     def test_what_cant_be_read_is_passed_by(self) -> None:
         good = b'{"bucket": "b", "key": "k", "uploads": {}}'
@@ -144,4 +186,4 @@ class UploadTests(MemoryTestCase):
                 f"others/{stamp(5)}": good,
             }
         )
-        self.assertEqual([each.id for each in self.uploads.older_than(NOW_S + 9)], [stamp(1)])
+        self.assertEqual([each.id for each in self.uploads.orphans(NOW_S + 9)], [stamp(1)])

@@ -323,7 +323,7 @@ class CopyingTests(SynchronousTestCase):
         (there,) = self.memory_node.buckets[SYSTEM_BUCKET].values()
         ((upload_id, _),) = self.target.uploads.items()
         self.assertIn(upload_id, there.data.decode())
-        (orphan,) = self.uploads.older_than(self.clock.seconds() + 1)
+        (orphan,) = self.uploads.orphans(0)
         self.assertEqual(orphan.uploads, {"target": upload_id})
         self.target.uploads.clear()
 

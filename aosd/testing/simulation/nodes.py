@@ -45,7 +45,6 @@ class Kind:
     tree_order: bool = False  # lists folder by folder, as SeaweedFS does
     hides_beneath: bool = False  # lists no key beneath another one, as MinIO does
     checks_digests: bool = True  # SeaweedFS ignores x-amz-content-sha256
-    conditional_put: bool = True  # honours If-None-Match
 
 
 class SimulatedNode:

@@ -186,7 +186,7 @@ class Putting(Operation):
             raise PromiseBroken(f"{self.what} was acknowledged without its end")
         if self._wrong:
             raise PromiseBroken(f"{self.what} was acknowledged with a wrong digest")
-        self._world.promise.acknowledged(self)
+        self._world.promise.acknowledged(self, self.write.began_s)
         reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
         return f"acknowledged {result.etag[:8]}"
 
@@ -226,7 +226,7 @@ class Deleting(Operation):
         return delete(self._gateway.store, OBJECT_BUCKET, self.key)
 
     def _done(self, result: Any) -> str:
-        self._world.promise.acknowledged(self)
+        self._world.promise.acknowledged(self, self.write.began_s)
         self._world.reference.ended(self.write, Outcome.ACKNOWLEDGED)
         return "acknowledged"
 

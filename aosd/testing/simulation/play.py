@@ -7,17 +7,20 @@ play(7) raises PromiseBroken when something went wrong; the same seed plays the 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aosd.testing.memory_disk import Snapshot
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
+from aosd.testing.simulation.quiet import check_orphans_go, has_open_uploads
 from aosd.testing.simulation.reference import PromiseBroken
 from aosd.testing.simulation.weather import Fate
 from aosd.testing.simulation.world import World
 
 KEYS = ("a", "b", "a/b", "a-c")
 _DAY_S = 86400.0
+_MOST_NODES = 6
 _CHANGING_FATES = (
     Fate.SLOW,
     Fate.RESET,
@@ -35,13 +38,14 @@ _CHANGING_FATES = (
 
 @dataclass
 class Story:
-    """What a seed's story is made of, and how it ended."""
+    """What a seed's story is made of, and how it ended; `befell` counts what happened."""
 
     seed: int
     steps: int = 0
     rounds: int = 0
     acknowledged: int = 0
     simulated_s: float = 0.0
+    befell: Counter[str] = field(default_factory=Counter)
 
 
 class Player:
@@ -57,15 +61,18 @@ class Player:
         self.story = Story(seed)
         chance = self.chance = random.Random(seed)  # noqa: S311 - a story's own chance
         self.replicas = chance.choice((2, 2, 2, 2, 2, 3, 1))
+        self.keys = KEYS[: chance.choice((1, 1, 2, 4))]
+        # What a node hides from its listings no sweep finds: what needs one isn't played then.
+        self.hiding = self.keys == KEYS and chance.random() < 0.2
         self.world = World(
             chance,
             nodes=chance.choice((3, 3, 3, 4, 5)),
             replicas=self.replicas,
             tracing=tracing,
             notices_stops=chance.random() < 0.5,
-            kinds=[Kind(tree_order=chance.random() < 0.3) for _ in range(5)],
+            kinds=[self._a_kind() for _ in range(_MOST_NODES)],
         )
-        self.keys = KEYS[: chance.choice((1, 1, 2, 4))]
+        self.story.befell = self.world.tally
         self.faults = faults and chance.random() < 0.95
         self.strict = chance.random() < 0.5
         self.lossy: set[str] = set()
@@ -74,6 +81,7 @@ class Player:
         self.long_away = False
         self.values: list[bytes] = []
         if self.faults and chance.random() < 0.2:
+            self._befell("a node's clock is off")
             node = self._any_node()
             node.ahead_s = chance.choice((-100.0, -3.0, 3.0, 100.0))
 
@@ -92,6 +100,8 @@ class Player:
                 story.rounds += 1
                 self.lossy.clear()
                 self.away.clear()
+            if has_open_uploads(world):
+                check_orphans_go(world)
             world.end()
         story.acknowledged = world.reference.acknowledged
         story.simulated_s = world.clock.seconds() - 1_700_000_000.0
@@ -102,19 +112,21 @@ class Player:
         chance = self.chance
         kinds: list[tuple[float, Callable[[], None]]] = [(10.0, self._client)]
         if self.faults:
+            kinds += [(1.0, self._weather), (0.25, self._calm)]
+        if self.faults and not self.hiding:
             kinds += [
-                (1.0, self._weather),
                 (0.8, self._node_goes),
                 (1.2, self._node_comes),
                 (0.5, self._loses_data),
                 (0.3, self._freezes),
                 (0.2, self._fills_up),
                 (0.5, self._gateway),
-                (0.3, self._snapshot),
+                (1.0, self._snapshot),
                 (0.15, self._grows),
                 (0.15, self._announces),
                 (0.05, self._eight_days),
-                (0.25, self._calm),
+                (0.15, self._clock_is_off),
+                (0.6, self._ambush),
             ]
         if self.world.gateway is None:
             kinds.append((3.0, self._gateway))
@@ -147,10 +159,10 @@ class Player:
         elif kind == "head":
             world.head(key, newest=chance.random() < 0.3)
         elif kind == "list":
-            world.list(chance.choice((1, 2, 1000)))
+            world.list(chance.choice((1, 2, 1000)), chance.choice(("", "", "a/")))
         elif world.gateway is not None and world.gateway.operations:
             operation = chance.choice(list(world.gateway.operations))
-            self.trace(f"the client leaves: {operation.what}")
+            self._befell("a client leaves", operation.what)
             operation.client_leaves()
 
     def _put(self, key: str) -> None:
@@ -164,13 +176,25 @@ class Player:
         gone_at = chance.choice((None,) * 9 + (0, 12))
         if gone_at is not None and gone_at >= len(data):
             gone_at = None
+        digest = chance.choice(("",) * 6 + ("md5", "sha256"))
         self.world.put(
             key,
             data,
+            digest=digest,
+            wrong=bool(digest) and gone_at is None and chance.random() < 0.2,
             told=chance.random() < 0.7,
             gap_s=chance.choice((0.0, 0.0, 0.0, 0.1, 2.0)),
             gone_at=gone_at,
             condition=chance.choice(("",) * 8 + ("new", "there")),
+        )
+
+    def _a_kind(self) -> Kind:
+        """As MinIO, as SeaweedFS, or anything between; most keep to S3."""
+        chance = self.chance
+        return Kind(
+            tree_order=chance.random() < 0.3,
+            hides_beneath=self.hiding and chance.random() < 0.7,
+            checks_digests=chance.random() < 0.8,
         )
 
     # -- nodes ------------------------------------------------------------------------------------
@@ -180,7 +204,7 @@ class Player:
         fates = chance.sample(_CHANGING_FATES, chance.choice((1, 1, 2, 4)))
         share = chance.choice((0.02, 0.1, 0.3, 1.0)) / len(fates)
         names = [node.name for node in self._some_nodes()]
-        self.trace(f"weather on {names}: {share:g} of {[str(each) for each in fates]}")
+        self._befell("weather", f"on {names}: {share:g} of {[str(each) for each in fates]}")
         self.world.fates(dict.fromkeys(fates, share), *names)
 
     def _calm(self) -> None:
@@ -195,7 +219,7 @@ class Player:
         node = self._who_may_go()
         if node is None:
             return
-        self.trace(f"{node.name} is killed")
+        self._befell("a node is killed", node.name)
         self._leaves(node)
         node.kill()
         self._notice()
@@ -215,12 +239,12 @@ class Player:
         chance = self.chance
         self._leaves(node)
         self.lossy.add(node.name)
-        how = chance.choice(("power", "power", "wiped", "restored"))
+        how = chance.choice(("power", "power", "wiped", "restored", "restored"))
         if how == "power":
             lost_s = chance.choice((0.1, 1.0, 5.0, 30.0))
-            self.trace(f"{node.name} loses power, and what it wrote in the last {lost_s:g} s")
             if node.running:
-                node.lose_power(lost_s)
+                lost = node.lose_power(lost_s)
+                self._befell("power is lost", f"{node.name}: {lost} changes of {lost_s:g} s")
         else:
             if node.running:
                 node.kill()
@@ -232,10 +256,10 @@ class Player:
             ]
             if how == "restored" and snapshots:
                 at_s, snapshot = chance.choice(snapshots)
-                self.trace(f"{node.name} is restored as it was {now_s - at_s:.1f} s ago")
+                self._befell("a disk is restored", f"{node.name}: of {now_s - at_s:.1f} s ago")
                 node.restore(snapshot)
             else:
-                self.trace(f"{node.name} is replaced by an empty one")
+                self._befell("a disk is wiped", node.name)
                 node.restore({})
         self._notice()
         if chance.random() < 0.7:
@@ -252,14 +276,17 @@ class Player:
             return
         node_or_none = self._who_may_go()
         if node_or_none is not None:
-            self.trace(f"{node_or_none.name} stands still")
+            self._befell("a node stands still", node_or_none.name)
             self._leaves(node_or_none)
             node_or_none.freeze()
 
     def _fills_up(self) -> None:
         node = self._any_node()
         node.full = not node.full
-        self.trace(f"{node.name} is {'full' if node.full else 'not full any more'}")
+        if node.full:
+            self._befell("a disk is full", node.name)
+        else:
+            self.trace(f"{node.name} isn't full any more")
         self.world.faulty = True
 
     def _snapshot(self) -> None:
@@ -270,14 +297,14 @@ class Player:
         )
 
     def _grows(self) -> None:
-        if len(self.world.nodes) < 6:
+        if len(self.world.nodes) < _MOST_NODES:
             self.world.faulty = True
             node = self.world.add_node()
-            self.trace(f"{node.name} is added")
+            self._befell("a node is added", node.name)
 
     def _announces(self) -> None:
         node = self._any_node()
-        self.trace(f"{node.name} closes its control connection politely")
+        self._befell("a connection is closed politely", node.name)
         for line in node.lines:
             line.announce_close()
 
@@ -285,7 +312,7 @@ class Player:
         if self.long_away:
             return
         self.long_away = True
-        self.trace("eight days pass")
+        self._befell("eight days pass")
         self._calm()
         self.world.sleep(60.0)
         self.world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
@@ -302,19 +329,66 @@ class Player:
             return
         world.faulty = True
         if chance.random() < 0.7:
-            self.trace("the gateway is killed")
+            self._befell("the gateway is killed")
             world.kill_gateway()
             if chance.random() < 0.5:
                 world.start_gateway()
         elif not world.gateway.stopping:
-            self.trace("the gateway is stopped")
+            self._befell("the gateway is stopped")
             world.stop_gateway()
+
+    def _clock_is_off(self) -> None:
+        """Its host's clock is set to something else, or right again."""
+        ahead_s = self.chance.choice((0.0, 0.0, -400.0, -20.0, -2.0, 2.0, 20.0, 400.0))
+        if abs(ahead_s - self.world.gateway_ahead_s) > 4.0:
+            self.world.faulty = True
+            self._befell("the gateway's clock is set")
+        self.world.set_gateway_clock(ahead_s)
+
+    def _ambush(self) -> None:
+        """Something happens in the middle of what changes objects, not between two steps."""
+        chance = self.chance
+        changes = chance.choice((1, 1, 2, 3, 5, 8))
+        act, what = chance.choice(
+            (
+                (self._dies_now, "the gateway is killed"),
+                (self._dies_now, "the gateway is killed"),
+                (self._node_goes_now, "a node is killed"),
+                (self._loses_power_now, "power is lost"),
+            )
+        )
+        self.trace(f"after {changes} changes: {what}")
+        self.world.ambush(changes, act)
+
+    def _dies_now(self) -> None:
+        if self.world.gateway is not None:
+            self._befell("ambush: the gateway is killed")
+            self.world.faulty = True
+            self.world.kill_gateway()
+
+    def _node_goes_now(self) -> None:
+        if node := self._who_may_go():
+            self._befell("ambush: a node is killed", node.name)
+            self._leaves(node)
+            node.kill()
+
+    def _loses_power_now(self) -> None:
+        node = self._who_may_lose()
+        if node is not None and node.running:
+            self._leaves(node)
+            self.lossy.add(node.name)
+            lost = node.lose_power(self.chance.choice((0.05, 1.0, 10.0)))
+            self._befell("ambush: power is lost", f"{node.name}: {lost} changes")
 
     # -- inside -----------------------------------------------------------------------------------
 
     def trace(self, line: str) -> None:
         """Note a step."""
         self.world.trace(line)
+
+    def _befell(self, what: str, detail: str = "") -> None:
+        self.world.tally[what] += 1
+        self.trace(f"{what}: {detail}" if detail else what)
 
     def _a_while(self) -> float:
         return self.chance.choice(

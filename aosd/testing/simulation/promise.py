@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aosd.testing.simulation.operations import Operation
     from aosd.testing.simulation.world import World
 
+_NOTICED_S = 3.0
 _REFUSED_FROM_S = 7.0  # 5 s, and what whole seconds in Date and a probe's age make of it
 
 
@@ -99,10 +100,10 @@ class Promise:
         elif isinstance(error, ClusterError) and "clocks" in str(error):
             self._world.tally["write refused: clocks"] += 1
 
-    def acknowledged(self, operation: Operation) -> None:
-        """A write was: not with a clock that all nodes say is wrong."""
+    def acknowledged(self, operation: Operation, began_s: float) -> None:
+        """A write was that began then: not with a clock that all nodes say is wrong."""
         world = self._world
-        if world.clock_wrong_since_s + 3.0 > world.clock.seconds() or world.gateway is None:
+        if world.clock_wrong_since_s + _NOTICED_S > began_s or world.gateway is None:
             return
         ours_s = world.gateway.clock.ahead_s
         if all(abs(node.ahead_s - ours_s) > _REFUSED_FROM_S for node in world.nodes.values()):

@@ -165,6 +165,10 @@ def _left_over(world: World) -> str:
     for name, key, _ in _records(world, "gateways/"):
         if gateway.assembly.run not in key:
             return f"{name} still has {key}, of a run that is over"
+    for node in world.nodes.values():
+        for upload_id, upload in node.disk.uploads.items():
+            if node.told.get(upload_id) is gateway.clock:
+                return f"{node.name} has {upload_id} of {upload.key} open"
     return ""
 
 
