@@ -129,7 +129,8 @@ class Beginning:
             objects, _, cluster = max(
                 (objects, count, cluster) for (objects, cluster), count in clusters.items()
             )
-            if objects or self._quiet():
+            here = sum(count for (_, each), count in clusters.items() if each == cluster)
+            if objects or 2 * here > len(self._roster.watched) or self._quiet():
                 self._admission.cluster = cluster or self._make_id()
                 self._log.info("this is the cluster {cluster}", cluster=self._admission.cluster)
             return
