@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aosd.model.node import NodeState
 from aosd.ports import Candidate
 
-_PASSES = 8
+_PASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Settledness:
         self._changed = 0
         self._returned: dict[str, int] = {}
         self._doubted: dict[str, int] = {}
-        # The last sweeps that were completed, the newest first, and whom each one covered.
+        # Sweeps that were completed, the newest first, and whom each one covered.
         self._passes: list[tuple[Pass, frozenset[str]]] = []
         self._late_until_s: dict[str, float] = {}
         self._unwatched: set[str] = set()
@@ -70,7 +70,9 @@ class Settledness:
     def swept(self, done: Pass, covered: Iterable[str]) -> None:
         """A sweep is complete for the partitions that lie on these nodes alone."""
         together = frozenset(covered)
-        self._passes = [(done, together), *self._passes][:_PASSES]
+        # One that covered no others says nothing more.
+        older = [each for each in self._passes if not each[1] <= together]
+        self._passes = [(done, together), *older][:_PASSES]
         self._unwatched -= together
         self.last = done
 
@@ -86,6 +88,16 @@ class Settledness:
         return not any(
             done.number > returned for done, covered in self._passes if name in covered
         ) and bool(returned)
+
+    def may_lack(self, name: str, others: Iterable[str]) -> bool:
+        """Whether it returned, and wasn't compared with all of the others in one sweep since.
+
+        What it lost may lie on one of them, which was away when it was swept.
+        """
+        returned, names = self._returned.get(name, 0), {name, *others}
+        return bool(returned) and not any(
+            done.number > returned and covered >= names for done, covered in self._passes
+        )
 
     def is_unwatched(self, name: str) -> bool:
         """Whether it may have lost something while nobody watched."""

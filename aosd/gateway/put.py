@@ -31,13 +31,15 @@ from aosd.model.errors import (
     BadRequest,
     NodeError,
     NodeNonsense,
+    NodeUnavailable,
     NoSuchKey,
     PreconditionFailed,
     TooLarge,
 )
-from aosd.model.objects import STAMP_HEADER, Headers
+from aosd.model.objects import STAMP_HEADER, Headers, ObjectHead
 from aosd.model.parts import largest_body_bytes, part_sizes
-from aosd.ports import Candidate
+from aosd.model.versions import version_of
+from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
 from aosd.streams.fanout import Branch, Fanout
@@ -258,24 +260,57 @@ class _Writing:
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
         while sent.etags and (asked := spares(store, bucket, key, sent)):
             for candidate in asked:
-                sent.answered(candidate.name, await self._copied(candidate))
+                sent.answered(candidate.name, await self._copied(candidate, stamp))
         return await self._written(stamp, length)
 
-    async def _copied(self, target: Candidate) -> str | Exception:
-        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        have = [each for each in store.could_hold(bucket, key) if each.name in sent.etags]
+    async def _copied(self, target: Candidate, stamp: str) -> str | Exception:
+        """Copy what some of the nodes took to `target`; the ETag, or why that can't be."""
+        store, sent = self._store, self._sent
+        have = [
+            each for each in store.could_hold(self._bucket, self._key) if each.name in sent.etags
+        ]
         error: Exception = NodeNonsense(target.name, "nobody is left to copy from")
         for source in store.preferred(have):
             assert source.node is not None and target.node is not None
             try:
-                head = await source.node.head(bucket, key)
-                await store.copying.copy(source.node, target.node, bucket, key, head)
-            except (NodeError, NoSuchKey) as failed:
+                if await self._copy(source.node, target.node, stamp):
+                    return sent.etags[source.name]
+                error = NodeUnavailable(source.name, "what it took is there no more")
+            except NodeError as failed:
                 error = failed
-            else:
-                # What is newer now, if anything, counts for us too.
-                return sent.etags[source.name]
         return error
+
+    async def _copy(self, source: INode, target: INode, stamp: str) -> bool:
+        """Whether `target` has this write now, or something newer, which counts for it too."""
+        store, bucket, key = self._store, self._bucket, self._key
+        head = await self._at_least(source, stamp)
+        if head is not None:
+            if await store.copying.copy(source, target, bucket, key, head):
+                return True
+            if await self._at_least(target, stamp) is not None:
+                return True
+        if (store.journal.delete_of(bucket, key) or "") > store.journal.counts_as(
+            bucket, key, stamp
+        ):
+            return True
+        if head is None:
+            # It lost power, with all that it had acknowledged a moment before.
+            lost = NodeUnavailable(source.name, "what it took is there no more")
+            self._sent.answered(source.name, lost)
+        return False
+
+    async def _at_least(self, node: INode, stamp: str) -> ObjectHead | None:
+        """What the node has, if that is this write or a newer one."""
+        journal, bucket, key = self._store.journal, self._bucket, self._key
+        try:
+            head = await node.head(bucket, key)
+        except NoSuchKey:
+            return None
+
+        def counts_as(each: str) -> str:
+            return journal.counts_as(bucket, key, each)
+
+        return head if version_of(head, counts_as).stamp >= counts_as(stamp) else None
 
     async def _restamped(self, stamp: str, flight: Flight) -> str:
         """Let a write whose stamp left with its head be newer than what came meanwhile.

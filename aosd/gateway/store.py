@@ -160,22 +160,23 @@ class Store:
     def check_absence(self, candidates: Sequence[Candidate], answered: set[str]) -> None:
         """Raise NoQuorum unless so many answered that no acknowledged copy can be missed.
 
-        Returning nodes, and those that nobody watched before we started, may have lost
-        something: they count only while all answer, as no more may be lost then.
+        Nodes that may lack something, and those that nobody watched before we started,
+        count only while all answer: nothing more can be known then.
         """
         settledness = self.settledness
-        if all(each.name in answered for each in candidates):
+        names = [each.name for each in candidates]
+        if all(name in answered for name in names):
             return
         counted = {
-            each.name
-            for each in candidates
+            name
+            for name in names
             # As it is now: it may have turned out to have been away while it was asked.
-            if each.name in answered
-            and not settledness.is_returning(each.name)
-            and not settledness.is_unwatched(each.name)
+            if name in answered
+            and not settledness.may_lack(name, names)
+            and not settledness.is_unwatched(name)
         }
-        if len(counted) < absence(self.replicas, len(candidates)):
-            away = ", ".join(each.name for each in candidates if each.name not in counted)
+        if len(counted) < absence(self.replicas, len(names)):
+            away = ", ".join(name for name in names if name not in counted)
             raise NoQuorum(f"what it may hold can't be known now: {away}")
 
     def check_newest(
@@ -188,21 +189,22 @@ class Store:
     ) -> None:
         """Raise NoQuorum unless what `holders` have is the newest acknowledged version.
 
-        A primary that was there all the time, and has been swept, lacks only writes that are
-        remembered to have passed it by. For others it takes as many answers as a 404, of
-        nodes that aren't returning.
+        A primary that was there all the time, or has been swept since, lacks only writes
+        that are remembered to have passed it by. For others it takes as many answers as a
+        404.
         """
         settledness = self.settledness
+        names = [each.name for each in candidates]
         primaries = {each.name for each in self.primaries(bucket, key)}
         for each in holders:
-            doubtful = settledness.is_returning(each.name) or settledness.is_unwatched(each.name)
+            doubtful = settledness.may_lack(each.name, names) or settledness.is_unwatched(each.name)
             if each.name in primaries and not doubtful:
                 return
-        if all(each.name in answered for each in candidates):
+        if all(name in answered for name in names):
             return
-        counted = {name for name in answered if not settledness.is_returning(name)}
-        if len(counted) < absence(self.replicas, len(candidates)):
-            away = ", ".join(each.name for each in candidates if each.name not in counted)
+        counted = {name for name in answered if not settledness.may_lack(name, names)}
+        if len(counted) < absence(self.replicas, len(names)):
+            away = ", ".join(name for name in names if name not in counted)
             raise NoQuorum(f"whether there is a newer one can't be known now: {away}")
 
 

@@ -194,11 +194,14 @@ class Keeper:
         now_s = self._clock.seconds()
         if now_s < self._not_before_s:
             return False
-        up = [each.name for each in self._placement.members() if each.node is not None]
+        members = self._placement.members()
+        up = [each.name for each in members if each.node is not None]
         if not up:
             return False
         if self._settled.sweep_helps(*up):
             return True
+        if self._membership.changing and len(up) == len(members):
+            return True  # all was compared, and yet something kept the change from being over
         if self._marks.broken or self._marks.whole_partitions(self._spacious()):
             return True
         return self._part is not None or now_s - self._swept_at_s >= self._interval_s
@@ -294,7 +297,10 @@ class Keeper:
             if mended and mark.nodes <= spacious:
                 await self._marks.clear(number, mark)
         if self._membership.changing:
-            await self._membership.change_over()
+            try:
+                await self._membership.change_over()
+            except ClusterError as error:
+                self._log.info("the ring's change isn't over yet: {error}", error=error)
 
     async def _read_note(self) -> None:
         """Go on from where a clean stop left off; after any other start all is compared anew.

@@ -260,7 +260,7 @@ class PlainDoorTests(DoorTestCase):
             self.assertEqual(self.ask("/object/a").status, 404)
             self.assertEqual(self.ask("/object").json["objects"], [])
             self.reachable(away)
-            self.wait(60, lambda: self.gateway.store.is_settled("object", "a"))
+            self.wait(60, lambda away=away: self.gateway.state(away) is NodeState.UP)
 
     def test_too_few_nodes(self) -> None:
         self.ask("/object/a", "PUT", b"x")

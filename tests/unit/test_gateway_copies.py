@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from aosd.gateway.put import put
 from aosd.gateway.requests import Put
-from aosd.model.errors import ClientGone, ClusterError, DigestMismatch, NoQuorum
+from aosd.model.errors import ClientGone, ClusterError, DigestMismatch, NodeTimeout, NoQuorum
 from aosd.model.node import NodeState
 from aosd.testing.bodies import BytesSource
 from aosd.testing.faults import (
@@ -209,6 +209,25 @@ class OneFailsTests(GatewayTestCase):
         gate.callback(None)
         self.successResultOf(writing)
         self.assertEqual(self.holders(data=FLOWING), "abc")
+
+    def test_what_a_node_took_and_lost_again_isnt_copied_as_if_it_were_there(self) -> None:
+        for data, told, method in ((FLOWING, True, "put"), (LONG, False, "complete_upload")):
+            self.stored(KEY, b"old")
+            before = {node: node.snapshot() for node in self.nodes}
+            gate: Deferred[None] = Deferred()
+            self.a.script(method, late(lambda gate=gate: gate))
+            self.a.script(method, refused())
+            writing = self.put(KEY, data, told=told)
+            self.assertEqual(self.holders(data=data), "b")
+            # Its power goes: an older object is there again.
+            self.b.restore(before[self.b])
+            gate.errback(NodeTimeout(self.a.name, "no answer"))
+            self.failureResultOf(writing, ClusterError)
+            self.assertEqual(self.holders(data=data), "")
+            self.forget()
+            for node in self.nodes:
+                node.buckets[BUCKET].clear()
+                node.uploads.clear()
 
     def test_a_digest_that_the_nodes_refuse_is_the_clients_error(self) -> None:
         wrong = Fault(lambda node: DigestMismatch("other bytes came"))

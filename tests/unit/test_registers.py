@@ -113,13 +113,6 @@ class RegisterTests(MemoryTestCase):
         self.fails(self.registers.set("members", "n1", {"state": "new"}), NoQuorum)
         self.assertEqual(self.value(self.registers), {"state": "old"})
 
-    def test_one_that_was_given_up_is_an_orphan_at_once(self) -> None:
-        self.now(self.uploads.opened(stamp(1), self.told))
-        self.uploads.give_up(stamp(1))
-        self.assertEqual([each.id for each in self.uploads.orphans(0)], [stamp(1)])
-        self.now(self.uploads.closed(stamp(1)))
-        self.assertEqual(self.uploads.orphans(0), [])
-
     def test_what_cant_be_read_is_passed_by(self) -> None:
         good = b'{"stamp": "%s", "value": {"a": 1}}' % stamp(1).encode()
         self.registers.load(

@@ -52,7 +52,9 @@ class Player:
     """Draws steps and takes them.
 
     At most `replicas - 1` nodes lose data between two quiet times: that is the promise's
-    limit. Of a `strict` story no other node is away meanwhile.
+    limit. Of a `strict` story no other node is away meanwhile; nor of one in which the
+    gateway that saw it dies, or there is none: that no older version is read whatever
+    failed is promised of one and the same gateway.
     """
 
     def __init__(
@@ -238,7 +240,7 @@ class Player:
             return
         chance = self.chance
         self._leaves(node)
-        self.lossy.add(node.name)
+        self._loses(node)
         how = chance.choice(("power", "power", "wiped", "restored", "restored"))
         if how == "power":
             lost_s = chance.choice((0.1, 1.0, 5.0, 30.0))
@@ -327,6 +329,8 @@ class Player:
             if chance.random() < 0.7:
                 world.pass_time(chance.choice((0.5, 3.0, 10.0)))
             return
+        if not self._gateway_may_die():
+            return
         world.faulty = True
         if chance.random() < 0.7:
             self._befell("the gateway is killed")
@@ -361,7 +365,7 @@ class Player:
         self.world.ambush(changes, act)
 
     def _dies_now(self) -> None:
-        if self.world.gateway is not None:
+        if self.world.gateway is not None and self._gateway_may_die():
             self._befell("ambush: the gateway is killed")
             self.world.faulty = True
             self.world.kill_gateway()
@@ -376,7 +380,7 @@ class Player:
         node = self._who_may_lose()
         if node is not None and node.running:
             self._leaves(node)
-            self.lossy.add(node.name)
+            self._loses(node)
             lost = node.lose_power(self.chance.choice((0.05, 1.0, 10.0)))
             self._befell("ambush: power is lost", f"{node.name}: {lost} changes")
 
@@ -416,9 +420,23 @@ class Player:
             node
             for node in self.world.nodes.values()
             if len(self.lossy | {node.name}) <= self.replicas - 1
-            and (not self.strict or self.away <= {node.name})
+            and ((not self.strict and self._is_watched()) or self.away <= {node.name})
         ]
         return self.chance.choice(nodes) if nodes else None
+
+    def _loses(self, node: SimulatedNode) -> None:
+        self.lossy.add(node.name)
+        if not self._is_watched():
+            self.strict = True
+
+    def _is_watched(self) -> bool:
+        return self.world.is_ready
+
+    def _gateway_may_die(self) -> bool:
+        if self.lossy and not self.away <= self.lossy:
+            return False
+        self.strict = self.strict or bool(self.lossy)
+        return True
 
     def _leaves(self, node: SimulatedNode) -> None:
         self.world.faulty = True
