@@ -16,7 +16,7 @@ from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
 from aosd.doors.site import HeadFirstSite
-from aosd.model.node import Sighting
+from aosd.model.node import NodeState, Sighting
 from aosd.observe.access import AccessLog
 from aosd.testing.faults import breaks, late
 from tests.unit.cluster_case import ClusterTestCase, sighting
