@@ -169,3 +169,28 @@ class UnwatchedTests(SettledTestCase):
         self.assertFalse(self.settled.is_unwatched("n3"))
         self.sweep()
         self.assert_settled()
+
+
+class MayLackTests(SettledTestCase):
+    """What a node lost may lie on one that was away when it was swept."""
+
+    def test_until_a_sweep_has_compared_it_with_all_others(self) -> None:
+        self.settled.founded(NAMES)
+        self.assertFalse(self.settled.may_lack("n1", NAMES))
+        self.settled.returned("n1")
+        self.assertTrue(self.settled.may_lack("n1", NAMES))
+        self.sweep("n1", "n2", "n3")
+        self.assertFalse(self.settled.is_returning("n1"))
+        self.assertTrue(self.settled.may_lack("n1", ["n1", "n2", "n4"]))
+        self.assertFalse(self.settled.may_lack("n1", ["n2", "n3"]))
+        self.sweep()
+        self.assertFalse(self.settled.may_lack("n1", NAMES))
+
+    def test_a_sweep_that_covered_all_is_kept_in_mind(self) -> None:
+        self.settled.returned("n1")
+        self.sweep()
+        for _ in range(50):
+            self.sweep("n1", "n2")
+        self.assertFalse(self.settled.may_lack("n1", NAMES))
+        self.settled.returned("n1")
+        self.assertTrue(self.settled.may_lack("n1", NAMES))

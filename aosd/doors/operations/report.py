@@ -91,7 +91,7 @@ class Oversight:
         roles = ["primary"] * count + ["handoff"] * count
         candidates = could_hold(orders, count)
         answers = await ask(candidates, lambda node: node.head(bucket, key))
-        why = store.why_unsettled(bucket, key) if orders else "no ring is known yet"
+        why = self._assembly.beginning.why or store.why_unsettled(bucket, key)
         return {
             **ring.explain(bucket, key),
             "settled": not why,
@@ -134,6 +134,9 @@ class Oversight:
                 waiting.append(f"node {candidate.name} is {candidate.state}")
             elif not assembly.settled.is_covered(candidate.name):
                 waiting.append(f"no sweep has compared node {candidate.name} yet")
+        names = [each.name for each in roster.members()]
+        if not waiting and not assembly.settled.is_covered(*names):
+            waiting.append("no one sweep has compared all nodes yet")
         if len(assembly.marks):
             waiting.append(f"{len(assembly.marks)} marks say that copies may differ")
         return waiting
