@@ -117,12 +117,18 @@ class INode(Interface):
         """DELETE an object; fires also when there was none."""
 
     def list(
-        bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+        bucket: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        stamps: bool = False,
     ) -> Deferred[Page]:
         """One page of the keys that start with `prefix` and sort after `after` (exclusive).
 
         `limit` is 1 to 1,000. The node's own order: S3's is by UTF-8 bytes, but not every
-        server keeps to it.
+        server keeps to it. With `stamps` the entries have theirs, where the server can
+        tell (MinIO does), for a page that costs it more.
         """
 
     def create_upload(bucket: str, key: str, headers: Headers) -> Deferred[str]:

@@ -54,12 +54,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object in a listing; `etag` quoted, `modified_s` since 1970, to the millisecond."""
+    """One object in a listing; `etag` quoted, `modified_s` since 1970, to the millisecond.
+
+    `stamp` "": it has none; None: the node doesn't tell, or wasn't asked.
+    """
 
     key: str
     etag: str
     size_bytes: int
     modified_s: float
+    stamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from aosd.nodes.http import STORED_ENCODING
 _USER_METADATA = b"x-amz-meta-"
 _OURS = b"x-amz-meta-aos-"
 
+_STAMP = STAMP_HEADER.decode()
+
 
 class Answers:
     """Understands the answers of the node named `node`; NodeNonsense for what it can't."""
@@ -98,6 +100,7 @@ class Answers:
                     modified_s=datetime.fromisoformat(
                         item.findtext("LastModified") or ""
                     ).timestamp(),
+                    stamp=_stamp(item),
                 )
                 for item in root.iterfind("Contents")
             )
@@ -152,3 +155,14 @@ def _decoded(value: bytes) -> bytes:
 def quoted(etag: str) -> str:
     """An ETag in quotes, as all of aosd has it."""
     return etag if etag.startswith('"') else f'"{etag}"'
+
+
+def _stamp(item: Element) -> str | None:
+    """The stamp of a listed object, where its metadata is listed with it."""
+    metadata = item.find("UserMetadata")
+    if metadata is None:
+        return None
+    for each in metadata:
+        if each.tag.lower() == _STAMP:
+            return each.text or ""
+    return ""

@@ -158,13 +158,21 @@ class S3Node:
             raise error
 
     def list(
-        self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+        self,
+        bucket: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        stamps: bool = False,
     ) -> Deferred[Page]:
         """See INode."""
         asked = {"prefix": prefix, "start-after": after, "delimiter": delimiter}
         query = {name: value for name, value in asked.items() if value}
         # Keys may have characters that XML can't.
         query |= {"list-type": "2", "max-keys": str(limit), "encoding-type": "url"}
+        if stamps:
+            query["metadata"] = "true"  # MinIO's own; others ignore it
         return Deferred.fromCoroutine(self._list(bucket, query))
 
     async def _list(self, bucket: str, query: dict[str, str]) -> Page:

@@ -116,6 +116,15 @@ class Mender:
         found = looking.plan()
         return found.agreed and found.version is not None and not looking.failed
 
+    def agree(self, bucket: str, key: str, stamps: Iterable[str]) -> bool:
+        """Whether these stamps of copies are of one version, the newest known of the key."""
+        journal = self.journal
+        versions = {journal.counts_as(bucket, key, stamp) for stamp in stamps}
+        known = max(
+            journal.delete_of(bucket, key) or "", self.marks.newest_written(bucket, key) or ""
+        )
+        return len(versions) == 1 and versions.pop() >= known
+
     def is_busy(self, bucket: str, key: str) -> bool:
         """Whether a change of the key is taking effect."""
         return self.turns.busy(bucket, key)

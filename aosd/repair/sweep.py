@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.holders import primaries
 from aosd.consistency.writes import Writes
+from aosd.model.objects import Entry
+from aosd.model.stamp import is_stamp
 from aosd.ports import INode, IPlacement
 from aosd.repair.mend import Mended, Mender
 from aosd.repair.pace import Pace
@@ -167,7 +169,11 @@ class Sweep:
         here = self._cursor is not None and self._cursor[0] == bucket
         so_far.bucket, so_far.after = bucket, self._cursor[1] if self._cursor and here else ""
         listed = {name: node for name, node in nodes.items() if name not in self._lost}
-        walk = Walk(listed, bucket, so_far.after, windows, self._clock, self._lost.add)
+        # Where stamps have to be compared, a listing that tells them spares most HEADs.
+        stamps = bool(self._compare) or self._unchanged_before_s == float("-inf")
+        walk = Walk(
+            listed, bucket, so_far.after, windows, self._clock, self._lost.add, stamps=stamps
+        )
         async for batch in walk.batches(_BATCH_KEYS):
             doubtful: list[tuple[Found, _Verdict]] = []
             for found in batch:
@@ -202,7 +208,18 @@ class Sweep:
             if each.etag != one.etag or each.size_bytes != one.size_bytes:
                 return _Verdict.MEND
             compare |= each.modified_s >= self._unchanged_before_s
-        return _Verdict.COMPARE if compare else _Verdict.RIGHT
+        if not compare or self._is_told_right(bucket, found, entries.values(), windows):
+            return _Verdict.RIGHT
+        return _Verdict.COMPARE
+
+    def _is_told_right(
+        self, bucket: str, found: Found, entries: Collection[Entry], windows: Windows
+    ) -> bool:
+        """Whether the listings tell stamps that agree, also if a page was of a while ago."""
+        if windows.touched_about(found.window, bucket, found.key):
+            return False
+        stamps = [each.stamp or "" for each in entries]
+        return all(map(is_stamp, stamps)) and self._mender.agree(bucket, found.key, stamps)
 
     async def _settle(self, bucket: str, doubtful: list[tuple[Found, _Verdict]]) -> None:
         """Look at some keys more closely, at once."""

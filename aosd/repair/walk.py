@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.writes import Watch, Writes
 from aosd.model.errors import NodeError, NodeNonsense, NodeRefused
-from aosd.model.objects import Entry
+from aosd.model.objects import Entry, Page
 from aosd.ports import INode
 
 _PAGE_KEYS = 1000
@@ -33,7 +33,8 @@ _NOT_FOUND = 404
 _TRIES = 3
 _RETRY_S = 1.0
 _WINDOW_S = 10.0
-_WINDOWS = 3
+_WINDOWS = 6
+_STALE_WINDOWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,9 @@ class Windows:
 
     A page is of the window that was open when it was asked for. `roll` is to be called
     every `_WINDOW_S` seconds or so; a page of a window that was forgotten is stale.
+
+    A node may answer with a page of some seconds ago. `touched_about` speaks of the windows
+    before, too.
     """
 
     interval_s = _WINDOW_S
@@ -76,6 +80,12 @@ class Windows:
         oldest = self.current - len(self._watches) + 1
         return self._watches[window - oldest].touched(bucket, key)
 
+    def touched_about(self, window: int, bucket: str, key: str) -> bool:
+        """As `touched`, or up to half a minute before the window; True when it isn't known."""
+        before = window - _STALE_WINDOWS
+        oldest = self.current - len(self._watches) + 1
+        return before < oldest or self.touched(before, bucket, key)
+
     def end(self) -> None:
         """Forget all."""
         for watch in self._watches:
@@ -86,7 +96,8 @@ class Walk:
     """Goes through a bucket on `nodes`, from after the key `after`.
 
     A node that can't be listed, after some tries, is told to `lost`, and left out from there
-    on; one without the bucket has no keys.
+    on; one without the bucket has no keys. With `stamps` entries have theirs, where nodes
+    tell.
     """
 
     def __init__(
@@ -98,6 +109,7 @@ class Walk:
         clock: IReactorTime,
         lost: Callable[[str], object],
         page_keys: int = _PAGE_KEYS,
+        stamps: bool = False,
     ) -> None:
         self._nodes = dict(nodes)
         self._page_keys = page_keys
@@ -106,6 +118,7 @@ class Walk:
         self._windows = windows
         self._clock = clock
         self._lost = lost
+        self._stamps = stamps
 
     async def batches(self, size: int) -> AsyncIterator[list[Found]]:
         """The keys in order, up to `size` at a time."""
@@ -133,7 +146,8 @@ class Walk:
 
     def _level(self, prefix: str, nodes: Mapping[str, INode], after: str) -> _Level:
         names = [
-            _Names(node, self._bucket, prefix, after, self._page_keys) for node in nodes.values()
+            _Names(node, self._bucket, prefix, after, self._page_keys, self._stamps)
+            for node in nodes.values()
         ]
         return _Level(names, after, self._windows, self._clock, self._leave_out)
 
@@ -227,9 +241,12 @@ class _Level:
 class _Names:
     """What one node has at one level: names in S3's order, keys with their entries."""
 
-    def __init__(self, node: INode, bucket: str, prefix: str, after: str, page_keys: int) -> None:
+    def __init__(
+        self, node: INode, bucket: str, prefix: str, after: str, page_keys: int, stamps: bool
+    ) -> None:
         self.node = node
         self._page_keys = page_keys
+        self._stamps = stamps
         self.window = 0
         self._bucket = bucket
         self._prefix = prefix
@@ -248,9 +265,7 @@ class _Names:
     async def ask(self) -> None:
         """Get another page."""
         try:
-            page = await self.node.list(
-                self._bucket, self._prefix, self._after, self._page_keys, "/"
-            )
+            page = await self._page()
         except NodeRefused as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -287,6 +302,16 @@ class _Names:
         if last is None or last == self._after:
             raise NodeNonsense(self.node.name, "its listing says that there is more, but not where")
         self._after = last
+
+    async def _page(self) -> Page:
+        asked = self._bucket, self._prefix, self._after, self._page_keys, "/"
+        if self._stamps:
+            try:
+                return await self.node.list(*asked, stamps=True)
+            except NodeNonsense:
+                # Names of metadata stand in it as they are, and not all of them make XML.
+                self._stamps = False
+        return await self.node.list(*asked)
 
     def _sort_in(self, name: tuple[bytes, str, Entry | None]) -> None:
         utf8, text, entry = name

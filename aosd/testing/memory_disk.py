@@ -79,7 +79,8 @@ class MemoryDisk:
     `node` is whom errors speak of, `now` gives seconds since 1970. `least_part_bytes` is
     what all parts but the last must have (real servers: 5 MiB). With `tree_order` it lists
     as SeaweedFS does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath
-    another one; without `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does,
+    another one; with `tells_stamps` listings tell them when asked, as MinIO's do; without
+    `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does,
     and without `checks_md5` Content-MD5.
     """
 
@@ -92,12 +93,14 @@ class MemoryDisk:
         least_part_bytes: int = 0,
         tree_order: bool = False,
         hides_beneath: bool = False,
+        tells_stamps: bool = False,
         checks_sha256: bool = True,
         checks_md5: bool = True,
     ) -> None:
         self.buckets: dict[str, dict[str, Copy]] = {bucket: {} for bucket in buckets}
         self.uploads: dict[str, Upload] = {}
         self.hides_beneath = hides_beneath
+        self.tells_stamps = tells_stamps
         self._node = node
         self._now = now
         self._least_part_bytes = least_part_bytes
@@ -140,9 +143,16 @@ class MemoryDisk:
         self._bucket(bucket).pop(key, None)
 
     def page(
-        self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+        self,
+        bucket: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        stamps: bool = False,
     ) -> Page:
         """One page of a listing."""
+        told = stamps and self.tells_stamps
         there = self._bucket(bucket)
         names: dict[str, Copy | None] = {}
         for key in there:
@@ -159,7 +169,13 @@ class MemoryDisk:
         page = ordered[:limit]
         return Page(
             tuple(
-                Entry(name, copy.etag, len(copy.data), copy.modified_s)
+                Entry(
+                    name,
+                    copy.etag,
+                    len(copy.data),
+                    copy.modified_s,
+                    (copy.stamp or "") if told else None,
+                )
                 for name in page
                 if (copy := names[name]) is not None
             ),

@@ -40,8 +40,8 @@ class MemoryNode:
     `now` gives seconds since 1970, for Last-Modified. `least_part_bytes` is what all parts
     but the last must have (real servers: 5 MiB). With `tree_order` it lists as SeaweedFS
     does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath another
-    one; without `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does, and
-    without `checks_md5` Content-MD5.
+    one; with `tells_stamps` listings tell them, as MinIO's do; without `checks_sha256` it
+    ignores x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5.
 
     `health` is told when the control connection breaks (IHealth.control_lost) after a
     probe over it was answered: at `restart`, and when a probe finds no connection, gets no
@@ -64,6 +64,7 @@ class MemoryNode:
         least_part_bytes: int = 0,
         tree_order: bool = False,
         hides_beneath: bool = False,
+        tells_stamps: bool = False,
         checks_sha256: bool = True,
         checks_md5: bool = True,
         health: IHealth | None = None,
@@ -77,6 +78,7 @@ class MemoryNode:
             least_part_bytes=least_part_bytes,
             tree_order=tree_order,
             hides_beneath=hides_beneath,
+            tells_stamps=tells_stamps,
             checks_sha256=checks_sha256,
             checks_md5=checks_md5,
         )
@@ -199,10 +201,18 @@ class MemoryNode:
         return self._answer("delete", lambda: self.disk.delete(bucket, key))
 
     def list(
-        self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+        self,
+        bucket: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        stamps: bool = False,
     ) -> Deferred[Page]:
         """See INode."""
-        return self._answer("list", lambda: self.disk.page(bucket, prefix, after, limit, delimiter))
+        return self._answer(
+            "list", lambda: self.disk.page(bucket, prefix, after, limit, delimiter, stamps)
+        )
 
     # -- multipart uploads ----------------------------------------------------------------------
 

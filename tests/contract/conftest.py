@@ -47,7 +47,9 @@ def candidate(
     kind = request.param
     health = AlwaysWell()
     if kind == "memory":
-        yield Candidate(MemoryNode("memory", least_part_bytes=5 * MIB), Traits(), health)
+        yield Candidate(
+            MemoryNode("memory", least_part_bytes=5 * MIB, tells_stamps=True), MINIO, health
+        )
         return
     if kind == "memory-as-a-tree":
         node = MemoryNode("memory", least_part_bytes=5 * MIB, tree_order=True, checks_sha256=False)

@@ -25,6 +25,7 @@ from aosd.nodes.provision import equip
 from aosd.nodes.s3 import S3Node
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
+from tests.integration.processes import is_stopped
 
 T = TypeVar("T")
 
@@ -155,8 +156,20 @@ class Server:
 
     def signal(self, number: signal.Signals) -> None:
         """What befalls the process; it is started again when it ends."""
+        os.kill(self._pid, number)
+
+    async def stand_still(self) -> None:
+        """SIGSTOP; returns when all its threads have stopped."""
+        self.signal(signal.SIGSTOP)
+        while not is_stopped(self._pid):
+            await deferLater(self._reactor, 0.01)
+
+    @property
+    def _pid(self) -> int:
         (node,) = self._discovery._nodes
-        os.kill(node._process.pid, number)
+        pid = node._process.pid
+        assert isinstance(pid, int)
+        return pid
 
     async def stop(self) -> None:
         await self._discovery.stop()

@@ -84,7 +84,7 @@ async def test_a_real_server_that_stands_still(server: Server) -> None:
     node = server.node(health, Deadlines(first_byte_s=0.3))
     await soon(node.probe())
     lost = health.next_loss()
-    server.signal(signal.SIGSTOP)
+    await soon(server.stand_still())
     try:
         await soon(raises(NodeTimeout, node.probe()))
         await soon(lost)

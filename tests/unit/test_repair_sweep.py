@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from aosd.model.errors import NodeNonsense
 from aosd.model.node import Member, NodeState
 from aosd.model.objects import STAMP_HEADER
 from aosd.model.ring import Ring
 from aosd.repair.mend import Mender
 from aosd.repair.pace import Pace
 from aosd.repair.sweep import Sweep, Swept
-from aosd.testing.faults import late, refused, stalls, unavailable
+from aosd.testing.faults import Fault, late, refused, stalls, unavailable
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement, make_store
 
@@ -103,6 +105,79 @@ class SweepTests(SynchronousTestCase):
         for key in keys:
             holders = [node.name for node in self.order(key) if key in node.buckets[BUCKET]]
             self.assertEqual(holders, [node.name for node in self.order(key)[:2]], key)
+
+    # -- what listings tell -----------------------------------------------------------------
+
+    def tells(self, *nodes: MemoryNode) -> None:
+        for node in nodes:
+            node.disk.tells_stamps = True
+
+    def swept_late(self, before_it: Callable[[], object] = lambda: None) -> Swept:
+        """Its pages are asked for when it has gone on for a while."""
+        gate: Deferred[None] = Deferred()
+        for node in self.nodes:
+            node.script("list", late(lambda: gate))
+        self.lay_right("0first", bucket="early")
+        made = Deferred.fromCoroutine(
+            self.sweep(compare=frozenset(self.by_name), buckets=lambda: ["early", BUCKET]).run()
+        )
+        for _ in range(5):
+            self.clock.advance(10)
+        before_it()
+        gate.callback(None)
+        return self.successResultOf(made)
+
+    def test_stamps_that_are_listed_arent_asked_for(self) -> None:
+        self.tells(*self.nodes)
+        self.lay_right("a", "b/c", "d")
+        swept = self.swept_late()
+        self.assertEqual((swept.keys, swept.compared), (4, 1))  # the early one
+
+    def test_they_are_where_one_doesnt_tell(self) -> None:
+        self.tells(*self.nodes[1:])
+        self.lay_right("a", "b/c", "d")
+        keys = ["a", "b/c", "d"]
+        swept = self.swept_late()
+        odd = [key for key in keys if self.nodes[0] in self.order(key)[:2]]
+        self.assertEqual(swept.compared, 1 + len(odd))
+
+    def test_listed_stamps_that_differ_are_mended(self) -> None:
+        self.tells(*self.nodes)
+        one, other = self.order("a")[:2]
+        self.lay(one, "a", stamp=S2)
+        self.lay(other, "a", stamp=S1)
+        swept = self.swept_late()
+        self.assertEqual(swept.made, 1)
+        self.assertEqual({one.buckets[BUCKET]["a"].stamp, other.buckets[BUCKET]["a"].stamp}, {S2})
+
+    def test_listed_stamps_of_what_is_dead_or_foreign_say_nothing(self) -> None:
+        self.tells(*self.nodes)
+        self.lay_right("a", "d")
+        self.lay_right("f", stamp=None)
+        self.successResultOf(Deferred.fromCoroutine(self.store.journal.deleted(BUCKET, "d", S2)))
+        swept = self.swept_late()
+        self.assertEqual(swept.compared, 3)
+        self.assertEqual(swept.removed, 2)
+
+    def test_what_was_written_of_late_is_looked_at(self) -> None:
+        self.tells(*self.nodes)
+        self.lay_right("a", "b")
+        swept = self.swept_late(lambda: self.store.writes.effect(BUCKET, "a", S2))
+        self.assertEqual(swept.compared, 2)
+
+    def test_at_the_beginning_nothing_is_known_of_what_was_written_before(self) -> None:
+        self.tells(*self.nodes)
+        self.lay_right("a", "b")
+        swept = self.run_sweep(compare=frozenset(self.by_name))
+        self.assertEqual(swept.compared, 2)
+
+    def test_metadata_that_makes_no_xml(self) -> None:
+        self.tells(*self.nodes)
+        self.lay_right("a", "b")
+        for node in self.nodes:
+            node.script("list", Fault(lambda name: NodeNonsense(name, "its answer isn't XML")))
+        swept = self.run_sweep(compare=frozenset(self.by_name))
+        self.assertEqual((swept.keys, swept.covered), (2, frozenset(self.by_name)))
 
     # -- what costs what ------------------------------------------------------------------------
 

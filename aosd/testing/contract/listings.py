@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from aosd.model.objects import Page
-from aosd.testing.contract.subject import Cases, Subject, etag_of, names_of
+from aosd.model.objects import STAMP_HEADER, Page
+from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of
 
 LISTINGS = Cases()
 
@@ -77,3 +77,19 @@ async def listings_are_in_the_order_of_bytes(subject: Subject) -> None:
     if subject.traits.sorts:
         assert found == keys
         assert await subject.walk(subject.key(""), 2) == keys
+
+
+@LISTINGS.add
+async def listings_tell_stamps_where_the_server_can(subject: Subject) -> None:
+    await subject.clear()
+    stamped, bare, folder = subject.key("a"), subject.key("b"), subject.key("c/d")
+    headers = ((STAMP_HEADER, STAMP.encode()), (b"x-amz-meta-who", b"me & <you>"))
+    for key in (stamped, folder):
+        await subject.put(key, b"1", headers)
+    await subject.put(bare, b"1")
+    asked = subject.bucket, subject.key(""), "", 1000, "/"
+    for page in (await subject.node.list(*asked), await subject.node.list(*asked, stamps=True)):
+        assert [entry.key for entry in page.entries] == [stamped, bare]
+        assert page.prefixes == (subject.key("c/"),)
+    told = [entry.stamp for entry in page.entries]
+    assert told == ([STAMP, ""] if subject.traits.tells_stamps else [None, None])

@@ -24,16 +24,17 @@ class Traits:
 
     `sorts`: it lists in the order of UTF-8 bytes. `checks_sha256`: it refuses a body that
     hasn't the SHA-256 of its x-amz-content-sha256. `keeps_folders`: an object whose key
-    ends with `/` keeps its bytes.
+    ends with `/` keeps its bytes. `tells_stamps`: its listings have stamps when asked.
     """
 
     sorts: bool = True
     checks_sha256: bool = True
     keeps_folders: bool = True
+    tells_stamps: bool = False
 
 
 SEAWEEDFS = Traits(sorts=False, checks_sha256=False, keeps_folders=False)
-MINIO = Traits()
+MINIO = Traits(tells_stamps=True)
 
 
 @dataclass(frozen=True, slots=True)

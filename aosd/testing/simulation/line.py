@@ -201,14 +201,20 @@ class Line:
         return self._ask("delete", bucket, key, lambda disk: disk.delete(bucket, key))
 
     def list(
-        self, bucket: str, prefix: str = "", after: str = "", limit: int = 1000, delimiter: str = ""
+        self,
+        bucket: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        stamps: bool = False,
     ) -> Deferred[Page]:
         """See INode."""
         return self._ask(
             "list",
             bucket,
             prefix,
-            lambda disk: disk.page(bucket, prefix, after, limit, delimiter),
+            lambda disk: disk.page(bucket, prefix, after, limit, delimiter, stamps),
         )
 
     def create_upload(self, bucket: str, key: str, headers: Headers) -> Deferred[str]:

@@ -44,6 +44,7 @@ class Kind:
 
     tree_order: bool = False  # lists folder by folder, as SeaweedFS does
     hides_beneath: bool = False  # lists no key beneath another one, as MinIO does
+    tells_stamps: bool = False  # in listings, as MinIO does when it is asked to
     checks_digests: bool = True  # SeaweedFS ignores x-amz-content-sha256
 
 
@@ -89,6 +90,7 @@ class SimulatedNode:
             self.now,
             tree_order=kind.tree_order,
             hides_beneath=kind.hides_beneath,
+            tells_stamps=kind.tells_stamps,
             checks_sha256=kind.checks_digests,
             checks_md5=kind.checks_digests,
         )

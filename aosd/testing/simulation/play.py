@@ -196,6 +196,7 @@ class Player:
         return Kind(
             tree_order=chance.random() < 0.3,
             hides_beneath=self.hiding and chance.random() < 0.7,
+            tells_stamps=chance.random() < 0.5,
             checks_digests=chance.random() < 0.8,
         )
 
