@@ -139,7 +139,8 @@ class Admission:
             return
         self._log.info("node {node} joins", node=name)
         await self.register(watched.member, marker.incarnation, JOINING)
-        watched.admit(marker.incarnation, away=True)
+        if watched.introduction is introduction:  # otherwise it comes back as a member
+            watched.admit(marker.incarnation, away=True)
         self.set_rings()
 
     def stranger(self, name: str, marker: Marker) -> str:

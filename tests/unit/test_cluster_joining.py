@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+from twisted.internet.defer import Deferred
+
 from aosd.model.errors import NoSuchKey
 from aosd.model.marker import MARKER_KEY, Marker
-from aosd.model.node import NodeState
+from aosd.model.node import Credentials, NodeState, Sighting
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
-from aosd.testing.faults import refused, timed_out
+from aosd.testing.faults import late, refused, timed_out
 from aosd.testing.memory_node import Copy
-from tests.unit.cluster_case import ClusterTestCase
+from tests.unit.cluster_case import ClusterTestCase, sighting
 
 KEYS = tuple(f"k{number}" for number in range(40))
 
@@ -79,6 +81,26 @@ class JoiningTests(ClusterTestCase):
             self.assertGreaterEqual(len(primaries), 2)
             for name in primaries:
                 self.assertEqual(self.nodes[name].buckets[OBJECT_BUCKET][key].data, b"new")
+
+    def test_one_that_goes_while_it_is_let_in_comes_back_as_a_member(self) -> None:
+        gate: Deferred[None] = Deferred()
+        for name in ("n1", "n2", "n3"):
+            self.nodes[name].script("put", late(lambda: gate), times=None)
+        self.gateway.see(*self.names)
+        self.pass_s(3)
+        self.gateway.discovery.see(
+            *(sighting(name) for name in ("n1", "n2", "n3")),
+            Sighting("n4", None, Credentials("a", "hush"), running=False),
+        )
+        for name in ("n1", "n2", "n3"):
+            self.nodes[name].heal()
+        gate.callback(None)
+        self.pass_s(3)
+        self.assertIn("n4", self.gateway.roster.ring.members)
+        self.assertEqual(self.gateway.state("n4"), NodeState.DOWN)
+        self.gateway.see(*self.names)
+        self.wait(120, lambda: not self.gateway.roster.changing)
+        self.assertEqual(self.gateway.state("n4"), NodeState.UP)
 
     def test_is_remembered_as_joining_over_a_restart(self) -> None:
         self.nodes["n4"].script("*", timed_out(), times=None)
