@@ -18,13 +18,13 @@ WINDOW_S = 1200.0
 class Scene:
     """A world, and its nodes by their part: `a` and `b` are KEY's primaries, `c` the handoff.
 
-    `lines` tell what happened.
+    `others` are what else there is, of more than three; `lines` tell what happened.
     """
 
-    def __init__(self, *, seed: int = 1, notices_stops: bool = False) -> None:
+    def __init__(self, *, seed: int = 1, notices_stops: bool = False, **how: Any) -> None:
         self.lines: list[str] = []
         self.world = World(
-            random.Random(seed), notices_stops=notices_stops, tracing=self.lines.append
+            random.Random(seed), notices_stops=notices_stops, tracing=self.lines.append, **how
         )
 
     def begin(self) -> None:
@@ -32,7 +32,7 @@ class Scene:
         world = self.world
         world.start_gateway()
         world.until_ready()
-        self.a, self.b, self.c = world.order(KEY)
+        self.a, self.b, self.c, *self.others = world.order(KEY)
         self.does(world.put(KEY, b"v1"))
         assert self.lying() == {self.a.name: b"v1", self.b.name: b"v1"}
         world.pass_time(70.0)
