@@ -110,7 +110,7 @@ class Assembly:
             make_id,
             BeginningTimes(settings.founding_wait_s, settings.late_write_window_s),
         )
-        self.heartbeat = Heartbeat(memory, roster.members, clock, self.run)
+        self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         writes = Writes()
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
@@ -239,7 +239,7 @@ class Assembly:
             if candidate.node is None and candidate.name not in unsettled:
                 unsettled.append(candidate.name)
         try:
-            note = StopNote(self.run, frozenset(unsettled))
+            note = StopNote(self.run, frozenset(unsettled), self.store.stamps.reading)
             await self.memory.write(STOPPED_KEY, note.to_bytes())
         except AosdError as error:
             self._log.warn("no note of a clean stop: {error}", error=error)

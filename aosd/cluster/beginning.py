@@ -13,7 +13,7 @@ from aosd.cluster.admission import JOINING, MEMBER, Admission
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.consistency.recall import STOPPED_KEY, Recall, read_note
-from aosd.consistency.settled import Settledness
+from aosd.consistency.settled import Pass, Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
 from aosd.model.node import Member
@@ -73,6 +73,7 @@ class Beginning:
         self._notes: dict[str, str | None] = {}
         self._unsettled: dict[str, frozenset[str]] = {}
         self._read: dict[str, Marker] = {}
+        self._watching: Pass | None = None
         self._founders: list[tuple[WatchedMember, Marker]] = []
         self._names: list[str] = []
 
@@ -232,6 +233,8 @@ class Beginning:
     # -- what it remembers ------------------------------------------------------------------------
 
     async def _remember(self, met: list[WatchedMember]) -> None:
+        if self._watching is None:
+            self._watching = self._settled.begin()
         for watched in met:
             if watched.member.name not in self._read:
                 await self._read_from(watched)
@@ -308,7 +311,13 @@ class Beginning:
             await self._register(self._roster.ring.members[name])
         last = registers.get("runs", "last")
         last_run = last.value.get("run") if last is not None else None
-        clean = [name for name, run in self._notes.items() if run is not None and run == last_run]
+        assert self._watching is not None
+        clean = [
+            name
+            for name, run in self._notes.items()
+            # Who went since its note was read may have come back as it was before.
+            if run is not None and run == last_run and self._settled.is_since(self._watching, name)
+        ]
         now_s = self._clock.seconds()
         self._admission.set_rings()
         if clean:

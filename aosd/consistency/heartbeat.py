@@ -14,7 +14,7 @@ from aosd.consistency.memory import Memory
 from aosd.model.errors import AosdError
 from aosd.ports import Candidate
 
-_PREFIX = "gateways/"
+HEARTBEATS = "gateways/"
 _INTERVAL_S = 5.0
 _FORGOTTEN_S = 30.0
 
@@ -22,7 +22,9 @@ _FORGOTTEN_S = 30.0
 class Heartbeat:
     """Writes `gateways/{run}` again and again; `other` names a gateway whose own one moves.
 
-    One that doesn't move is a dead predecessor's: it delays nothing, and is removed.
+    `reading` gives the stamp clock's: it may be ahead of the time of day, and a run that
+    follows must not begin behind it. One that doesn't move is a dead predecessor's: it delays
+    nothing, and is removed.
     """
 
     _log = Logger()
@@ -33,6 +35,7 @@ class Heartbeat:
         members: Callable[[], Sequence[Candidate]],
         clock: IReactorTime,
         run: str,
+        reading: Callable[[], str],
         interval_s: float = _INTERVAL_S,
     ) -> None:
         self.other = ""
@@ -40,6 +43,7 @@ class Heartbeat:
         self._members = members
         self._clock = clock
         self._run = run
+        self._reading = reading
         self._beats = 0
         self._seen: dict[str, tuple[bytes, float, bool]] = {}
         self._interval_s = interval_s
@@ -59,7 +63,7 @@ class Heartbeat:
             self._loop.stop()
         if self._busy is not None:
             await self._busy
-        await self._memory.remove([_PREFIX + self._run])
+        await self._memory.remove([HEARTBEATS + self._run])
 
     def _beat(self) -> Deferred[None]:
         busy = self._busy = Deferred.fromCoroutine(self._once())
@@ -73,8 +77,8 @@ class Heartbeat:
         self._beats += 1
         try:
             # Not acknowledged by enough: seen by few, and better than nothing.
-            data = json.dumps({"beats": self._beats}).encode()
-            await self._memory.write(_PREFIX + self._run, data)
+            data = json.dumps({"beats": self._beats, "stamp": self._reading()}).encode()
+            await self._memory.write(HEARTBEATS + self._run, data)
         except AosdError as error:
             self._log.debug("no heartbeat: {error}", error=error)
         found: dict[str, bytes] = {}
@@ -82,7 +86,7 @@ class Heartbeat:
             if candidate.node is None:
                 continue
             try:
-                records = await self._memory.read(candidate.node, _PREFIX)
+                records = await self._memory.read(candidate.node, HEARTBEATS)
             except AosdError:
                 continue
             for key, told in records.items():
@@ -99,7 +103,7 @@ class Heartbeat:
             still_s = now_s - since_s
             self._seen[key] = (data, since_s, moved)
             if moved and still_s < _FORGOTTEN_S:
-                moving = key.removeprefix(_PREFIX)
+                moving = key.removeprefix(HEARTBEATS)
             elif still_s >= _FORGOTTEN_S:
                 del self._seen[key]
                 await self._memory.remove([key])

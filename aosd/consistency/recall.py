@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from aosd.consistency.heartbeat import HEARTBEATS
 from aosd.consistency.journal import Journal
 from aosd.consistency.marks import Marks
 from aosd.consistency.memory import Memory
 from aosd.consistency.registers import Registers
 from aosd.consistency.uploads import Uploads
-from aosd.model.stamp import StampClock
+from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
 STOPPED_KEY = "stopped.json"
@@ -20,14 +22,19 @@ _PREFIXES = ("journal/", "marks/", "uploads/")
 
 @dataclass(frozen=True, slots=True)
 class StopNote:
-    """What a clean stop leaves on each node: its run, and the nodes that were unsettled."""
+    """What a clean stop leaves on each node: its run, and the nodes that were unsettled.
+
+    `stamp` is how far its clock had come.
+    """
 
     run: str
     unsettled: frozenset[str] = field(default_factory=frozenset)
+    stamp: str = ""
 
     def to_bytes(self) -> bytes:
         """As it lies on a node."""
-        return json.dumps({"run": self.run, "unsettled": sorted(self.unsettled)}).encode()
+        told = {"run": self.run, "unsettled": sorted(self.unsettled), "stamp": self.stamp}
+        return json.dumps(told).encode()
 
 
 def read_note(data: bytes | None) -> StopNote | None:
@@ -36,9 +43,19 @@ def read_note(data: bytes | None) -> StopNote | None:
         return None
     try:
         told = json.loads(data)
-        return StopNote(str(told["run"]), frozenset(map(str, told["unsettled"])))
+        return StopNote(
+            str(told["run"]), frozenset(map(str, told["unsettled"])), str(told.get("stamp", ""))
+        )
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _clocks(records: Mapping[str, bytes]) -> Iterator[str]:
+    """How far the clocks of runs before had come: by their heartbeats, and their notes."""
+    for key, data in records.items():
+        if key == STOPPED_KEY or key.startswith(HEARTBEATS):
+            with suppress(ValueError, TypeError, KeyError):
+                yield str(json.loads(data)["stamp"])
 
 
 class Recall:
@@ -66,9 +83,10 @@ class Recall:
         await self.journal.load(records)
         self.marks.load(records)
         self.uploads.load(records)
-        for newest in (self.registers.newest, self.journal.newest, self.marks.newest):
-            if newest:
-                self._stamps.observe(newest)
+        known = (self.registers.newest, self.journal.newest, self.marks.newest)
+        for stamp in (*known, *_clocks(records)):
+            if is_stamp(stamp):
+                self._stamps.observe(stamp)
 
     async def read(self, node: INode) -> dict[str, bytes]:
         """Take in what a node has, but for the journal's records that are known; what it had."""

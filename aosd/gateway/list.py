@@ -64,12 +64,13 @@ async def _pages(
     page_keys: int,
 ) -> dict[str, Page]:
     """A page of each node that answers, if those are enough."""
+    doubts = store.doubts(members)
     answers = await ask(members, lambda node: node.list(bucket, prefix, after, page_keys, "/"))
     pages = {name: each for name, each in answers.items() if isinstance(each, Page)}
     failures = [each for each in answers.values() if isinstance(each, Exception)]
     if failures and not pages:
         raise failures[0]
-    store.check_absence(members, set(pages))
+    store.check_absence(members, set(pages), doubts)
     return pages
 
 

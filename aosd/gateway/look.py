@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aosd.gateway.store import Store, ask
+from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import NodeError, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead
 from aosd.model.versions import newest, version_of
@@ -31,13 +31,19 @@ class Before:
     written: str
     deleted: str
     own: str
+    doubts: Doubts
 
 
 def before(store: Store, bucket: str, key: str) -> Before:
     """The newest write and the newest delete known now ("" for none)."""
     own = store.ledger.write_of(bucket, key) or ""
     marked = store.marks.newest_written(bucket, key) or ""
-    return Before(max(own, marked), store.journal.delete_of(bucket, key) or "", own)
+    return Before(
+        max(own, marked),
+        store.journal.delete_of(bucket, key) or "",
+        own,
+        store.doubts(store.could_hold(bucket, key)),
+    )
 
 
 async def look(
@@ -95,11 +101,12 @@ def judge(
         deleted = store.journal.delete_of(bucket, key) or ""
         if known.written > deleted:
             raise NoQuorum("the newest write of this key can't be reached now")
-        store.check_absence(candidates, heads.keys() | absent)
+        store.check_absence(candidates, heads.keys() | absent, known.doubts)
         return Located(None)
     if found.version.stamp < known.written:
         raise NoQuorum("the newest write of this key can't be reached now")
     holders = tuple(each for each in candidates if each.name in found.holders)
     if not known.own or found.version.stamp < known.own:
-        store.check_newest(bucket, key, holders, candidates, heads.keys() | absent)
+        answered = heads.keys() | absent
+        store.check_newest(bucket, key, holders, candidates, answered, known.doubts)
     return Located(heads[holders[0].name], holders)

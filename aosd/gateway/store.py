@@ -74,6 +74,14 @@ class Traffic:
         self.latency_s[name] = before + _NEW_LATENCY_PART * (seconds - before)
 
 
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Nodes that may lack what they acknowledged: they returned, or nobody watched them."""
+
+    lacking: frozenset[str]
+    unwatched: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Store:
     """The object store, as use cases see it.
@@ -157,24 +165,30 @@ class Store:
             ),
         )
 
-    def check_absence(self, candidates: Sequence[Candidate], answered: set[str]) -> None:
+    def doubts(self, candidates: Sequence[Candidate]) -> Doubts:
+        """Who of them may lack something now."""
+        settledness, names = self.settledness, [each.name for each in candidates]
+        return Doubts(
+            frozenset(name for name in names if settledness.may_lack(name, names)),
+            frozenset(name for name in names if settledness.is_unwatched(name)),
+        )
+
+    def check_absence(
+        self, candidates: Sequence[Candidate], answered: set[str], asked: Doubts
+    ) -> None:
         """Raise NoQuorum unless so many answered that no acknowledged copy can be missed.
 
         Nodes that may lack something, and those that nobody watched before we started,
-        count only while all answer: nothing more can be known then.
+        count only while all answer: nothing more can be known then. That is so of what was
+        known when they were `asked` (they may have been mended since), and of what is known
+        now (they may have turned out to have been away).
         """
-        settledness = self.settledness
         names = [each.name for each in candidates]
         if all(name in answered for name in names):
             return
-        counted = {
-            name
-            for name in names
-            # As it is now: it may have turned out to have been away while it was asked.
-            if name in answered
-            and not settledness.may_lack(name, names)
-            and not settledness.is_unwatched(name)
-        }
+        now = self.doubts(candidates)
+        doubtful = asked.lacking | asked.unwatched | now.lacking | now.unwatched
+        counted = {name for name in names if name in answered and name not in doubtful}
         if len(counted) < absence(self.replicas, len(names)):
             away = ", ".join(name for name in names if name not in counted)
             raise NoQuorum(f"what it may hold can't be known now: {away}")
@@ -186,6 +200,7 @@ class Store:
         holders: Iterable[Candidate],
         candidates: Sequence[Candidate],
         answered: set[str],
+        asked: Doubts,
     ) -> None:
         """Raise NoQuorum unless what `holders` have is the newest acknowledged version.
 
@@ -193,16 +208,16 @@ class Store:
         that are remembered to have passed it by. For others it takes as many answers as a
         404.
         """
-        settledness = self.settledness
         names = [each.name for each in candidates]
-        primaries = {each.name for each in self.primaries(bucket, key)}
-        for each in holders:
-            doubtful = settledness.may_lack(each.name, names) or settledness.is_unwatched(each.name)
-            if each.name in primaries and not doubtful:
-                return
+        now = self.doubts(candidates)
+        lacking = asked.lacking | now.lacking
+        certain = {each.name for each in self.primaries(bucket, key)}
+        certain -= lacking | asked.unwatched | now.unwatched
+        if any(each.name in certain for each in holders):
+            return
         if all(name in answered for name in names):
             return
-        counted = {name for name in answered if not settledness.may_lack(name, names)}
+        counted = answered - lacking
         if len(counted) < absence(self.replicas, len(names)):
             away = ", ".join(name for name in names if name not in counted)
             raise NoQuorum(f"whether there is a newer one can't be known now: {away}")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 _STAMP = re.compile(r"[0-9a-f]{12}-[0-9a-f]{4}-[0-9a-f]{8}", re.ASCII)
 _LAST_COUNT = 0xFFFF
+_STOOD_STILL_MS = 1000
 MOST_AHEAD_S = 15 * 60
 """A stamp further ahead of our own clock than this is not followed."""
 
@@ -59,8 +60,15 @@ class StampClock:
         self._millis, self._count = max((self._millis, self._count), (millis, count))
         return True
 
+    @property
+    def reading(self) -> str:
+        """The last stamp that was given or observed: whoever comes after goes on from it."""
+        return f"{self._millis:012x}-{self._count:04x}-{self._gateway_id}"
+
     def leap(self, seconds: float) -> None:
-        """Go on from so much ahead: a run before us may have stamped what nobody knows of."""
+        """Go on from so much ahead: a run before us may have stamped what nobody knows of.
+
+        Where its clock was ahead of the time of day it had stood still, but for its count.
+        """
         millis = int((self._now() + seconds) * 1000)
-        if millis > self._millis:
-            self._millis, self._count = millis, 0
+        self._millis, self._count = max(millis, self._millis + _STOOD_STILL_MS), 0

@@ -53,7 +53,7 @@ from aosd.gateway.get import _Opening
 from aosd.gateway.look import Before
 from aosd.gateway.put import _Writing
 from aosd.gateway.sent import Sent, check_taken, is_enough, remember
-from aosd.gateway.store import Store, ask, cluster_errors
+from aosd.gateway.store import Doubts, Store, ask, cluster_errors
 from aosd.model.errors import NoQuorum
 from aosd.model.marker import Marker
 from aosd.model.node import NodeState
@@ -437,7 +437,7 @@ def no_wait_after_an_unclean_start() -> Patches:
 @mutant(traces.returning_node_and_a_clean_stop)
 def note_does_not_name_what_is_unsettled() -> Patches:
     """Clean stop: the note names what is unsettled."""
-    return [(aosd.assembly, "StopNote", lambda run, unsettled: StopNote(run))]
+    return [(aosd.assembly, "StopNote", lambda run, unsettled, stamp: StopNote(run, stamp=stamp))]
 
 
 @mutant(traces.note_left_over_and_nobody_else_answers)
@@ -504,14 +504,14 @@ def wiped_disks_are_not_noticed() -> Patches:
 @mutant(traces.absence_by_one_node_of_three)
 def absence_needs_no_quorum() -> Patches:
     """404 and listings: an answer from all but R - 1 of the nodes that could hold the key."""
-    return [(Store, "check_absence", lambda self, candidates, answered: None)]
+    return [(Store, "check_absence", lambda self, *_: None)]
 
 
 @mutant(traces.absence_by_a_node_that_lost_it)
 def returning_nodes_count_for_absence() -> Patches:
     """404 and listings: returning nodes aren't counted."""
 
-    def check(self: Store, candidates: Sequence[Candidate], answered: set[str]) -> None:
+    def check(self: Store, candidates: Sequence[Candidate], answered: set[str], _: Doubts) -> None:
         if len(answered) < absence(self.replicas, len(candidates)):
             raise NoQuorum("too few answered")
 
@@ -529,7 +529,8 @@ def newest_known_write_is_not_minded() -> Patches:
     """Reads: a copy older than the newest write known is not answered."""
 
     def nothing_written(store: Store, bucket: str, key: str) -> Before:
-        return Before("", store.journal.delete_of(bucket, key) or "", "")
+        nobody = Doubts(frozenset(), frozenset())
+        return Before("", store.journal.delete_of(bucket, key) or "", "", nobody)
 
     return [
         (aosd.gateway.look, "before", nothing_written),

@@ -54,6 +54,35 @@ class CleanStopTests(ClusterTestCase):
         self.put(second, "k", b"new")
         self.assertEqual(self.read(second, "k"), b"new")
 
+    def test_a_clock_that_was_set_back_goes_on_from_where_the_last_one_was(self) -> None:
+        self.stop(self.first)
+        for stop in (self.stop, self.dies):
+            first = self.begun()
+            ahead = first.store.stamps
+            ahead.observe(f"{int((self.clock.seconds() + 600) * 1000):012x}-0007-00000000")
+            self.pass_s(6)  # a heartbeat
+            stop(first)
+            second = self.begun()
+            self.assertGreater(second.store.stamps.next(), ahead.reading)
+            self.stop(second)
+
+    def test_who_went_since_its_note_was_read_isnt_covered_by_it(self) -> None:
+        self.stop(self.first)
+        # Two of them have to say that this run is the last one.
+        others = [name for name in self.names if name != "n3"]
+        for name in others:
+            self.nodes[name].script("put", refused(), times=None)
+        second = self.begin(*self.names)
+        self.wait(10, lambda: bool(second.roster.ring.members))
+        self.pass_s(2)
+        self.assertFalse(second.ready)
+        self.nodes["n3"].restart()
+        self.pass_s(3)
+        self.reachable(*others)
+        self.wait(10, lambda: second.ready)
+        self.assertTrue(second.store.settledness.is_returning("n3"))
+        self.assertFalse(second.store.settledness.is_returning("n1"))
+
     def test_no_note_after_a_mark_that_couldnt_be_written(self) -> None:
         self.first.store.marks.failed = True
         self.stop(self.first)

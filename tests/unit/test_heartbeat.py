@@ -32,7 +32,7 @@ class HeartbeatTests(SynchronousTestCase):
 
     def begin(self, run: str) -> Heartbeat:
         memory = Memory(self.placement.members, 2, ToTheEnd(), self.clock.seconds, 1200.0)
-        heartbeat = Heartbeat(memory, self.placement.members, self.clock, run)
+        heartbeat = Heartbeat(memory, self.placement.members, self.clock, run, lambda: "")
         heartbeat.start()
         self.beating.append(heartbeat)
         return heartbeat
