@@ -73,7 +73,7 @@ from aosd.streams.fanout import Fanout
 from aosd.streams.reader import BodyReader
 from aosd.testing.simulation.play import play
 from aosd.testing.simulation.reference import PromiseBroken
-from tests.simulation import traces
+from tests.simulation import remembering, traces, writing
 
 Patches = Sequence[tuple[Any, str, Any]]
 """What to replace: of a class or module, the attribute of that name, by this."""
@@ -120,7 +120,7 @@ async def _nothing(*_: Any, **__: Any) -> None:
 # -- turns, restamping, conditions -----------------------------------------------------------------
 
 
-@mutant(traces.put_while_a_delete_is_on_its_way)
+@mutant(writing.put_while_a_delete_is_on_its_way)
 def no_turns() -> Patches:
     """Turns: what takes effect takes turns."""
 
@@ -142,7 +142,7 @@ def no_restamping() -> Patches:
     return [(_Writing, "_restamped", restamped)]
 
 
-@mutant(traces.two_creations_at_once)
+@mutant(writing.two_creations_at_once)
 def conditions_decided_before_the_turn() -> Patches:
     """Turns: at its turn, not before, a condition is decided."""
     decide = _Writing._decide
@@ -154,13 +154,13 @@ def conditions_decided_before_the_turn() -> Patches:
     return [(_Writing, "_decide", early)]
 
 
-@mutant(traces.wrong_digest_where_nodes_check_none)
+@mutant(writing.wrong_digest_where_nodes_check_none)
 def digests_not_checked() -> Patches:
     """Turns: at its turn a digest is checked; not all nodes do it."""
     return [(Digests, "check", lambda self: None)]
 
 
-@mutant(traces.client_leaves_in_mid_body)
+@mutant(writing.client_leaves_in_mid_body)
 def a_body_that_ends_early_is_completed() -> Patches:
     """How bytes travel: a client that goes away aborts; nothing truncated is ever stored."""
     return [
@@ -205,7 +205,7 @@ def journal_in_memory_only() -> Patches:
     return [(Journal, "deleted", deleted)]
 
 
-@mutant(traces.restamped_just_before_a_kill)
+@mutant(remembering.restamped_just_before_a_kill)
 def restampings_in_memory_only() -> Patches:
     """Journal: every restamping stands on the nodes before the last bytes."""
 
@@ -221,7 +221,7 @@ def journal_forgets_while_a_member_is_away() -> Patches:
     return [(Assembly, "_nobody_is_away", lambda self: True)]
 
 
-@mutant(traces.delete_comes_back_without_its_restamping)
+@mutant(remembering.delete_comes_back_without_its_restamping)
 def journal_forgets_without_a_horizon() -> Patches:
     """Journal: what is forgotten is void wherever a record of it is left."""
     return [(Journal, "_void_before", lambda self, limit: None)]
@@ -245,25 +245,25 @@ def returning_node_is_not_given_the_memory() -> Patches:
     return [(Keeper, "_level", _nothing)]
 
 
-@mutant(traces.delete_that_one_node_remembers)
+@mutant(remembering.delete_that_one_node_remembers)
 def memory_acknowledged_by_one_node() -> Patches:
     """What lies on a node: the memory is acknowledged by R, and by two at least."""
     return [(aosd.consistency.memory, "memory_acks", lambda replicas, members: min(members, 1))]
 
 
-@mutant(traces.delete_that_two_nodes_remember)
+@mutant(remembering.delete_that_two_nodes_remember)
 def memory_read_from_one_node() -> Patches:
     """What lies on a node: at start the memory is read from all members but R - 1."""
     return [(aosd.cluster.beginning, "memory_missing", lambda replicas, members: members - 1)]
 
 
-@mutant(traces.register_lands_late)
+@mutant(remembering.register_lands_late)
 def registers_are_not_tended() -> Patches:
     """What lies on a node: of a register the newest stands, whatever lands late."""
     return [(Registers, "tend", _nothing)]
 
 
-@mutant(traces.upload_that_is_left_open)
+@mutant(remembering.upload_that_is_left_open)
 def uploads_are_not_remembered() -> Patches:
     """What lies on a node: open multipart uploads stand in uploads/."""
     return [(Uploads, "opened", _nothing)]
@@ -290,20 +290,20 @@ def no_mark_for_silence() -> Patches:
     return [(Marks, "leave", but_for_silence)]
 
 
-@mutant(traces.refused_by_all_and_stored_by_one)
+@mutant(writing.refused_by_all_and_stored_by_one)
 def no_mark_for_errors_of_a_node() -> Patches:
     """Marks: when one believed up refused a write; it may have taken it all the same."""
     return [(Sent, "refused_late", property(lambda self: set()))]
 
 
-@mutant(traces.copy_lands_late)
+@mutant(writing.copy_lands_late)
 def no_mark_for_silence_towards_mending() -> Patches:
     """Marks: mending's own unanswered requests leave one too."""
     note = _Mending._note
     return [(_Mending, "_note", lambda self, error, sent: note(self, error, sent=False))]
 
 
-@mutant(traces.refused_by_a_primary)
+@mutant(writing.refused_by_a_primary)
 def no_mark_for_refusals() -> Patches:
     """Marks: when one believed up refused a write, or a copy ends up off the primaries."""
     leave = Marks.leave
@@ -315,7 +315,7 @@ def no_mark_for_refusals() -> Patches:
     return [(Marks, "leave", but_for_refusals)]
 
 
-@mutant(traces.mark_outlives_a_gateway)
+@mutant(remembering.mark_outlives_a_gateway)
 def marks_in_memory_only() -> Patches:
     """Marks: they lie on the nodes before the answer."""
 
@@ -325,7 +325,7 @@ def marks_in_memory_only() -> Patches:
     return [(Marks, "leave", leave)]
 
 
-@mutant(traces.suspect_primary_is_passed_by)
+@mutant(writing.suspect_primary_is_passed_by)
 def no_mark_when_a_suspect_is_passed_by() -> Patches:
     """Marks: for a suspect node, which a write passes by, as if it had refused."""
 
@@ -379,7 +379,7 @@ def settledness_ignores_returns() -> Patches:
     return [(Settledness, "returned", lambda self, name: None)]
 
 
-@mutant(traces.copy_is_left_behind_by_a_change)
+@mutant(remembering.copy_is_left_behind_by_a_change)
 def settledness_ignores_ring_changes() -> Patches:
     """Settled: covered by a sweep that began after the last ring change."""
     return [(Settledness, "ring_changed", lambda self: None)]
@@ -411,7 +411,7 @@ def returning_node_compared_by_etag() -> Patches:
     return [(Sweep, "__init__", by_etag)]
 
 
-@mutant(traces.returning_node_cannot_be_listed)
+@mutant(remembering.returning_node_cannot_be_listed)
 def sweep_covers_whom_it_could_not_ask() -> Patches:
     """Settled: a sweep speaks for nodes whose listings were compared whole."""
     run = Sweep.run
@@ -440,7 +440,7 @@ def note_does_not_name_what_is_unsettled() -> Patches:
     return [(aosd.assembly, "StopNote", lambda run, unsettled, stamp: StopNote(run, stamp=stamp))]
 
 
-@mutant(traces.note_left_over_and_nobody_else_answers)
+@mutant(remembering.note_left_over_and_nobody_else_answers)
 def note_of_any_run_counts() -> Patches:
     """Clean stop: a note with the run's id counts, of the last run alone."""
     begin_run = Beginning._begin_run
@@ -485,7 +485,7 @@ def connections_are_not_confirmed() -> Patches:
     return [(Breaker, "confirm", lambda self: succeed(None))]
 
 
-@mutant(traces.disk_is_emptied)
+@mutant(remembering.disk_is_emptied)
 def wiped_disks_are_not_noticed() -> Patches:
     """What lies on a node: the incarnation in its marker tells a wiped disk."""
     answered = WatchedMember._answered
@@ -501,13 +501,13 @@ def wiped_disks_are_not_noticed() -> Patches:
 # -- what counts, reads ----------------------------------------------------------------------------
 
 
-@mutant(traces.absence_by_one_node_of_three)
+@mutant(remembering.absence_by_one_node_of_three)
 def absence_needs_no_quorum() -> Patches:
     """404 and listings: an answer from all but R - 1 of the nodes that could hold the key."""
     return [(Store, "check_absence", lambda self, *_: None)]
 
 
-@mutant(traces.absence_by_a_node_that_lost_it)
+@mutant(remembering.absence_by_a_node_that_lost_it)
 def returning_nodes_count_for_absence() -> Patches:
     """404 and listings: returning nodes aren't counted."""
 
@@ -518,7 +518,7 @@ def returning_nodes_count_for_absence() -> Patches:
     return [(Store, "check_absence", check)]
 
 
-@mutant(traces.absence_by_a_node_that_lost_it_unwatched)
+@mutant(remembering.absence_by_a_node_that_lost_it_unwatched)
 def unwatched_nodes_count_for_absence() -> Patches:
     """404 and listings: what nobody watched may have lost something."""
     return [(Settledness, "is_unwatched", lambda self, name: False)]
@@ -539,19 +539,19 @@ def newest_known_write_is_not_minded() -> Patches:
     ]
 
 
-@mutant(traces.only_the_stale_primary_answers)
+@mutant(remembering.only_the_stale_primary_answers)
 def newest_is_taken_from_any_answer() -> Patches:
     """Reads: where a newer one can't be excluded, there is no answer."""
     return [(Store, "check_newest", lambda self, *_: None)]
 
 
-@mutant(traces.the_other_primary_goes_when_one_is_back)
+@mutant(remembering.the_other_primary_goes_when_one_is_back)
 def handoffs_are_not_asked() -> Patches:
     """404 and listings: the nodes that could hold the key are primaries and handoffs."""
     return [(Store, "could_hold", lambda self, bucket, key: self.primaries(bucket, key))]
 
 
-@mutant(traces.body_goes_on_from_another_node)
+@mutant(writing.body_goes_on_from_another_node)
 def bodies_go_on_from_another_version() -> Patches:
     """How bytes travel: a GET goes on from another copy with the same stamp."""
     read = _Opening._read
@@ -567,7 +567,7 @@ def bodies_go_on_from_another_version() -> Patches:
 # -- writes ----------------------------------------------------------------------------------------
 
 
-@mutant(traces.put_that_one_node_took)
+@mutant(writing.put_that_one_node_took)
 def acknowledged_with_a_copy_less() -> Patches:
     """A 2xx PUT or DELETE is on R nodes."""
 
@@ -579,13 +579,13 @@ def acknowledged_with_a_copy_less() -> Patches:
     return [(aosd.gateway.put, "is_enough", enough)]
 
 
-@mutant(traces.late_writes_land_on_all_targets)
+@mutant(writing.late_writes_land_on_all_targets)
 def writes_go_where_older_ones_may_land() -> Patches:
     """Marks: what a silent node was sent may take effect yet, over what is newer."""
     return [(aosd.gateway.sent, "_maybe_late", lambda store, bucket, key: frozenset())]
 
 
-@mutant(traces.many_nodes_join_at_once)
+@mutant(remembering.many_nodes_join_at_once)
 def writes_go_to_the_coming_ring_alone() -> Patches:
     """The ring: while it changes, reads look at both placements, writes go to both rings."""
 
@@ -595,7 +595,7 @@ def writes_go_to_the_coming_ring_alone() -> Patches:
     return [(Roster, "orders", coming)]
 
 
-@mutant(traces.many_nodes_join_at_once)
+@mutant(remembering.many_nodes_join_at_once)
 def a_node_joins_at_once() -> Patches:
     """The ring: a new node is in the coming ring only, until what is its has been copied."""
     register = Admission.register
@@ -606,7 +606,7 @@ def a_node_joins_at_once() -> Patches:
     return [(Admission, "register", member)]
 
 
-@mutant(traces.delete_carried_out_late)
+@mutant(writing.delete_carried_out_late)
 def deletes_are_repeated() -> Patches:
     """Trap 5: a DELETE is never sent again by itself: the first may land after the second."""
     repeated = aosd.testing.simulation.requests._REPEATED | {"delete"}
@@ -627,7 +627,7 @@ def removes_without_looking_again() -> Patches:
     return [(_Mending, "_take_turn", at_once)]
 
 
-@mutant(traces.copy_on_its_way_is_overtaken)
+@mutant(writing.copy_on_its_way_is_overtaken)
 def copies_without_looking_at_the_target() -> Patches:
     """Turns: of mending and of copies a second look, at the turn."""
 
@@ -637,7 +637,7 @@ def copies_without_looking_at_the_target() -> Patches:
     return [(_Copying, "_look_at_target", look), (_Copying, "_second_look", look)]
 
 
-@mutant(traces.copy_stands_in_for_a_primary)
+@mutant(writing.copy_stands_in_for_a_primary)
 def strays_go_before_the_primaries_have_it() -> Patches:
     """Repair: a handoff's copy goes only when the primaries have it."""
 
@@ -654,7 +654,7 @@ def strays_go_before_the_primaries_have_it() -> Patches:
     return [(aosd.repair.mend, "plan", planned)]
 
 
-@mutant(traces.late_delete_where_a_stray_is_left)
+@mutant(writing.late_delete_where_a_stray_is_left)
 def removes_because_of_what_a_silent_node_has() -> Patches:
     """Repair: a copy isn't removed for one that a late request may change."""
     return [
@@ -665,19 +665,19 @@ def removes_because_of_what_a_silent_node_has() -> Patches:
 # -- clocks ----------------------------------------------------------------------------------------
 
 
-@mutant(traces.wrong_clock_is_noticed)
+@mutant(remembering.wrong_clock_is_noticed)
 def writes_taken_with_a_wrong_clock() -> Patches:
     """Clocks: over 5 s off the nodes' clocks, writes are refused."""
     return [(Assembly, "_refusal", lambda self: "")]
 
 
-@mutant(traces.clock_goes_back_while_the_gateway_is_off)
+@mutant(remembering.clock_goes_back_while_the_gateway_is_off)
 def stamps_begin_with_the_clock_alone() -> Patches:
     """Clocks: a run's stamps start above every stamp in aos-system."""
     return [(StampClock, "observe", lambda self, stamp: True)]
 
 
-@mutant(traces.clock_goes_back_while_the_gateway_is_dead)
+@mutant(remembering.clock_goes_back_while_the_gateway_is_dead)
 def no_leap_after_an_unclean_start() -> Patches:
     """Clocks: after an unclean start stamps start 10 s ahead."""
     return [(StampClock, "leap", lambda self, seconds: None)]

@@ -112,3 +112,18 @@ def scene(**how: Any) -> Iterator[Scene]:
     except BaseException as error:
         error.add_note("\n".join(made.lines))
         raise
+
+
+def moves(s: Scene) -> bool:
+    """Whether the ring that comes has another primary for KEY."""
+    gateway = s.world.gateway
+    assert gateway is not None
+    s.until(lambda: gateway.assembly.changing, "changing")
+    coming, former = gateway.store.orders("object", KEY)
+    return {each.name for each in coming[:2]} != {each.name for each in former[:2]}
+
+
+def is_wiped(node: SimulatedNode) -> None:
+    node.kill()
+    node.restore({})
+    node.start()

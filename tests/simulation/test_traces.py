@@ -1,4 +1,4 @@
-"""Each trace of how earlier rules failed, by its name."""
+"""Each trace of how earlier rules failed, and each story of a clause, by its name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.simulation import remembering, writing
 from tests.simulation.traces import TRACES
+
+ALL = (*TRACES, *writing.STORIES, *remembering.STORIES)
 
 # Coroutines of gateways that were killed are never finished: Python tells of each.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.mark.parametrize("trace", TRACES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("trace", ALL, ids=lambda each: each.__name__)
 def test_trace(trace: Callable[[], None]) -> None:
     trace()
