@@ -98,6 +98,7 @@ class Keeper:
         self._swept_s = 0.0
         self._notes = SweepNotes(recall.memory, mender.stamps)
         self._part: SweepNote | None = None
+        self._is_calendar = False
         self._reading: Deferred[None] | None = None
         self._not_before_s = 0.0
         self._tended_s = clock.seconds()
@@ -152,6 +153,8 @@ class Keeper:
     def _tick(self) -> None:
         if self._mending is None and len(self._marks):
             self._mending = self._background(self._marked.mend_due(), "_mending")
+        if self._sweeping is not None and self._is_calendar and self._is_needed():
+            self._sweeping.cancel()  # it is gone on with later
         if self._sweeping is None and self._wants_sweep():
             self._sweeping = self._background(self._sweep(), "_sweeping")
         if self._tending is None and self._clock.seconds() - self._tended_s >= _TEND_S:
@@ -198,13 +201,18 @@ class Keeper:
         up = [each.name for each in members if each.node is not None]
         if not up:
             return False
-        if self._settled.sweep_helps(*up):
+        if self._is_needed():
             return True
         if self._membership.changing and len(up) == len(members):
             return True  # all was compared, and yet something kept the change from being over
         if self._marks.broken or self._marks.whole_partitions(self._spacious()):
             return True
         return self._part is not None or now_s - self._swept_at_s >= self._interval_s
+
+    def _is_needed(self) -> bool:
+        """Whether a sweep would make a node count again that doesn't."""
+        up = [each.name for each in self._placement.members() if each.node is not None]
+        return bool(up) and self._settled.sweep_helps(*up)
 
     def _spacious(self) -> frozenset[str]:
         members = self._placement.members()
@@ -229,6 +237,7 @@ class Keeper:
         # With no occasion but the calendar it may be cut short, and gone on with.
         part, self._part = self._part, None
         calendar = not broken and not partitions and self._settled.is_covered(*names)
+        self._is_calendar = calendar
         resumed = part if calendar and part is not None and part.ring == self._ring() else None
         began_s, stamp = self._now(), self._mender.stamps.next()
         if resumed is not None:
@@ -249,11 +258,13 @@ class Keeper:
         try:
             result = await sweep.run()
         except CancelledError:
-            if calendar and (cursor := sweep.cursor()) is not None:
+            cursor = sweep.cursor()
+            if calendar and cursor is not None and self._agreed_since_s is not None:
                 self._part = self._note(began_s, *cursor)
             raise
         finally:
             self.sweep = None
+            self._is_calendar = False
             self._marks.put_back()
         self.last = {"began_s": began_s, "ended_s": self._now(), **sweep.progress()}
         self._log.info(

@@ -29,6 +29,7 @@ _BATCH_KEYS = 50
 _AT_ONCE = 16
 _CLOCKS_DIFFER_S = 60.0
 _REPORTS_KEPT = 100
+_DEARER_BY = 20
 
 Cursor = tuple[str, str]
 """A bucket and a key in it: all up to there is done."""
@@ -112,6 +113,10 @@ class Sweep:
         self._cursor = cursor
         self._lost: set[str] = set()
         self._failed = False
+        # How many of a batch's keys lie right but for their stamps, which aren't known.
+        self._by_stamp = 0
+        self._compares_all = bool(compare) or agreed_since_s is None
+        self._wants_stamps = self._compares_all
 
     def progress(self) -> dict[str, Any]:
         """For people."""
@@ -169,17 +174,25 @@ class Sweep:
         here = self._cursor is not None and self._cursor[0] == bucket
         so_far.bucket, so_far.after = bucket, self._cursor[1] if self._cursor and here else ""
         listed = {name: node for name, node in nodes.items() if name not in self._lost}
-        # Where stamps have to be compared, a listing that tells them spares most HEADs.
-        stamps = bool(self._compare) or self._unchanged_before_s == float("-inf")
         walk = Walk(
-            listed, bucket, so_far.after, windows, self._clock, self._lost.add, stamps=stamps
+            listed,
+            bucket,
+            so_far.after,
+            windows,
+            self._clock,
+            self._lost.add,
+            wants_stamps=lambda: self._wants_stamps,
         )
         async for batch in walk.batches(_BATCH_KEYS):
             doubtful: list[tuple[Found, _Verdict]] = []
+            self._by_stamp = 0
             for found in batch:
                 verdict = self._judge(bucket, found, windows)
                 if verdict is not _Verdict.RIGHT:
                     doubtful.append((found, verdict))
+            # A listing that tells stamps is dearer, and spares a HEAD for each copy.
+            few = self._by_stamp * _DEARER_BY <= len(batch)
+            self._wants_stamps = self._compares_all or not few
             for first in range(0, len(doubtful), _AT_ONCE):
                 await self._settle(bucket, doubtful[first : first + _AT_ONCE])
             so_far.keys += len(batch)
@@ -208,7 +221,10 @@ class Sweep:
             if each.etag != one.etag or each.size_bytes != one.size_bytes:
                 return _Verdict.MEND
             compare |= each.modified_s >= self._unchanged_before_s
-        if not compare or self._is_told_right(bucket, found, entries.values(), windows):
+        if not compare:
+            return _Verdict.RIGHT
+        self._by_stamp += 1
+        if self._is_told_right(bucket, found, entries.values(), windows):
             return _Verdict.RIGHT
         return _Verdict.COMPARE
 

@@ -96,8 +96,8 @@ class Walk:
     """Goes through a bucket on `nodes`, from after the key `after`.
 
     A node that can't be listed, after some tries, is told to `lost`, and left out from there
-    on; one without the bucket has no keys. With `stamps` entries have theirs, where nodes
-    tell.
+    on; one without the bucket has no keys. While `wants_stamps`, which is asked before each
+    page, entries have theirs, where nodes tell.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Walk:
         clock: IReactorTime,
         lost: Callable[[str], object],
         page_keys: int = _PAGE_KEYS,
-        stamps: bool = False,
+        wants_stamps: Callable[[], bool] = lambda: False,
     ) -> None:
         self._nodes = dict(nodes)
         self._page_keys = page_keys
@@ -118,7 +118,7 @@ class Walk:
         self._windows = windows
         self._clock = clock
         self._lost = lost
-        self._stamps = stamps
+        self._wants_stamps = wants_stamps
 
     async def batches(self, size: int) -> AsyncIterator[list[Found]]:
         """The keys in order, up to `size` at a time."""
@@ -146,7 +146,7 @@ class Walk:
 
     def _level(self, prefix: str, nodes: Mapping[str, INode], after: str) -> _Level:
         names = [
-            _Names(node, self._bucket, prefix, after, self._page_keys, self._stamps)
+            _Names(node, self._bucket, prefix, after, self._page_keys, self._wants_stamps)
             for node in nodes.values()
         ]
         return _Level(names, after, self._windows, self._clock, self._leave_out)
@@ -242,11 +242,18 @@ class _Names:
     """What one node has at one level: names in S3's order, keys with their entries."""
 
     def __init__(
-        self, node: INode, bucket: str, prefix: str, after: str, page_keys: int, stamps: bool
+        self,
+        node: INode,
+        bucket: str,
+        prefix: str,
+        after: str,
+        page_keys: int,
+        wants_stamps: Callable[[], bool],
     ) -> None:
         self.node = node
         self._page_keys = page_keys
-        self._stamps = stamps
+        self._wants_stamps = wants_stamps
+        self._makes_xml = True
         self.window = 0
         self._bucket = bucket
         self._prefix = prefix
@@ -305,12 +312,12 @@ class _Names:
 
     async def _page(self) -> Page:
         asked = self._bucket, self._prefix, self._after, self._page_keys, "/"
-        if self._stamps:
+        if self._makes_xml and self._wants_stamps():
             try:
                 return await self.node.list(*asked, stamps=True)
             except NodeNonsense:
                 # Names of metadata stand in it as they are, and not all of them make XML.
-                self._stamps = False
+                self._makes_xml = False
         return await self.node.list(*asked)
 
     def _sort_in(self, name: tuple[bytes, str, Entry | None]) -> None:

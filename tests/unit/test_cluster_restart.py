@@ -240,6 +240,22 @@ class LongOffTests(ClusterTestCase):
         self.failureResultOf(self.getting(second, "k"), NoSuchKey)
 
 
+class CalendarTests(ClusterTestCase):
+    """Sweeps without an occasion, which take long."""
+
+    def test_one_makes_way_for_a_node_that_is_back(self) -> None:
+        gateway = self.begun(sweep_interval_s=60.0, sweep_keys_per_s=2.0)
+        for number in range(300):
+            self.put(gateway, f"k{number:03d}", b"v")
+        self.wait(90, lambda: gateway.assembly.keeper.sweep is not None)
+        self.pass_s(30)
+        sweep = gateway.assembly.keeper.sweep
+        self.nodes["n2"].restart()
+        self.wait(5, lambda: gateway.assembly.keeper.sweep is not sweep)
+        self.assertEqual(gateway.state("n2"), NodeState.RETURNING)
+        self.wait(200, lambda: gateway.state("n2") is NodeState.UP)
+
+
 class NodesAwayTests(ClusterTestCase):
     """Members that don't answer at the start."""
 

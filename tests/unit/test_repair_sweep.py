@@ -171,6 +171,26 @@ class SweepTests(SynchronousTestCase):
         swept = self.run_sweep(compare=frozenset(self.by_name))
         self.assertEqual(swept.compared, 2)
 
+    def test_they_are_asked_for_where_many_keys_were_written_since_the_last_sweep(self) -> None:
+        asked: list[tuple[str, bool]] = []
+        for node in self.nodes:
+            listing = node.list
+
+            def list_(bucket: str, *rest: Any, stamps: bool = False, listing: Any = listing) -> Any:
+                asked.append((bucket, stamps))
+                return listing(bucket, *rest, stamps=stamps)
+
+            node.list = list_  # type: ignore[method-assign]
+        for bucket, modified_s in (("b1", LONG_AGO_S), ("b2", NOW_S + 9), ("b3", LONG_AGO_S)):
+            for key in map(str, range(60)):
+                names = self.placement.ring.order(bucket, key)[:2]
+                for name in names:
+                    self.lay(self.by_name[name], key, modified_s=modified_s, bucket=bucket)
+        swept = self.run_sweep(buckets=lambda: ["b1", "b2", "b3", "b4"])
+        self.assertEqual((swept.keys, swept.compared), (180, 60))
+        told = {bucket: {stamps for each, stamps in asked if each == bucket} for bucket, _ in asked}
+        self.assertEqual(told, {"b1": {False}, "b2": {False}, "b3": {True}, "b4": {False}})
+
     def test_metadata_that_makes_no_xml(self) -> None:
         self.tells(*self.nodes)
         self.lay_right("a", "b")
