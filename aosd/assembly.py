@@ -226,8 +226,15 @@ class Assembly:
 
     async def _leave_note(self) -> None:
         """Only of what is known for sure: nothing in flight, and all memory written."""
-        if len(self.store.turns) or self.journal.failed or self.marks.failed:
-            self._log.warn("no note of a clean stop: something is in flight or wasn't written")
+        if len(self.store.turns) or self.settled.is_held:
+            self._log.warn("no note of a clean stop: something is in flight")
+            return
+        if self.journal.failed or self.marks.failed:
+            self._log.warn("no note of a clean stop: something wasn't written")
+            return
+        if not self.heartbeat.alone:
+            # Its end would say nothing of what the other one does.
+            self._log.warn("no note of a clean stop: another gateway may be there")
             return
         if self.roster.changing or not self.settled.is_anything_known():
             return
@@ -282,6 +289,8 @@ class Assembly:
     def _refusal(self) -> str:
         if other := self.heartbeat.other:
             return f"another gateway ({other}) uses these nodes: only one may write"
+        if self.store.stamps.is_behind:
+            return "the nodes remember writes of more than 15 minutes ahead of our clock"
         told = [
             watched.clock_ahead_s
             for watched in self.roster.watched.values()

@@ -45,7 +45,9 @@ class Heartbeat:
         self._run = run
         self._reading = reading
         self._beats = 0
-        self._seen: dict[str, tuple[bytes, float, bool]] = {}
+        # Of others' records: the beats told last, since when, and how often more were told.
+        self._seen: dict[str, tuple[int, float, int]] = {}
+        self._judged = self._met = False
         self._interval_s = interval_s
         self._loop = LoopingCall(self._beat)
         self._loop.clock = clock
@@ -81,7 +83,7 @@ class Heartbeat:
             await self._memory.write(HEARTBEATS + self._run, data)
         except AosdError as error:
             self._log.debug("no heartbeat: {error}", error=error)
-        found: dict[str, bytes] = {}
+        found: dict[str, int] = {}
         for candidate in self._members():
             if candidate.node is None:
                 continue
@@ -90,19 +92,26 @@ class Heartbeat:
             except AosdError:
                 continue
             for key, told in records.items():
-                found[key] = max(told, found.get(key, b""), key=lambda each: (len(each), each))
+                found[key] = max(_beats(told), found.get(key, 0))
         await self._judge({key: each for key, each in found.items() if self._run not in key})
 
-    async def _judge(self, found: dict[str, bytes]) -> None:
+    @property
+    def alone(self) -> bool:
+        """Whether no other gateway was there in this run, nor may have been."""
+        return self._judged and not self._met and not self._seen
+
+    async def _judge(self, found: dict[str, int]) -> None:
         now_s = self._clock.seconds()
+        self._judged = True
         moving = ""
-        for key, data in found.items():
-            before, since_s, moved = self._seen.get(key, (data, now_s, False))
-            if data != before:
-                since_s, moved = now_s, True
+        for key, beats in found.items():
+            before, since_s, moves = self._seen.get(key, (beats, now_s, 0))
+            if beats > before:
+                # The last one of a dead gateway may come late: once is no sign of life.
+                since_s, moves = now_s, moves + 1
             still_s = now_s - since_s
-            self._seen[key] = (data, since_s, moved)
-            if moved and still_s < _FORGOTTEN_S:
+            self._seen[key] = (max(beats, before), since_s, moves)
+            if moves > 1 and still_s < _FORGOTTEN_S:
                 moving = key.removeprefix(HEARTBEATS)
             elif still_s >= _FORGOTTEN_S:
                 del self._seen[key]
@@ -110,3 +119,11 @@ class Heartbeat:
         if moving and not self.other:
             self._log.error("another gateway, {other}, uses these nodes", other=moving)
         self.other = moving
+        self._met = self._met or bool(moving)
+
+
+def _beats(record: bytes) -> int:
+    try:
+        return int(json.loads(record)["beats"])
+    except (ValueError, TypeError, KeyError):
+        return 0

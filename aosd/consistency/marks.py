@@ -53,6 +53,7 @@ class Marks:
         self.newest = ""
         self.failed = False
         self.broken: dict[int, int] = {}
+        self.cleared = 0
         self.on_left: Callable[[Mark], object] = lambda mark: None
         self._memory = memory
         self._seconds = seconds
@@ -212,6 +213,7 @@ class Marks:
 
     def mended(self, broken: Mapping[int, int]) -> None:
         """All in these partitions was compared since they were as `broken` had them."""
+        self.cleared += 1
         for partition, number in broken.items():
             if self.broken.get(partition) == number:
                 del self.broken[partition]
@@ -296,6 +298,7 @@ class Marks:
 
     def _forget(self, partition: int, mark: Mark) -> list[str]:
         """Know a mark no more; the records that it had."""
+        self.cleared += 1
         if mark.key:
             if self._known.get(mark, (None,))[0] != partition:
                 return []

@@ -17,6 +17,7 @@ from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
 STOPPED_KEY = "stopped.json"
+_AT_A_TIME = 50
 _PREFIXES = ("journal/", "marks/", "uploads/")
 
 
@@ -89,12 +90,19 @@ class Recall:
                 self._stamps.observe(stamp)
 
     async def read(self, node: INode) -> dict[str, bytes]:
-        """Take in what a node has, but for the journal's records that are known; what it had."""
+        """Take in what a node has, but for the journal's records that are known.
+
+        Returns what it had of its own: its marker, and the note.
+        """
         names = await self.memory.names(node, "")
-        unknown = [name for name in names if not self.journal.knows(name)]
-        records = await self.memory.fetch(node, unknown)
-        await self.load(records)
-        return records
+        unknown = sorted(name for name in names if not self.journal.knows(name))
+        kept: dict[str, bytes] = {}
+        # A week of deletes is more than fits in memory at once.
+        for first in range(0, len(unknown), _AT_A_TIME):
+            records = await self.memory.fetch(node, unknown[first : first + _AT_A_TIME])
+            await self.load(records)
+            kept.update((name, data) for name, data in records.items() if "/" not in name)
+        return kept
 
     async def level(self, node: INode, others: Sequence[INode]) -> None:
         """Give `node` the records that it lacks, and take in those that only it has.
@@ -108,7 +116,9 @@ class Recall:
             have = await memory.names(node, prefix)
             for other in others:
                 lacking = await memory.names(other, prefix) - have
-                if lacking:
-                    await memory.give(node, await memory.fetch(other, lacking))
-                    have |= lacking
+                wanted = sorted(lacking)
+                for first in range(0, len(wanted), _AT_A_TIME):
+                    some = wanted[first : first + _AT_A_TIME]
+                    await memory.give(node, await memory.fetch(other, some))
+                have |= lacking
         await self.read(node)

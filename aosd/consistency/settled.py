@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ class Settledness:
         self._passes: list[tuple[Pass, frozenset[str]]] = []
         self._late_until_s: dict[str, float] = {}
         self._unwatched: set[str] = set()
+        self._held: Counter[int] = Counter()
+        self.sweeps = 0
         self.last: Pass | None = None
 
     # -- what happens -----------------------------------------------------------------------------
@@ -63,6 +66,21 @@ class Settledness:
         """A change of the ring begins, or is over."""
         self._changed = self._next()
 
+    def hold(self, partition: int) -> None:
+        """A write there was sent to its nodes, and not all of them took it: to be released."""
+        self._held[partition] += 1
+
+    def release(self, partition: int) -> None:
+        """What there was to remember of it is on record."""
+        self._held[partition] -= 1
+        if not self._held[partition]:
+            del self._held[partition]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is such a write anywhere."""
+        return bool(self._held)
+
     def begin(self) -> Pass:
         """A sweep begins."""
         return Pass(self._next(), self._clock())
@@ -74,6 +92,7 @@ class Settledness:
         older = [each for each in self._passes if not each[1] <= together]
         self._passes = [(done, together), *older][:_PASSES]
         self._unwatched -= together
+        self.sweeps += 1
         self.last = done
 
     # -- what is known ----------------------------------------------------------------------------
@@ -144,6 +163,8 @@ class Settledness:
         ]
         if not self.is_covered(*names):
             return f"no sweep has compared the nodes {', '.join(names)} yet"
+        if partition in self._held:
+            return "a write isn't on all its nodes yet"
         if self._marked(partition):
             return "a mark says that copies may differ"
         return ""

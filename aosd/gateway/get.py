@@ -43,7 +43,7 @@ async def head(store: Store, request: Get) -> Found:
         found = (await look(store, request.bucket, request.key, newest=request.newest)).head
     if found is None:
         raise NoSuchKey("no such object")
-    return Found(found, _judge(request, found))
+    return Found(found, _judge(store, request, found))
 
 
 async def get(store: Store, request: Get) -> Found:
@@ -62,7 +62,7 @@ async def get(store: Store, request: Get) -> Found:
                 await head(store, request)
             raise
     try:
-        modified_s = _judge(request, reading.head)
+        modified_s = _judge(store, request, reading.head)
     except Exception:
         reading.abandon()
         raise
@@ -241,19 +241,23 @@ async def _wanted(store: Store, request: Get) -> ByteRange | None:
     present = (await look(store, request.bucket, request.key, newest=request.newest)).head
     if present is None:
         raise NoSuchKey("no such object")
-    holds = if_range_holds(request.if_range, present.etag, last_modified_s(present))
+    holds = if_range_holds(request.if_range, present.etag, last_modified_s(store, request, present))
     return request.wanted if holds else None
 
 
-def last_modified_s(head: ObjectHead) -> int:
-    """Last-Modified as clients see it: the stamp's time, the same on every copy."""
+def last_modified_s(store: Store, request: Get, head: ObjectHead) -> int:
+    """Last-Modified as clients see it: the time of what the stamp counts as.
+
+    It is the same on every copy. As long as the journal remembers it that is when a long
+    write took effect, and not when it began.
+    """
     if head.stamp is not None and is_stamp(head.stamp):
-        return stamp_time_s(head.stamp)
+        return stamp_time_s(store.journal.counts_as(request.bucket, request.key, head.stamp))
     return head.modified_s
 
 
-def _judge(request: Get, found: ObjectHead) -> int:
-    modified_s = last_modified_s(found)
+def _judge(store: Store, request: Get, found: ObjectHead) -> int:
+    modified_s = last_modified_s(store, request, found)
     verdict = check_read(request.conditions, found.etag, modified_s)
     if verdict is Verdict.FAILED:
         raise PreconditionFailed("a condition of the request doesn't hold")

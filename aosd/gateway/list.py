@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from twisted.internet.defer import Deferred
+
 from aosd.gateway.look import look
-from aosd.gateway.store import Store, ask, cluster_errors
+from aosd.gateway.store import Store, ask, cluster_errors, gather
 from aosd.model.listing import merge_pages
 from aosd.model.objects import Entry, Page
 from aosd.ports import Candidate
 
 _PAGE_KEYS = 1000
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,13 @@ async def list_objects(
     with cluster_errors():
         while True:
             # One level of the tree: within it every server's order is S3's.
+            since = store.settling
             pages = await _pages(store, members, bucket, prefix, after, page_keys)
             merged = merge_pages(pages, after)
-            for entry in merged.entries:
-                if not wanted(entry.key) or await _is_dead(store, bucket, entry.key):
+            entries = [entry for entry in merged.entries if wanted(entry.key)]
+            dead = await _dead(store, bucket, [entry.key for entry in entries], since)
+            for entry in entries:
+                if entry.key in dead:
                     continue
                 if len(found) == limit:
                     return Listing(tuple(found), more=True)
@@ -74,8 +80,23 @@ async def _pages(
     return pages
 
 
-async def _is_dead(store: Store, bucket: str, key: str) -> bool:
-    """Whether what nodes list was deleted, and lies on yet where it couldn't be removed."""
-    if store.journal.delete_of(bucket, key) is None or store.is_settled(bucket, key):
-        return False
-    return (await look(store, bucket, key)).head is None
+async def _dead(store: Store, bucket: str, keys: Sequence[str], since: tuple[int, int]) -> set[str]:
+    """What was deleted of these, and lies on yet where it couldn't be removed.
+
+    `since` is from before they were listed: what became settled meanwhile wasn't so then.
+    """
+
+    def is_doubtful(key: str) -> bool:
+        if store.journal.delete_of(bucket, key) is None:
+            return False
+        return store.settling != since or not store.is_settled(bucket, key)
+
+    doubtful = [key for key in keys if is_doubtful(key)]
+    dead: set[str] = set()
+    for first in range(0, len(doubtful), _AT_ONCE):
+        some = doubtful[first : first + _AT_ONCE]
+        looking = [Deferred.fromCoroutine(look(store, bucket, key)) for key in some]
+        for key, located in zip(some, await gather(looking), strict=True):
+            if located.head is None:
+                dead.add(key)
+    return dead

@@ -38,6 +38,7 @@ from aosd.model.errors import (
 )
 from aosd.model.objects import STAMP_HEADER, Headers, ObjectHead
 from aosd.model.parts import largest_body_bytes, part_sizes
+from aosd.model.ring import partition
 from aosd.model.versions import version_of
 from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
@@ -174,8 +175,7 @@ class _Writing:
             store.writes.effect(bucket, key, await self._restamped(stamp, flight))
             fanout.release()
             await DeferredList(puts)
-            # Owned by nobody's request: it goes on without its client.
-            ends.append(store.to_the_end.run(self._made_up(stamp, length)))
+            ends.append(self._go_on(stamp, length))
 
         ends: list[Deferred[Written | AosdError]] = []
         try:
@@ -246,14 +246,25 @@ class _Writing:
             await upload.abort()
             raise
         self._sent = await upload.complete()
-        return [store.to_the_end.run(self._made_up(stamp, upload.size_bytes))]
+        return [self._go_on(stamp, upload.size_bytes)]
 
-    async def _made_up(self, stamp: str, length: int) -> Written | AosdError:
+    def _go_on(self, stamp: str, length: int) -> Deferred[Written | AosdError]:
+        """Make up what is missing, after the turn; owned by nobody's request.
+
+        Who has the turn next must not take one of the nodes that lack it at its word.
+        """
+        number = partition(self._bucket, self._key)
+        self._store.settledness.hold(number)
+        return self._store.to_the_end.run(self._made_up(stamp, length, number))
+
+    async def _made_up(self, stamp: str, length: int, number: int) -> Written | AosdError:
         """As `_make_up`, whose failure is returned: there may be nobody left to raise it to."""
         try:
             return await self._make_up(stamp, length)
         except AosdError as error:
             return error
+        finally:
+            self._store.settledness.release(number)
 
     async def _make_up(self, stamp: str, length: int) -> Written:
         """Copy what too few nodes have to those that stand in, before the answer."""
@@ -356,12 +367,12 @@ class _Writing:
     async def _written(self, stamp: str, size_bytes: int) -> Written:
         """The end of every way: marks, then the answer."""
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        enough = is_enough(store, bucket, key, set(sent.etags))
+        enough = is_enough(store, bucket, key, set(sent.etags)) and not sent.differs
         stamp = store.journal.counts_as(bucket, key, stamp)
         await remember(store, bucket, key, stamp, sent, written=enough)
         if refused := refused_by_digest(sent):
             raise refused
-        if not enough:
+        if not enough and not sent.differs:
             raise failure(sent, "too few nodes took it")
         return Written(agreed_etag(sent), size_bytes)
 

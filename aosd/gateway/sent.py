@@ -37,6 +37,12 @@ class Sent:
             self.errors.pop(name, None)
         else:
             self.errors[name] = outcome
+            self.etags.pop(name, None)
+
+    @property
+    def differs(self) -> bool:
+        """Whether nodes that stored it have made different things of it."""
+        return len(set(self.etags.values())) > 1
 
     @property
     def silent(self) -> set[str]:
@@ -145,6 +151,8 @@ async def remember(
     silent = sent.silent
     doubtful = (lacking.keys() - full) | silent | sent.refused_late
     strays = have - {each.name for each in primaries}
+    if sent.differs:
+        doubtful |= have
     if not delete and (doubtful or all(each.name in have for each in primaries)):
         doubtful |= strays
     number = partition(bucket, key)

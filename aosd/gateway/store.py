@@ -140,6 +140,11 @@ class Store:
         """Everyone who may have a copy: primaries and handoffs of every ring that counts."""
         return could_hold(self.orders(bucket, key), self.replicas)
 
+    @property
+    def settling(self) -> tuple[int, int]:
+        """Changes whenever a partition may have become settled."""
+        return self.settledness.sweeps, self.marks.cleared
+
     def is_settled(self, bucket: str, key: str) -> bool:
         """Whether one primary's answer about the key is final."""
         if self.turns.busy(bucket, key):

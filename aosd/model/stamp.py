@@ -38,6 +38,7 @@ class StampClock:
         self._gateway_id = gateway_id
         self._millis = 0
         self._count = 0
+        self._unfollowed = ""
         if not is_stamp(self.next()):
             raise ValueError(f"no gateway id: {gateway_id!r}")
 
@@ -56,9 +57,20 @@ class StampClock:
         """Go on from `stamp` when it is ahead; False when it is too far ahead to follow."""
         millis, count = int(stamp[:12], 16), int(stamp[13:17], 16)
         if millis > (self._now() + MOST_AHEAD_S) * 1000:
+            self._unfollowed = max(self._unfollowed, stamp)
             return False
         self._millis, self._count = max((self._millis, self._count), (millis, count))
         return True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a stamp was too far ahead to be followed, and is so still.
+
+        What is stamped meanwhile may be older than what it overwrites.
+        """
+        if self._unfollowed and self.observe(self._unfollowed):
+            self._unfollowed = ""
+        return bool(self._unfollowed)
 
     @property
     def reading(self) -> str:

@@ -154,6 +154,15 @@ def conditions_decided_before_the_turn() -> Patches:
     return [(_Writing, "_decide", early)]
 
 
+@mutant(writing.second_creation_while_the_first_is_made_up)
+def settled_while_a_write_is_made_up() -> Patches:
+    """Settled: no write was sent to nodes of which not all took it, and isn't marked yet."""
+    return [
+        (Settledness, "hold", lambda self, partition: None),
+        (Settledness, "release", lambda self, partition: None),
+    ]
+
+
 @mutant(writing.wrong_digest_where_nodes_check_none)
 def digests_not_checked() -> Patches:
     """Turns: at its turn a digest is checked; not all nodes do it."""

@@ -192,7 +192,28 @@ def copy_lands_late() -> None:
         s.read_in_every_way()
 
 
+def second_creation_while_the_first_is_made_up() -> None:
+    """B refused the first creation; while it is copied to C another one asks, and B says 404."""
+    for told, verb in ((True, "put"), (False, "complete_upload")):
+        with scene() as s:
+            s.does(s.world.delete(KEY))
+            s.world.pass_time(70.0)
+            s.b.weather.foretell(verb, KEY, Fate.REFUSED)
+            s.b.weather.foretell("put", KEY, Fate.REFUSED)
+            # The copy from A to C takes a while, and B is the quicker one to ask.
+            s.a.weather.foretell("get", KEY, Fate.SLOW, there_s=0.68)
+            assert s.world.gateway is not None
+            s.world.gateway.store.traffic.latency_s[s.a.name] = 1.0
+            first = s.world.put(KEY, LONG, told=told, condition="new")
+            s.until(lambda s=s: s.lying() == {s.a.name: LONG}, "on A")  # type: ignore[misc]
+            s.world.pass_time(0.5)
+            s.ends(s.world.put(KEY, b"v3", condition="new"))
+            s.ends(first)
+            s.read_in_every_way()
+
+
 STORIES: tuple[Callable[[], None], ...] = (
+    second_creation_while_the_first_is_made_up,
     put_while_a_delete_is_on_its_way,
     two_creations_at_once,
     wrong_digest_where_nodes_check_none,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from aosd.model.errors import NoNodes, NoQuorum
 from aosd.model.node import NodeState
 from aosd.model.ring import Ring
-from aosd.testing.faults import timed_out, unavailable
+from aosd.testing.faults import late, timed_out, unavailable
 from aosd.testing.memory_node import MemoryNode
 from tests.unit.gateway_case import BUCKET, KEY, SMALL, GatewayTestCase
 
@@ -165,3 +167,26 @@ class CopiesTests(GatewayTestCase):
         for node in (self.b, self.c):
             node.script("head", unavailable())
         self.failureResultOf(self.listing(), NoQuorum)
+
+
+class MendedMeanwhileTests(GatewayTestCase):
+    """What is deleted lies on a node that was away, and is removed while a page is looked at."""
+
+    def test_what_was_dead_when_it_was_listed_isnt_shown(self) -> None:
+        node = self.nodes[0]
+        keys = [f"q{each}" for each in range(40) if node in self.order(f"q{each}")[:2]][:2]
+        for key in keys:
+            self.stored(key, SMALL)
+        self.down(node)
+        for key in keys:
+            self.deleted(key)
+        self.back(node)
+        gate: Deferred[None] = Deferred()
+        node.script("list", late(lambda: gate, carried_out=True))
+        listing = self.listing(prefix="q")
+        self.assertNoResult(listing)
+        for key in keys:
+            del node.buckets[BUCKET][key]
+        self.settle()
+        gate.callback(None)
+        self.assertEqual(self.successResultOf(listing).entries, ())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+from email.utils import formatdate
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from aosd.consistency.journal import Journal
 from aosd.consistency.ledger import Ledger
 from aosd.gateway.requests import Written
+from aosd.model.conditions import Conditions
 from aosd.model.errors import NodeTimeout, NoQuorum, NoSuchKey
 from aosd.testing.faults import NO_FAULT, late, refused, stalls
 from tests.unit.gateway_case import BUCKET, FLOWING, KEY, LONG, SMALL, GatewayTestCase
@@ -238,3 +240,21 @@ class MakingUpTests(RestampTestCase):
             self.unsettle()
             self.failureResultOf(self.getting(KEY), NoSuchKey)
             self.afresh()
+
+
+class LastModifiedTests(GatewayTestCase):
+    def test_a_long_write_is_of_when_it_took_effect(self) -> None:
+        gate: Deferred[None] = Deferred()
+        for node in (self.a, self.b):
+            node.script("put", stalls(1000, lambda: gate))
+        slow = self.put(KEY, FLOWING)
+        self.clock.advance(15)
+        self.stored(KEY, SMALL)
+        first = self.successResultOf(self.heading(KEY))
+        self.clock.advance(15)
+        gate.callback(None)
+        self.successResultOf(slow)
+        then = self.successResultOf(self.heading(KEY))
+        self.assertEqual(then.modified_s, first.modified_s + 15)
+        since = Conditions(if_modified_since=formatdate(first.modified_s, usegmt=True))
+        self.assertEqual(self.read(KEY, conditions=since), FLOWING)

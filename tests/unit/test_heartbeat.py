@@ -59,7 +59,7 @@ class HeartbeatTests(SynchronousTestCase):
         first = self.begin("run1")
         self.clock.advance(5)
         second = self.begin("run2")
-        self.clock.pump([5.0] * 2)
+        self.clock.pump([5.0] * 3)
         self.assertEqual((first.other, second.other), ("run2", "run1"))
         self.stop(second)
         self.clock.advance(5)
@@ -72,6 +72,35 @@ class HeartbeatTests(SynchronousTestCase):
             self.clock.advance(5)
             self.assertEqual(second.other, "")
         self.assertEqual(self.there(), {"gateways/run2"})
+
+    def test_a_dead_ones_last_beat_comes_late(self) -> None:
+        first = self.begin("run1")
+        self.clock.advance(5)
+        old = {node: node.buckets[SYSTEM_BUCKET]["gateways/run1"] for node in self.nodes}
+        self.clock.advance(5)
+        last = self.nodes[0].buckets[SYSTEM_BUCKET]["gateways/run1"]
+        self.dies(first)
+        for node in self.nodes:
+            node.buckets[SYSTEM_BUCKET]["gateways/run1"] = old[node]
+        second = self.begin("run2")
+        self.clock.advance(5)
+        self.nodes[0].buckets[SYSTEM_BUCKET]["gateways/run1"] = last
+        for _ in range(9):
+            self.clock.advance(5)
+            self.assertEqual(second.other, "")
+
+    def test_alone_is_who_never_saw_another(self) -> None:
+        first = self.begin("run1")
+        self.assertTrue(first.alone)
+        second = self.begin("run2")
+        self.assertFalse(second.alone)
+        self.clock.advance(5)
+        self.assertFalse(first.alone)
+        self.clock.pump([5.0] * 2)
+        self.stop(second)
+        self.clock.pump([5.0] * 9)
+        self.assertEqual(first.other, "")
+        self.assertFalse(first.alone, "it may have said that its run was the last one")
 
     def test_one_that_dies_later_is_forgotten(self) -> None:
         first, second = self.begin("run1"), self.begin("run2")

@@ -43,7 +43,7 @@ class Oversight:
         `wait_for` says what stands in the way.
         """
         roster = self._roster
-        waiting = self._wait_for()
+        waiting = self._wait_for() or self._too_few()
         return {
             "cluster": self._assembly.admission.cluster or None,
             "ring": roster.ring.name,
@@ -140,6 +140,14 @@ class Oversight:
         if len(assembly.marks):
             waiting.append(f"{len(assembly.marks)} marks say that copies may differ")
         return waiting
+
+    def _too_few(self) -> list[str]:
+        """Why a write would be refused if another node went."""
+        members = self._roster.members()
+        takers = [each.name for each in members if each.state is NodeState.UP]
+        if len(takers) > self._replicas:
+            return []
+        return [f"writes need {self._replicas} nodes, and {len(takers)} take them"]
 
     def _node(self, watched: WatchedMember) -> dict[str, Any]:
         sighting = watched.sighting
