@@ -282,6 +282,11 @@ class Assembly:
         """Whether a change of the ring is under way."""
         return self.roster.changing
 
+    @property
+    def contested(self) -> bool:
+        """Whether another gateway uses the nodes."""
+        return bool(self.heartbeat.other)
+
     def change_over(self) -> Deferred[None]:
         """All that the coming ring wants was copied."""
         return Deferred.fromCoroutine(self.admission.change_over())

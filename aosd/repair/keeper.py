@@ -40,6 +40,10 @@ class IMembership(Protocol):
     def changing(self) -> bool:
         """Whether a change of the ring is under way."""
 
+    @property
+    def contested(self) -> bool:
+        """Whether another gateway uses the nodes: what it does isn't known here."""
+
     def change_over(self) -> Deferred[None]:
         """All that the coming ring wants was copied."""
 
@@ -151,6 +155,12 @@ class Keeper:
     # -- inside -----------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        if self._membership.contested:
+            # It may write what a look of ours has missed, and believe in another ring.
+            for each in (self._mending, self._sweeping):
+                if each is not None:
+                    each.cancel()
+            return
         if self._mending is None and len(self._marks):
             self._mending = self._background(self._marked.mend_due(), "_mending")
         if self._sweeping is not None and self._is_calendar and self._is_needed():

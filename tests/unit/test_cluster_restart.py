@@ -240,6 +240,24 @@ class LongOffTests(ClusterTestCase):
         self.failureResultOf(self.getting(second, "k"), NoSuchKey)
 
 
+class ContestedTests(ClusterTestCase):
+    """Another gateway uses the nodes."""
+
+    def test_nothing_is_swept_or_mended_meanwhile(self) -> None:
+        gateway = self.begun()
+        self.put(gateway, "k", b"v")
+        gateway.assembly.heartbeat.other = "another"
+        gateway.assembly.heartbeat._loop.stop()
+        name = self.primaries(gateway)[0]
+        self.nodes[name].wipe()
+        self.wait(10, lambda: gateway.state(name) is NodeState.RETURNING)
+        self.pass_s(60)
+        self.assertEqual(self.nodes[name].buckets[OBJECT_BUCKET], {})
+        gateway.assembly.heartbeat.other = ""
+        self.wait(60, lambda: self.settled(gateway))
+        self.assertIn("k", self.nodes[name].buckets[OBJECT_BUCKET])
+
+
 class CalendarTests(ClusterTestCase):
     """Sweeps without an occasion, which take long."""
 
