@@ -276,6 +276,9 @@ class Keeper:
             self.sweep = None
             self._is_calendar = False
             self._marks.put_back()
+            done = sweep.so_far
+            self._count(done.missing, done.made, done.removed, done.size_bytes)
+            self._metrics.sweep_keys.inc(done.keys)
         self.last = {"began_s": began_s, "ended_s": self._now(), **sweep.progress()}
         self._log.info(
             "swept {keys} keys: {made} copies made, {removed} removed",
@@ -283,8 +286,6 @@ class Keeper:
             made=result.made,
             removed=result.removed,
         )
-        self._count(result.missing, result.made, result.removed, result.size_bytes)
-        self._metrics.sweep_keys.inc(result.keys)
         covered = [
             name
             for name in result.covered

@@ -270,6 +270,10 @@ class CalendarTests(ClusterTestCase):
         sweep = gateway.assembly.keeper.sweep
         self.nodes["n2"].restart()
         self.wait(5, lambda: gateway.assembly.keeper.sweep is not sweep)
+        assert sweep is not None
+        self.assertGreater(sweep.so_far.keys, 20)
+        told = gateway.metrics.sweep_keys._value.get()
+        self.assertEqual(told, sweep.so_far.keys)
         self.assertEqual(gateway.state("n2"), NodeState.RETURNING)
         self.wait(200, lambda: gateway.state("n2") is NodeState.UP)
 
