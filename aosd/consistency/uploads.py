@@ -34,6 +34,7 @@ class Uploads:
         self._memory = memory
         self._open: dict[str, OpenUpload] = {}
         self._given_up: set[str] = set()
+        self._unwritten: dict[str, bytes] = {}
 
     async def opened(self, upload: str, told: Mapping[str, Any]) -> None:
         """Remember the one stamped `upload`: `told` is {"bucket", "key", "uploads"}.
@@ -41,13 +42,28 @@ class Uploads:
         Raises NoQuorum; it is known here all the same, and to be closed.
         """
         self._open[upload] = OpenUpload(upload, told["bucket"], told["key"], told["uploads"])
-        await self._memory.write(_PREFIX + upload, json.dumps(dict(told)).encode())
+        data = self._unwritten[upload] = json.dumps(dict(told)).encode()
+        await self._memory.write(_PREFIX + upload, data)
+        self._unwritten.pop(upload, None)
 
     async def closed(self, upload: str) -> None:
         """It was completed or aborted on all its nodes."""
         self._open.pop(upload, None)
         self._given_up.discard(upload)
+        self._unwritten.pop(upload, None)
         await self._memory.remove([_PREFIX + upload])
+
+    async def tend(self) -> None:
+        """Write what couldn't be, so that a run that follows knows. Raises NoQuorum."""
+        for upload, data in list(self._unwritten.items()):
+            if upload in self._given_up:
+                await self._memory.write(_PREFIX + upload, data)
+                self._unwritten.pop(upload, None)
+
+    def unwritten(self) -> set[tuple[str, str]]:
+        """Node and id of the open ones that no run but this knows of."""
+        open_ = (self._open[each] for each in self._unwritten if each in self._open)
+        return {item for upload in open_ for item in upload.uploads.items()}
 
     def give_up(self, upload: str) -> None:
         """Nobody will complete it, and a node couldn't be told: it is an orphan already."""

@@ -141,6 +141,10 @@ class Keeper:
         for each in waiting:
             each.cancel()
         await DeferredList(waiting, consumeErrors=True)
+        try:
+            await self._recall.uploads.tend()
+        except AosdError as error:
+            self._log.info("uploads are left open, and not remembered: {error}", error=error)
         if self._agreed_since_s is not None and self._is_settled():
             await self._notes.write(self._part or self._note())
 
@@ -371,10 +375,11 @@ class Keeper:
     async def _tend(self) -> None:
         await self._recall.memory.tend()
         await self._recall.registers.tend()
-        try:
-            await self._recall.journal.tend()
-        except AosdError as error:
-            self._log.info("the journal couldn't be tended: {error}", error=error)
+        for each in (self._recall.journal, self._recall.uploads):
+            try:
+                await each.tend()
+            except AosdError as error:
+                self._log.info("what is remembered couldn't be tended: {error}", error=error)
         for upload in self._recall.uploads.orphans(self._now() - _ORPHAN_S):
             await self._abort_orphan(upload)
 

@@ -243,6 +243,36 @@ class LongOffTests(ClusterTestCase):
 class ContestedTests(ClusterTestCase):
     """Another gateway uses the nodes."""
 
+    def test_who_may_not_have_been_alone_leaves_no_note(self) -> None:
+        first = self.begun()
+        self.pass_s(1)
+        second = self.begun()
+        self.stop(second)
+        self.assertEqual(self.noted(), [])
+        self.dies(first)
+        third = self.begun()
+        self.assertTrue(third.assembly.beginning.unclean)
+
+    def test_writes_wait_for_a_clock_that_was_far_ahead(self) -> None:
+        first = self.begun()
+        self.put(first, "k", b"v")
+        self.pass_s(1)
+        self.stop(first)
+        # As if the clock had been ahead when that stopped.
+        for node in self.nodes.values():
+            lying = node.buckets[SYSTEM_BUCKET]
+            copy = lying[STOPPED_KEY]
+            ahead = f"{int((self.clock.seconds() + 1200) * 1000):012x}-0000-00000001"
+            told = {**json.loads(copy.data), "stamp": ahead}
+            lying[STOPPED_KEY] = replace(copy, data=json.dumps(told).encode())
+        second = self.begin(*self.names)
+        self.wait(30, lambda: second.assembly.beginning.ready)
+        self.assertIn("15 minutes", second.assembly.ready()[1])
+        self.assertEqual(self.read(second, "k"), b"v")
+        self.clock.advance(301)
+        self.wait(30, lambda: second.ready)
+        self.assertGreater(second.store.stamps.next(), ahead)
+
     def test_nothing_is_swept_or_mended_meanwhile(self) -> None:
         gateway = self.begun()
         self.put(gateway, "k", b"v")

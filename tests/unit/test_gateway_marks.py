@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import CancelledError, Deferred
 
-from aosd.model.errors import ClusterError, NoQuorum
+from aosd.model.errors import ClusterError, NoQuorum, UpstreamNonsense
 from aosd.model.node import NodeState
 from aosd.model.ring import partition
+from aosd.streams.bodies import HeldBody
 from aosd.testing.faults import (
     NO_FAULT,
     full,
@@ -348,3 +351,17 @@ class DeleteMarkTests(MarkTestCase):
             node.script("put", refused(), times=None)
         self.failureResultOf(self.delete(KEY), NoQuorum)
         self.assertFalse(self.store.is_settled(BUCKET, KEY))
+
+
+class DifferingTests(GatewayTestCase):
+    def test_nodes_that_make_different_things_of_one_write_are_in_doubt(self) -> None:
+        put = self.b.put
+
+        def other(bucket: str, key: str, body: Any, headers: Any) -> Any:
+            return put(bucket, key, HeldBody([b"?"]) if bucket == BUCKET else body, headers)
+
+        self.b.put = other  # type: ignore[method-assign]
+        self.failureResultOf(self.put(KEY, SMALL), UpstreamNonsense)
+        (mark,) = self.marks()
+        self.assertEqual(self.letters(mark.nodes), "ab")
+        self.assertFalse(mark.written)

@@ -160,6 +160,20 @@ class UploadTests(MemoryTestCase):
         self.fails(self.uploads.opened(stamp(1), self.told), NoQuorum)
         self.assertEqual(len(self.uploads.orphans(NOW_S + 1)), 1)
 
+    def test_one_that_couldnt_be_written_is_written_later(self) -> None:
+        for node in self.nodes[:2]:
+            node.script("put", refused(), times=None)
+        self.fails(self.uploads.opened(stamp(1), self.told), NoQuorum)
+        self.uploads.give_up(stamp(1))
+        self.assertEqual(self.uploads.unwritten(), {("n0", "id0"), ("n1", "id1")})
+        self.fails(self.uploads.tend(), NoQuorum)
+        for node in self.nodes:
+            node.heal()
+        self.now(self.uploads.tend())
+        self.assertEqual(self.uploads.unwritten(), set())
+        self.assertEqual(len(self.loaded().orphans(NOW_S + 1)), 1)
+        self.now(self.uploads.closed(stamp(1)))
+
     def test_one_that_was_given_up_is_an_orphan_at_once(self) -> None:
         self.now(self.uploads.opened(stamp(1), self.told))
         self.uploads.give_up(stamp(1))

@@ -203,6 +203,8 @@ def _check_unknown_upload(
         world.tally["upload left: nobody was told its id"] += 1
     elif world.was_killed(run):
         world.tally["upload left: the gateway was killed before it was remembered"] += 1
+    elif world.could_not_remember(run, node.name, upload_id):
+        world.tally["upload left: it couldn't be remembered"] += 1
     else:
         raise PromiseBroken(
             f"after quiet {node.name} has {upload_id} of {upload.key} open, and nobody knows"

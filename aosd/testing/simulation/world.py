@@ -193,6 +193,14 @@ class World:
         """Whether a run, by its clock, came to an end that was no clean one."""
         return any(each.clock is run and not each.stopped for each in self._graveyard)
 
+    def could_not_remember(self, run: MortalClock, node: str, upload_id: str) -> bool:
+        """Whether a run ended while too few nodes took the record of its open upload."""
+        return any(
+            (node, upload_id) in each.assembly.recall.uploads.unwritten()
+            for each in self._graveyard
+            if each.clock is run
+        )
+
     @property
     def is_ready(self) -> bool:
         """Whether a gateway serves."""
