@@ -47,7 +47,8 @@ class Heartbeat:
         self._beats = 0
         # Of others' records: the beats told last, since when, and how often more were told.
         self._seen: dict[str, tuple[int, float, int]] = {}
-        self._judged = self._met = False
+        self._judged_s: float | None = None
+        self._met = False
         self._interval_s = interval_s
         self._loop = LoopingCall(self._beat)
         self._loop.clock = clock
@@ -97,12 +98,22 @@ class Heartbeat:
 
     @property
     def alone(self) -> bool:
-        """Whether no other gateway was there in this run, nor may have been."""
-        return self._judged and not self._met and not self._seen
+        """Whether no other gateway was there in this run, nor may have been.
+
+        A record that was the same an interval later is of one that is dead.
+        """
+        judged_s = self._judged_s
+        return (
+            judged_s is not None
+            and not self._met
+            and all(
+                judged_s - since_s > 0.9 * self._interval_s for _, since_s, _ in self._seen.values()
+            )
+        )
 
     async def _judge(self, found: dict[str, int]) -> None:
         now_s = self._clock.seconds()
-        self._judged = True
+        self._judged_s = now_s
         moving = ""
         for key, beats in found.items():
             before, since_s, moves = self._seen.get(key, (beats, now_s, 0))

@@ -142,6 +142,7 @@ class _Mending:
         self._key = key
         self._also = also
         self._candidates: dict[str, Candidate] = {}
+        self._outside: frozenset[str] = frozenset()
         self._primaries: tuple[str, ...] = ()
         self._changing = False
         self._heads: dict[str, ObjectHead | None] = {}
@@ -206,6 +207,7 @@ class _Mending:
         if not orders:
             raise NoNodes("no nodes are known yet")
         asked = {each.name: each for each in could_hold(orders, mender.replicas)}
+        self._outside = self._also - asked.keys()
         for each in mender.placement.members():
             if each.name in self._also:
                 asked.setdefault(each.name, each)
@@ -357,6 +359,10 @@ class _Mending:
         number = partition(bucket, key)
         lacking = {each.target for each in found.copies} - self._full
         self._doubtful |= lacking | self.failed
+        if not self._changing:
+            # What can't be removed yet, where nobody but a sweep would look for it again.
+            left = {name for name in self._outside if self._heads.get(name) is not None}
+            self._doubtful |= left - {report.node for report in found.reports}
         known: set[str] = set()
         silent_before: set[str] = set()
         for mark in mender.marks.of(bucket, key):

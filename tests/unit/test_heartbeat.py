@@ -102,6 +102,15 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertEqual(first.other, "")
         self.assertFalse(first.alone, "it may have said that its run was the last one")
 
+    def test_a_dead_predecessor_is_nobody_after_an_interval(self) -> None:
+        self.dies(self.begin("run1"))
+        second = self.begin("run2")
+        self.assertFalse(second.alone)
+        self.clock.advance(5)
+        self.assertTrue(second.alone)
+        self.clock.pump([5.0] * 6)
+        self.assertEqual(self.there(), {"gateways/run2"})
+
     def test_one_that_dies_later_is_forgotten(self) -> None:
         first, second = self.begin("run1"), self.begin("run2")
         self.clock.pump([5.0] * 3)
