@@ -102,6 +102,7 @@ class Marked:
             self._retry(mark)
             return
         except CancelledError:
+            self._retry(mark)  # it makes way for another gateway, and is due again afterwards
             raise
         except Exception:  # noqa: BLE001 - one key mustn't hold up the others
             self._log.failure("mending failed", key=key)
