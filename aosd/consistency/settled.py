@@ -41,7 +41,6 @@ class Settledness:
         self._unwatched: set[str] = set()
         self._held: Counter[int] = Counter()
         self.sweeps = 0
-        self.last: Pass | None = None
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -93,7 +92,6 @@ class Settledness:
         self._passes = [(done, together), *older][:_PASSES]
         self._unwatched -= together
         self.sweeps += 1
-        self.last = done
 
     # -- what is known ----------------------------------------------------------------------------
 

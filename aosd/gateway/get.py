@@ -25,7 +25,6 @@ from aosd.model.errors import (
 from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import is_stamp, stamp_time_s
-from aosd.model.versions import version_of
 from aosd.ports import Candidate, IReading
 from aosd.streams.resumed import ResumedReading
 
@@ -179,10 +178,10 @@ class _Opening:
         return counted
 
     def _same(self, one: ObjectHead, other: ObjectHead) -> bool:
-        def counts_as(stamp: str) -> str:
-            return self._store.journal.counts_as(self._bucket, self._key, stamp)
-
-        return version_of(one, counts_as) == version_of(other, counts_as)
+        first, second = (
+            self._store.version(self._bucket, self._key, each) for each in (one, other)
+        )
+        return first == second
 
     def _resumable(self, reading: IReading) -> IReading:
         tried: list[str] = []

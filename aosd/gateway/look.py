@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import NodeError, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead
-from aosd.model.versions import newest, version_of
+from aosd.model.versions import newest
 from aosd.ports import Candidate
 
 
@@ -90,10 +90,7 @@ def judge(
     if failed and not heads and not absent:
         raise failed[0]
     found = newest(
-        {
-            name: version_of(head, lambda stamp: store.journal.counts_as(bucket, key, stamp))
-            for name, head in heads.items()
-        },
+        {name: store.version(bucket, key, head) for name, head in heads.items()},
         store.journal.delete_of(bucket, key),
     )
     if found.version is None:

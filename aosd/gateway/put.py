@@ -39,7 +39,6 @@ from aosd.model.errors import (
 from aosd.model.objects import STAMP_HEADER, Headers, ObjectHead
 from aosd.model.parts import largest_body_bytes, part_sizes
 from aosd.model.ring import partition
-from aosd.model.versions import version_of
 from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
@@ -312,16 +311,13 @@ class _Writing:
 
     async def _at_least(self, node: INode, stamp: str) -> ObjectHead | None:
         """What the node has, if that is this write or a newer one."""
-        journal, bucket, key = self._store.journal, self._bucket, self._key
+        store, bucket, key = self._store, self._bucket, self._key
         try:
             head = await node.head(bucket, key)
         except NoSuchKey:
             return None
-
-        def counts_as(each: str) -> str:
-            return journal.counts_as(bucket, key, each)
-
-        return head if version_of(head, counts_as).stamp >= counts_as(stamp) else None
+        found = store.version(bucket, key, head)
+        return head if found.stamp >= store.journal.counts_as(bucket, key, stamp) else None
 
     async def _restamped(self, stamp: str, flight: Flight) -> str:
         """Let a write whose stamp left with its head be newer than what came meanwhile.

@@ -34,9 +34,11 @@ from aosd.model.errors import (
     UpstreamTimeout,
 )
 from aosd.model.node import NodeState
+from aosd.model.objects import ObjectHead
 from aosd.model.quorum import absence
 from aosd.model.ring import partition
 from aosd.model.stamp import StampClock
+from aosd.model.versions import Version, version_of
 from aosd.ports import Candidate, INode, IPlacement
 from aosd.streams.budget import MemoryBudget
 from aosd.streams.deadlines import cancelled
@@ -194,9 +196,7 @@ class Store:
         now = self.doubts(candidates)
         doubtful = asked.lacking | asked.unwatched | now.lacking | now.unwatched
         counted = {name for name in names if name in answered and name not in doubtful}
-        if len(counted) < absence(self.replicas, len(names)):
-            away = ", ".join(name for name in names if name not in counted)
-            raise NoQuorum(f"what it may hold can't be known now: {away}")
+        self._check_count(names, counted, "what it may hold")
 
     def check_newest(
         self,
@@ -222,10 +222,16 @@ class Store:
             return
         if all(name in answered for name in names):
             return
-        counted = answered - lacking
+        self._check_count(names, answered - lacking, "whether there is a newer one")
+
+    def _check_count(self, names: Sequence[str], counted: set[str], what: str) -> None:
         if len(counted) < absence(self.replicas, len(names)):
             away = ", ".join(name for name in names if name not in counted)
-            raise NoQuorum(f"whether there is a newer one can't be known now: {away}")
+            raise NoQuorum(f"{what} can't be known now: {away}")
+
+    def version(self, bucket: str, key: str, head: ObjectHead) -> Version:
+        """The version that a copy is of, by all that is on record of its key."""
+        return version_of(head, lambda stamp: self.journal.counts_as(bucket, key, stamp))
 
 
 async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:
