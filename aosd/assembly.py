@@ -111,6 +111,7 @@ class Assembly:
             BeginningTimes(settings.founding_wait_s, settings.late_write_window_s),
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
+        admission.contested = lambda: self.contested
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         writes = Writes()
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
@@ -271,6 +272,11 @@ class Assembly:
         if watched is None or watched.candidate.node is None:
             return None
         return watched.up_since_s
+
+    def down_since_s(self, name: str) -> float | None:
+        """Since when the node is away; None while it isn't."""
+        watched = self.roster.watched.get(name)
+        return None if watched is None else watched.down_since_s
 
     @property
     def ring_name(self) -> str:

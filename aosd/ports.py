@@ -232,17 +232,16 @@ class IHealth(Interface):
 
 
 class Candidate(NamedTuple):
-    """A member in a key's order; `node` is None while it can't be asked (suspect or down)."""
+    """A member in a key's order; `node` is None while it can't be asked (suspect or down).
+
+    `full`: it refuses writes for lack of space, whatever its state.
+    """
 
     name: str
     node: INode | None
     state: NodeState = NodeState.UP
     zone: str = ""
-
-    @property
-    def full(self) -> bool:
-        """Whether it refuses writes for lack of space."""
-        return self.state is NodeState.FULL
+    full: bool = False
 
 
 class IPlacement(Interface):

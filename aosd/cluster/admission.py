@@ -45,6 +45,7 @@ class Admission:
     ) -> None:
         self.cluster = ""
         self.late_until_s: Callable[[], float] = lambda: 0.0
+        self.contested: Callable[[], bool] = lambda: False
         self._roster = roster
         self._registers = registers
         self._settled = settled
@@ -78,7 +79,7 @@ class Admission:
         self._settled.ring_changed()
 
     async def register(self, member: Member, incarnation: str, state: str) -> None:
-        """Remember a member on the nodes."""
+        """Remember a member on the nodes, and whether it is returning."""
         await self._registers.set(
             "members",
             member.name,
@@ -87,8 +88,18 @@ class Admission:
                 "weight": member.weight,
                 "zone": member.zone,
                 "incarnation": incarnation,
+                "returning": self._is_returning(member.name),
             },
         )
+
+    def was_returning(self) -> list[str]:
+        """The members that were when this was remembered last."""
+        registers = self._registers.all("members")
+        return [each.name for each in registers if each.value.get("returning")]
+
+    def _is_returning(self, name: str) -> bool:
+        """Whether it is known to have been away, and wasn't compared with all others since."""
+        return self._settled.may_lack(name, self._roster.ring.members)
 
     async def change_over(self) -> None:
         """All that the coming ring wants is copied: it is the ring."""
@@ -120,6 +131,9 @@ class Admission:
         register = self._registers.get("members", name)
         known = register is not None and register.value.get("state") in (MEMBER, JOINING)
         if marker is None or not known:
+            if not known and self.contested():
+                watched.refuse("another gateway uses the nodes, and may have another ring")
+                return
             if introduction.problem:
                 watched.refuse(introduction.problem)
                 return
@@ -207,19 +221,22 @@ class Admission:
             except AosdError as error:
                 watched.refuse(f"not taken in yet: {error}")
         for watched in list(self._roster.watched.values()):
-            await self._remember_disk(watched)
+            await self._remember(watched)
 
-    async def _remember_disk(self, watched: WatchedMember) -> None:
-        """A member's register is of the disk that it has now; tried again until it is."""
+    async def _remember(self, watched: WatchedMember) -> None:
+        """A member's register tells of its disk and its return as they are; tried until it does."""
         name, incarnation = watched.member.name, watched.incarnation
         register = self._registers.get("members", name)
-        if register is None or incarnation in (None, register.value.get("incarnation")):
+        if register is None or register.value.get("state") not in (MEMBER, JOINING):
             return
-        state = str(register.value["state"])
-        if state not in (MEMBER, JOINING):
+        remembered, state = register.value.get("incarnation"), str(register.value["state"])
+        same_disk = incarnation in (None, remembered)
+        if same_disk and bool(register.value.get("returning")) == self._is_returning(name):
             return
-        self._log.warn("node {node} came back with another disk", node=name)
+        if not same_disk:
+            self._log.warn("node {node} came back with another disk", node=name)
+        incarnation = incarnation or str(remembered)
         try:
-            await self.register(watched.member, str(incarnation), state)
+            await self.register(watched.member, incarnation, state)
         except AosdError as error:
             self._log.info("that isn't remembered yet: {error}", error=error)

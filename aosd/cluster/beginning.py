@@ -307,6 +307,7 @@ class Beginning:
     async def _begin_run(self, names: list[str]) -> None:
         """What the last run left: settled, or everything to be compared."""
         registers = self._recall.registers
+        returning = set(self._admission.was_returning()) & set(names)
         for name in names:
             await self._register(self._roster.ring.members[name])
         last = registers.get("runs", "last")
@@ -332,6 +333,9 @@ class Beginning:
             until_s = now_s + self._times.late_write_window_s
             for name in names:
                 self._settled.unwatched(name, until_s)
+            # What these may lack may lie on nodes that are away now.
+            for name in returning:
+                self._settled.returned(name)
             window_s = self._times.late_write_window_s
             self._admission.late_until_s = lambda: self._clock.seconds() + window_s
         # From here on no note of an earlier run counts, wherever it lies.

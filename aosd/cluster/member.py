@@ -70,6 +70,7 @@ class WatchedMember:
         self.incarnation: str | None = None
         self.why = "not seen yet"
         self.up_since_s = 0.0
+        self.down_since_s: float | None = clock.seconds()
         self._lost = False
         self._announced = False
         self._probe_began_s = 0.0
@@ -107,7 +108,13 @@ class WatchedMember:
         """As use cases see it."""
         state = self.state
         usable = state not in (NodeState.DOWN, NodeState.SUSPECT)
-        return Candidate(self.member.name, self.node if usable else None, state, self.member.zone)
+        return Candidate(
+            self.member.name,
+            self.node if usable else None,
+            state,
+            self.member.zone,
+            self.breaker.full,
+        )
 
     @property
     def is_blank(self) -> bool:
@@ -354,6 +361,10 @@ class WatchedMember:
 
     def _tell(self) -> None:
         name = self.member.name
+        if self.state is not NodeState.DOWN:
+            self.down_since_s = None
+        elif self.down_since_s is None:
+            self.down_since_s = self._clock.seconds()
         self._metrics.node_up.labels(name).set(self.candidate.node is not None)
         self._metrics.breaker_open.labels(name).set(self.breaker.open)
 

@@ -74,6 +74,8 @@ class Heartbeat:
         def over(_: object) -> None:
             self._busy = None
 
+        # A loop would end with it, and nobody would look for other gateways any more.
+        busy.addErrback(lambda failure: self._log.failure("a heartbeat failed", failure))
         return busy.addBoth(over)
 
     async def _once(self) -> None:

@@ -132,10 +132,17 @@ class Marks:
             return tuple(chain.from_iterable(there.values()))
         return (there,) if there else ()
 
-    def of_partition(self, partition: int) -> tuple[Mark, ...]:
-        """The marks that speak of the whole partition, but for those that are taken up."""
-        there = self._whole.get(partition, ())
-        return tuple(each for each in there if (partition, each) not in self._taken_up)
+    def keep(self, partition: int, nodes: Collection[str]) -> bool:
+        """Whether one speaks of the whole partition and of these nodes at least.
+
+        A sweep that has taken it up doesn't settle it then: it may have passed already what
+        is in doubt now.
+        """
+        for mark in self._whole.get(partition, ()):
+            if mark.nodes.issuperset(nodes):
+                self._taken_up.discard((partition, mark))
+                return True
+        return False
 
     def newest_written(self, bucket: str, key: str) -> str | None:
         """The newest write of the key that had its number of copies, as marks tell."""
@@ -197,19 +204,15 @@ class Marks:
         """Whether a mark of a whole partition speaks of these nodes alone."""
         return any(nodes <= set(spacious) for nodes in self._whole_of)
 
-    def take_up(self, spacious: Collection[str]) -> list[tuple[int, Mark]]:
-        """Those marks: a sweep begins that is to settle them.
+    def take_up(self, spacious: Collection[str]) -> bool:
+        """A sweep begins that is to settle those marks; whether there are any."""
+        self._taken_up = {each for each in self._all_whole() if each[1].nodes <= set(spacious)}
+        return bool(self._taken_up)
 
-        As long as they are taken up `of_partition` doesn't tell of them: who has the same
-        doubt about a key that the sweep has passed already leaves another mark.
-        """
-        found = [each for each in self._all_whole() if each[1].nodes <= set(spacious)]
-        self._taken_up = set(found)
-        return found
-
-    def put_back(self) -> None:
-        """The sweep is over, however it ended."""
-        self._taken_up = set()
+    def put_back(self) -> set[tuple[int, Mark]]:
+        """The sweep is over, however it ended: which of them nobody doubted again meanwhile."""
+        settled, self._taken_up = self._taken_up, set()
+        return settled
 
     def mended(self, broken: Mapping[int, int]) -> None:
         """All in these partitions was compared since they were as `broken` had them."""

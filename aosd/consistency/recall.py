@@ -90,12 +90,15 @@ class Recall:
                 self._stamps.observe(stamp)
 
     async def read(self, node: INode) -> dict[str, bytes]:
-        """Take in what a node has, but for the journal's records that are known.
+        """Take in what a node has, but for marks and the journal's records that are known.
 
         Returns what it had of its own: its marker, and the note.
         """
         names = await self.memory.names(node, "")
-        unknown = sorted(name for name in names if not self.journal.knows(name))
+        known = self.marks.names()
+        unknown = sorted(
+            name for name in names if name not in known and not self.journal.knows(name)
+        )
         kept: dict[str, bytes] = {}
         # A week of deletes is more than fits in memory at once.
         for first in range(0, len(unknown), _AT_A_TIME):
@@ -105,12 +108,14 @@ class Recall:
         return kept
 
     async def level(self, node: INode, others: Sequence[INode]) -> None:
-        """Give `node` the records that it lacks, and take in those that only it has.
+        """Take in what only `node` has, and give it the records that it lacks.
 
-        What was cleared meanwhile and lies on it still comes back to mind by that: a mark
-        is cleared again once its key was looked at, a journal line says what is so.
+        Raises NodeError; what it has is taken in also when it has no space. What was cleared
+        meanwhile and lies on it still comes back to mind by that: a mark is cleared again
+        once its key was looked at, a journal line says what is so.
         """
         memory = self.memory
+        await self.read(node)
         await self.registers.give(node)
         for prefix in _PREFIXES:
             have = await memory.names(node, prefix)

@@ -43,7 +43,9 @@ class Registers:
         self._memory = memory
         self._stamps = stamps
         self._known: dict[tuple[str, str], Register] = {}
+        # Records, as (node, key), that have to be written again.
         self._overwritten: set[tuple[str, str]] = set()
+        self._uneven: set[str] = set()
         self._turns: defaultdict[tuple[str, str], DeferredLock] = defaultdict(DeferredLock)
 
     def get(self, kind: str, name: str) -> Register | None:
@@ -67,17 +69,24 @@ class Registers:
         self._take(register)
 
     def load(self, records: Mapping[str, bytes]) -> None:
-        """Take in what a node has; the newer of two stands."""
+        """Take in what a node has; the newer of two stands, and is for all nodes to have."""
         for register in self._parsed(records):
+            known = self.get(register.kind, register.name)
+            if known is not None and known.stamp != register.stamp:
+                # One that too few nodes took is forgotten with them.
+                self._uneven.add(f"{register.kind}/{register.name}")
             self._take(register)
 
     async def tend(self) -> None:
-        """Write again what an older one may have overwritten, landing late."""
+        """Write again what an older one may have overwritten, landing late, or some lack."""
         for name, key in self._memory.maybe_late():
             kind, _, of = key.partition("/")
             if (kind, of) in self._known:
                 self._overwritten.add((name, key))
-        for node in self._memory.nodes():
+        nodes = self._memory.nodes()
+        self._overwritten.update((node.name, key) for node in nodes for key in self._uneven)
+        self._uneven.clear()
+        for node in nodes:
             mine = sorted(key for name, key in self._overwritten if name == node.name)
             try:
                 for key in mine:
@@ -87,9 +96,15 @@ class Registers:
                 self._log.info("registers not written: {error}", error=error, node=node.name)
 
     async def give(self, node: INode) -> None:
-        """Give a node all of them, as they are by then. Raises NodeError."""
+        """Give a node those that it lacks, or has older ones of. Raises NodeError."""
+        has = {
+            (each.kind, each.name): each.stamp
+            for kind in KINDS
+            for each in await self.told_by(node, kind)
+        }
         for kind, name in sorted(self._known):
-            await self._give(node, f"{kind}/{name}")
+            if has.get((kind, name), "") < self._known[kind, name].stamp:
+                await self._give(node, f"{kind}/{name}")
 
     async def _give(self, node: INode, key: str) -> None:
         """In its turn: a newer value that is on its way mustn't be overwritten by this one."""

@@ -35,6 +35,7 @@ class Settledness:
         self._changed = 0
         self._returned: dict[str, int] = {}
         self._doubted: dict[str, int] = {}
+        self._doubted_s: dict[str, float] = {}
         # Sweeps that were completed, the newest first, and whom each one covered.
         self._passes: list[tuple[Pass, frozenset[str]]] = []
         self._late_until_s: dict[str, float] = {}
@@ -50,7 +51,8 @@ class Settledness:
 
     def returned(self, name: str) -> None:
         """The node was away, or may have been restarted: nothing it has is certain."""
-        self._returned[name] = self._doubted[name] = self._next()
+        self._returned[name] = self._next()
+        self._doubt(name)
 
     def unwatched(self, name: str, late_until_s: float) -> None:
         """Nobody watched the node before we started, and no note of a clean stop counts.
@@ -59,7 +61,7 @@ class Settledness:
         """
         self._unwatched.add(name)
         self._late_until_s[name] = late_until_s
-        self._doubted[name] = self._next()
+        self._doubt(name)
 
     def ring_changed(self) -> None:
         """A change of the ring begins, or is over."""
@@ -91,6 +93,9 @@ class Settledness:
         older = [each for each in self._passes if not each[1] <= together]
         self._passes = [(done, together), *older][:_PASSES]
         self._unwatched -= together
+        for name in together:
+            if self.is_covered(name):
+                self._doubted_s.pop(name, None)
         self.sweeps += 1
 
     # -- what is known ----------------------------------------------------------------------------
@@ -119,6 +124,14 @@ class Settledness:
     def is_unwatched(self, name: str) -> bool:
         """Whether it may have lost something while nobody watched."""
         return name in self._unwatched
+
+    def doubt(self, name: str) -> int:
+        """Which doubt about the node was the last one; 0: there was none."""
+        return self._doubted.get(name, 0)
+
+    def uncertain_since_s(self, name: str) -> float | None:
+        """Since when no sweep has covered the node; None when one has, since it was doubted."""
+        return self._doubted_s.get(name)
 
     def is_since(self, sweep: Pass, name: str) -> bool:
         """Whether the node wasn't doubted again since the sweep began."""
@@ -172,6 +185,10 @@ class Settledness:
     def _is_newer_than_the_change(self, name: str) -> bool:
         """Whether a sweep that began after the last ring change covers the node."""
         return any(done.number > self._changed for done, covered in self._passes if name in covered)
+
+    def _doubt(self, name: str) -> None:
+        self._doubted[name] = self._next()
+        self._doubted_s.setdefault(name, self._clock())
 
     def _next(self) -> int:
         self._number += 1

@@ -86,7 +86,7 @@ class _Opening:
                     reading = await self._from(candidate)
                 except NodeError:
                     continue  # before the head: nobody noticed
-                except NoSuchKey:
+                except (NoSuchKey, RangeNotSatisfiable):
                     if store.why_unsettled(bucket, key):
                         break
                     raise
@@ -147,6 +147,10 @@ class _Opening:
                 return await self._from(candidate, located.head)
             except (NoSuchKey, PreconditionFailed):
                 return None
+            except RangeNotSatisfiable:
+                assert self._wanted is not None
+                self._wanted.resolve(located.head.size_bytes)
+                return None  # it isn't that version any more
             except NodeError as error:
                 failure = error
         if failure is not None:

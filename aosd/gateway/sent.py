@@ -164,7 +164,7 @@ async def remember(
     if doubtful:
         mark = Mark(bucket, key, stamp, frozenset(doubtful), frozenset(silent), written)
         await store.marks.leave(mark, number)
-    if full and not any(full <= mark.nodes for mark in store.marks.of_partition(number)):
+    if full and not store.marks.keep(number, full):
         mark = Mark("", "", stamp, frozenset(full), frozenset(), written)
         await store.marks.leave(mark, number)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -12,20 +12,22 @@ from twisted.logger import Logger
 
 from aosd.consistency.marks import Mark
 from aosd.consistency.recall import Recall
-from aosd.consistency.settled import Settledness
+from aosd.consistency.settled import Pass, Settledness
 from aosd.consistency.uploads import OpenUpload
 from aosd.consistency.writes import Writes
 from aosd.model.errors import AosdError, ClusterError, NodeError
 from aosd.observe.metrics import Metrics
-from aosd.ports import Candidate, INode, IPlacement
+from aosd.ports import IPlacement
+from aosd.repair.levelling import Levelling
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mended, Mender
 from aosd.repair.notes import SweepNote, SweepNotes
+from aosd.repair.occasions import Occasions
+from aosd.repair.pace import Pace
 from aosd.repair.sweep import Sweep
 
 _TICK_S = 1.0
 _TEND_S = 60.0
-_SWEEP_RETRY_S = 5.0
 _ORPHAN_S = 7 * 86400.0
 
 
@@ -49,6 +51,9 @@ class IMembership(Protocol):
 
     def up_since_s(self, name: str) -> float | None:
         """When the node answered again after its last silence; None while it doesn't."""
+
+    def down_since_s(self, name: str) -> float | None:
+        """Since when the node is away; None while it isn't."""
 
 
 class Keeper:
@@ -96,15 +101,15 @@ class Keeper:
         self._metrics = metrics
         self._interval_s = sweep_interval_s
         self._keys_per_s = keys_per_s
-        self._bytes_per_s = bytes_per_s
+        # Marked keys and those that a sweep finds share it.
+        self._copied = Pace(clock, bytes_per_s)
         self._agreed_since_s: float | None = None
-        self._swept_at_s = clock.seconds()
+        self._due_s = clock.seconds() + sweep_interval_s
         self._swept_s = 0.0
         self._notes = SweepNotes(recall.memory, mender.stamps)
         self._part: SweepNote | None = None
         self._is_calendar = False
         self._reading: Deferred[None] | None = None
-        self._not_before_s = 0.0
         self._tended_s = clock.seconds()
         self._sweeping: Deferred[None] | None = None
         self._tending: Deferred[None] | None = None
@@ -118,7 +123,17 @@ class Keeper:
             clock=clock,
             up_since_s=membership.up_since_s,
             late_write_window_s=late_write_window_s,
-            count=self._count_mended,
+            copied=self._copied,
+            on_mended=self._count,
+        )
+        self._levelling = Levelling(recall, settled, clock)
+        self._occasions = Occasions(
+            placement,
+            recall.marks,
+            settled,
+            clock,
+            waits=self._levelling.waits,
+            change=lambda: membership.ring_name if membership.changing else "",
         )
         metrics.marks.set_function(lambda: len(self._marks))
         metrics.oldest_gap_s.set_function(self._oldest_gap_s)
@@ -167,7 +182,7 @@ class Keeper:
             return
         if self._mending is None and len(self._marks):
             self._mending = self._background(self._marked.mend_due(), "_mending")
-        if self._sweeping is not None and self._is_calendar and self._is_needed():
+        if self._sweeping is not None and self._is_calendar and self._occasions.makes_certain():
             self._sweeping.cancel()  # it is gone on with later
         if self._sweeping is None and self._wants_sweep():
             self._sweeping = self._background(self._sweep(), "_sweeping")
@@ -176,18 +191,18 @@ class Keeper:
             self._tending = self._background(self._tend(), "_tending")
 
     def _oldest_gap_s(self) -> float:
-        left_s = self._marks.oldest_s()
-        return 0.0 if left_s is None else self._clock.seconds() - left_s
+        """How long something is in doubt already: a key, or all that lies on a node."""
+        names = [each.name for each in self._placement.members()]
+        since_s = [self._marks.oldest_s(), *map(self._membership.down_since_s, names)]
+        since_s += map(self._settled.uncertain_since_s, names)
+        now_s = self._clock.seconds()
+        return max((now_s - each for each in since_s if each is not None), default=0.0)
 
-    def _count_mended(self, mended: Mended) -> None:
-        copied, removed = len(mended.copied), len(mended.removed)
-        self._count(mended.missing, copied, removed, mended.size_bytes)
-
-    def _count(self, missing: int, made: int, removed: int, size_bytes: int) -> None:
-        self._metrics.copies_missing.inc(missing)
-        self._metrics.copies_made.inc(made)
-        self._metrics.copies_removed.inc(removed)
-        self._metrics.repair_bytes.inc(size_bytes)
+    def _count(self, mended: Mended) -> None:
+        self._metrics.copies_missing.inc(mended.missing)
+        self._metrics.copies_made.inc(len(mended.copied))
+        self._metrics.copies_removed.inc(len(mended.removed))
+        self._metrics.repair_bytes.inc(mended.size_bytes)
 
     def _background(self, work: Any, name: str) -> Deferred[None]:
         running = Deferred.fromCoroutine(work)
@@ -208,49 +223,35 @@ class Keeper:
     # -- sweeps -----------------------------------------------------------------------------------
 
     def _wants_sweep(self) -> bool:
-        now_s = self._clock.seconds()
-        if now_s < self._not_before_s:
-            return False
-        members = self._placement.members()
-        up = [each.name for each in members if each.node is not None]
-        if not up:
-            return False
-        if self._is_needed():
+        if self._occasions.due():
             return True
-        if self._membership.changing and len(up) == len(members):
-            return True  # all was compared, and yet something kept the change from being over
-        if self._marks.broken or self._marks.whole_partitions(self._spacious()):
-            return True
-        return self._part is not None or now_s - self._swept_at_s >= self._interval_s
-
-    def _is_needed(self) -> bool:
-        """Whether a sweep would make a node count again that doesn't."""
-        up = [each.name for each in self._placement.members() if each.node is not None]
-        return bool(up) and self._settled.sweep_helps(*up)
-
-    def _spacious(self) -> frozenset[str]:
-        members = self._placement.members()
-        return frozenset(each.name for each in members if each.node is not None and not each.full)
+        if not any(each.node is not None for each in self._placement.members()):
+            return False
+        return self._part is not None or self._clock.seconds() >= self._due_s
 
     async def _sweep(self) -> None:
-        self._not_before_s = self._clock.seconds() + _SWEEP_RETRY_S
         # Who returns from here on, be it while others are levelled, isn't covered.
         this = self._settled.begin()
+        self._occasions.began()
+        in_vain = True
+        try:
+            in_vain = not await self._sweep_all(this)
+        finally:
+            self._occasions.ended(in_vain=in_vain)
+
+    async def _sweep_all(self, this: Pass) -> bool:
+        """Whether all was done that it was for."""
         members = self._placement.members()
         up = [each for each in members if each.node is not None]
         doubted = [each for each in up if not self._settled.is_covered(each.name)]
-        try:
-            for candidate in doubted:
-                await self._level(candidate, up)
-        except (NodeError, ClusterError) as error:
-            self._log.info("a node's memory can't be levelled yet: {error}", error=error)
-            return
+        # What those have is regarded, and yet they don't count afterwards.
+        uneven = await self._levelling.level(doubted, up)
         names = [each.name for each in members]
         broken = dict(self._marks.broken)
-        partitions = self._marks.take_up(self._spacious())
+        whole = self._marks.take_up(self._occasions.spacious())
         # With no occasion but the calendar it may be cut short, and gone on with.
         part, self._part = self._part, None
-        calendar = not broken and not partitions and self._settled.is_covered(*names)
+        calendar = not broken and not whole and self._settled.is_covered(*names)
         self._is_calendar = calendar
         resumed = part if calendar and part is not None and part.ring == self._ring() else None
         began_s, stamp = self._now(), self._mender.stamps.next()
@@ -263,11 +264,13 @@ class Keeper:
             writes=self._writes,
             clock=self._clock,
             buckets=self._buckets,
-            keys_per_s=self._keys_per_s,
-            bytes_per_s=self._bytes_per_s,
+            keys=Pace(self._clock, self._keys_per_s),
+            copied=self._copied,
             agreed_since_s=self._agreed_since_s if not doubted else None,
             compare=frozenset(each.name for each in doubted),
             cursor=(resumed.bucket, resumed.after) if resumed is not None else None,
+            on_mended=self._count,
+            on_keys=self._metrics.sweep_keys.inc,
         )
         try:
             result = await sweep.run()
@@ -279,10 +282,8 @@ class Keeper:
         finally:
             self.sweep = None
             self._is_calendar = False
-            self._marks.put_back()
-            done = sweep.so_far
-            self._count(done.missing, done.made, done.removed, done.size_bytes)
-            self._metrics.sweep_keys.inc(done.keys)
+            settled = self._marks.put_back()
+        self._due_s = self._clock.seconds() + self._interval_s
         self.last = {"began_s": began_s, "ended_s": self._now(), **sweep.progress()}
         self._log.info(
             "swept {keys} keys: {made} copies made, {removed} removed",
@@ -291,42 +292,57 @@ class Keeper:
             removed=result.removed,
         )
         covered = [
-            name
-            for name in result.covered
-            if self._was_up(name, up) and self._settled.is_since(this, name)
+            each.name
+            for each in up
+            if each.name in result.covered - uneven and self._settled.is_since(this, each.name)
         ]
         if resumed is None:
             # The part before a restart speaks for nothing that happened since.
             self._settled.swept(this, covered)
         if len(covered) == len(members):
             self._agreed_since_s = began_s
-            self._swept_at_s, self._swept_s = self._clock.seconds(), self._now()
+            self._swept_s = self._now()
             self._metrics.last_sweep.set(self._swept_s)
             if resumed is None:
-                await self._all_compared(stamp, broken, partitions, mended=not result.unmended)
-        self._not_before_s = self._clock.seconds() + _TICK_S
+                self._marks.mended(broken)
+                if not result.unmended:
+                    await self._all_mended(stamp, settled)
+        return not (result.unmended or self._membership.changing or self._occasions.makes_certain())
 
-    async def _all_compared(
-        self,
-        stamp: str,
-        broken: Mapping[int, int],
-        partitions: Sequence[tuple[int, Mark]],
-        *,
-        mended: bool,
-    ) -> None:
-        """A sweep is complete that began when `broken` and `partitions` were in doubt."""
-        self._marks.mended(broken)
-        if mended and not len(self._marks):
+    async def _all_mended(self, stamp: str, settled: Collection[tuple[int, Mark]]) -> None:
+        """All was compared and is right, but for what was doubted meanwhile.
+
+        `settled` are the marks of whole partitions that weren't.
+        """
+        if not len(self._marks):
             self._recall.journal.settled(stamp)
-        spacious = self._spacious()
-        for number, mark in partitions:
-            if mended and mark.nodes <= spacious:
+        spacious = self._occasions.spacious()
+        for number, mark in settled:
+            if mark.nodes <= spacious:
                 await self._marks.clear(number, mark)
-        if self._membership.changing:
-            try:
-                await self._membership.change_over()
-            except ClusterError as error:
-                self._log.info("the ring's change isn't over yet: {error}", error=error)
+        if not self._membership.changing:
+            return
+        if self._is_lacking():
+            self._log.info("the ring's change isn't over yet: nodes lack what is theirs to come")
+            return
+        try:
+            await self._membership.change_over()
+        except ClusterError as error:
+            self._log.info("the ring's change isn't over yet: {error}", error=error)
+
+    def _is_lacking(self) -> bool:
+        """Whether a node may lack a copy that the coming ring wants on it.
+
+        The copies that there are may lie where nobody would look for them in that ring.
+        """
+        if self._marks.broken:
+            return True
+        for _, mark in self._marks.all():
+            order = self._placement.orders(mark.bucket, mark.key)[0] if mark.key else ()
+            coming = {each.name for each in order[: self._replicas]}
+            if not mark.key or not mark.nodes.isdisjoint(coming):
+                return True
+        return False
 
     async def _read_note(self) -> None:
         """Go on from where a clean stop left off; after any other start all is compared anew.
@@ -342,7 +358,7 @@ class Keeper:
         if self.sweep is not None or self._agreed_since_s is not None:
             return
         self._agreed_since_s, self._swept_s = note.began_s, note.ended_s
-        self._swept_at_s -= max(self._now() - note.ended_s, 0.0)
+        self._due_s -= max(self._now() - note.ended_s, 0.0)
         self._metrics.last_sweep.set(note.ended_s)
         self._part = note if note.part_began_s else None
 
@@ -358,17 +374,6 @@ class Keeper:
 
     def _ring(self) -> str:
         return self._membership.ring_name
-
-    def _was_up(self, name: str, up: Sequence[Candidate]) -> bool:
-        return any(each.name == name for each in up)
-
-    async def _level(self, candidate: Candidate, up: Sequence[Candidate]) -> None:
-        """A node that was away gets what the cluster remembers before it counts."""
-        assert candidate.node is not None
-        others: list[INode] = [
-            each.node for each in up if each.node is not None and each.name != candidate.name
-        ]
-        await self._recall.level(candidate.node, others)
 
     # -- memory -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from aosd.model.errors import AosdError
 from aosd.ports import IPlacement
 from aosd.repair.agenda import Agenda
 from aosd.repair.mend import Mended, Mender
+from aosd.repair.pace import Pace
 
 _AT_ONCE = 8
 _RETRY_S = 2.0
@@ -24,7 +25,8 @@ class Marked:
     """Looks at the keys that have marks, and clears those that have become right.
 
     `up_since_s` says when a node answered again after its last silence (None while it
-    doesn't); `count` is told what mending did. Marks of whole partitions are for sweeps.
+    doesn't); bytes `copied` have a pace; `on_mended` is told what was done for a key. Marks
+    of whole partitions are for sweeps.
 
     A mark costs something when it is left, when its time comes and when a node that it
     waits for is back. As long as all nodes in doubt are away nothing can be done for it.
@@ -41,7 +43,8 @@ class Marked:
         clock: IReactorTime,
         up_since_s: Callable[[str], float | None],
         late_write_window_s: float,
-        count: Callable[[Mended], object],
+        copied: Pace,
+        on_mended: Callable[[Mended], object],
     ) -> None:
         self._marks = marks
         self._mender = mender
@@ -49,7 +52,8 @@ class Marked:
         self._clock = clock
         self._up_since_s = up_since_s
         self._window_s = late_write_window_s
-        self._count = count
+        self._copied = copied
+        self._on_mended = on_mended
         self._retry_s: dict[Mark, float] = {}
         self._agenda = Agenda(lambda mark: mark in marks)
         for _, mark in marks.all():
@@ -87,9 +91,10 @@ class Marked:
             if mark.nodes and mark.nodes <= away:
                 self._agenda.wait_for(mark, mark.nodes)
             else:
-                await self._look_at(mark)
+                await self._copied.spend(await self._look_at(mark))
 
-    async def _look_at(self, mark: Mark) -> None:
+    async def _look_at(self, mark: Mark) -> int:
+        """How many bytes were copied."""
         bucket, key = mark.bucket, mark.key
         # A key that is written again and again has many: one look does for all of them.
         every = self._marks.of(bucket, key)
@@ -100,18 +105,18 @@ class Marked:
         except AosdError as error:
             self._log.debug("not mended yet: {error}", error=error)
             self._retry(mark)
-            return
+            return 0
         except CancelledError:
             self._retry(mark)  # it makes way for another gateway, and is due again afterwards
             raise
         except Exception:  # noqa: BLE001 - one key mustn't hold up the others
             self._log.failure("mending failed", key=key)
             self._retry(mark)
-            return
-        self._count(mended)
+            return 0
+        self._on_mended(mended)
         if not (mended.looked_at_all and mended.agreed):
             self._not_yet(mark, mended)
-            return
+            return mended.size_bytes
         for each in every:
             # A request that went unanswered may take effect yet.
             until_s = self._late_until_s(each)
@@ -121,6 +126,7 @@ class Marked:
                 await self._marks.clear(number, each)
             elif each is mark:
                 self._wait_for_late_ones(mark, until_s)
+        return mended.size_bytes
 
     def _not_yet(self, mark: Mark, mended: Mended) -> None:
         if mended.waits_for:

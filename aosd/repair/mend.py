@@ -377,8 +377,7 @@ class _Mending:
                 mark = Mark(bucket, key, mender.stamps.next(), nodes, silent, written=False)
                 await mender.marks.leave(mark, number)
             full = frozenset(self._full)
-            # A mark of another key there would be cleared without a look at this one.
-            if full and not any(full <= mark.nodes for mark in mender.marks.of_partition(number)):
+            if full and not mender.marks.keep(number, full):
                 mark = Mark("", "", mender.stamps.next(), full, frozenset(), written=False)
                 await mender.marks.leave(mark, number)
         except ClusterError as error:

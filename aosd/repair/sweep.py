@@ -75,8 +75,9 @@ class Sweep:
     `compare`, and no write of it took effect since the pages were asked for. If only the
     time or `compare` speaks against it, stamps are compared; otherwise it is mended.
 
-    Rates are bounds: keys looked at, and bytes copied, a second. `cursor` is where to go
-    on from.
+    `keys` looked at and bytes `copied` have a pace. `cursor` is where to go on from.
+    `on_mended` and `on_keys` are told of progress: what was done for a key, and how many
+    more were looked at.
     """
 
     _log = Logger()
@@ -90,11 +91,13 @@ class Sweep:
         writes: Writes,
         clock: IReactorTime,
         buckets: Callable[[], Sequence[str]],
-        keys_per_s: float,
-        bytes_per_s: float,
+        keys: Pace,
+        copied: Pace,
         agreed_since_s: float | None,
         compare: frozenset[str] = frozenset(),
         cursor: Cursor | None = None,
+        on_mended: Callable[[Mended], object] = lambda _: None,
+        on_keys: Callable[[int], object] = lambda _: None,
     ) -> None:
         self.so_far = Swept()
         self.began_s = clock.seconds()
@@ -104,8 +107,10 @@ class Sweep:
         self._writes = writes
         self._clock = clock
         self._buckets = buckets
-        self._keys = Pace(clock, keys_per_s)
-        self._bytes = Pace(clock, bytes_per_s)
+        self._keys = keys
+        self._copied = copied
+        self._on_mended = on_mended
+        self._on_keys = on_keys
         self._unchanged_before_s = (
             float("-inf") if agreed_since_s is None else agreed_since_s - _CLOCKS_DIFFER_S
         )
@@ -196,6 +201,7 @@ class Sweep:
             for first in range(0, len(doubtful), _AT_ONCE):
                 await self._settle(bucket, doubtful[first : first + _AT_ONCE])
             so_far.keys += len(batch)
+            self._on_keys(len(batch))
             so_far.after = batch[-1].key
             await self._keys.spend(len(batch))
 
@@ -253,7 +259,7 @@ class Sweep:
             elif outcome is not None:
                 copied_bytes += outcome.size_bytes
                 self._count(bucket, key, outcome)
-        await self._bytes.spend(copied_bytes)
+        await self._copied.spend(copied_bytes)
 
     async def _look_at(self, bucket: str, found: Found, verdict: _Verdict) -> Mended | None:
         self.so_far.compared += 1
@@ -263,6 +269,7 @@ class Sweep:
         return await self._mender.mend(bucket, found.key, also=names)
 
     def _count(self, bucket: str, key: str, mended: Mended) -> None:
+        self._on_mended(mended)
         so_far = self.so_far
         so_far.missing += mended.missing
         so_far.made += len(mended.copied)

@@ -59,7 +59,8 @@ class MemoryPlacement:
     def candidate(self, name: str) -> Candidate:
         """The node as use cases see it."""
         state = self.states.get(name, NodeState.UP)
-        return Candidate(name, None if state in _AWAY else self.nodes[name], state, name)
+        node = None if state in _AWAY else self.nodes[name]
+        return Candidate(name, node, state, name, state is NodeState.FULL)
 
 
 def make_store(

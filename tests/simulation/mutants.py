@@ -43,7 +43,7 @@ from aosd.consistency.copying import _Copying
 from aosd.consistency.holders import Orders
 from aosd.consistency.journal import Journal, Line
 from aosd.consistency.marks import Mark, Marks
-from aosd.consistency.recall import StopNote
+from aosd.consistency.recall import Recall, StopNote
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.consistency.turns import Turns
@@ -62,7 +62,6 @@ from aosd.model.quorum import absence
 from aosd.model.stamp import StampClock
 from aosd.model.versions import Newest, Version, newest, version_of
 from aosd.ports import Candidate, IReading
-from aosd.repair.keeper import Keeper
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mender, _Mending
 from aosd.repair.plan import Plan, Remove, plan
@@ -251,7 +250,7 @@ def reads_ignore_the_journal() -> Patches:
 @mutant(traces.journal_on_a_wiped_and_a_rolled_back_node)
 def returning_node_is_not_given_the_memory() -> Patches:
     """What lies on a node: a returning one is given what it lacks before it counts."""
-    return [(Keeper, "_level", _nothing)]
+    return [(Recall, "level", _nothing)]
 
 
 @mutant(remembering.delete_that_one_node_remembers)

@@ -302,8 +302,10 @@ class CalendarTests(ClusterTestCase):
         self.wait(5, lambda: gateway.assembly.keeper.sweep is not sweep)
         assert sweep is not None
         self.assertGreater(sweep.so_far.keys, 20)
+        other = gateway.assembly.keeper.sweep
+        assert other is not None
         told = gateway.metrics.sweep_keys._value.get()
-        self.assertEqual(told, sweep.so_far.keys)
+        self.assertEqual(told, sweep.so_far.keys + other.so_far.keys)
         self.assertEqual(gateway.state("n2"), NodeState.RETURNING)
         self.wait(200, lambda: gateway.state("n2") is NodeState.UP)
 
@@ -376,7 +378,7 @@ class NodesAwayTests(ClusterTestCase):
         self.pass_s(5)
         self.assertNotEqual(self.registered("n1", "n2"), self.marker("n2").incarnation)
         self.reachable("n1", "n3")
-        self.wait(10, lambda: self.registered("n1", "n2") == self.marker("n2").incarnation)
+        self.wait(70, lambda: self.registered("n1", "n2") == self.marker("n2").incarnation)
 
     def test_a_register_of_another_disk_is_put_right_at_the_start(self) -> None:
         for name in self.names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -95,10 +96,36 @@ class RegisterTests(MemoryTestCase):
         gate: Deferred[None] = Deferred()
         self.nodes[2].script("put", late(lambda: gate))
         self.now(self.registers.set("members", "n1", {"state": "new"}))
+        self.nodes[0].buckets[SYSTEM_BUCKET].clear()
         giving = self.run_(self.registers.give(self.nodes[0]))
         self.assertNoResult(giving)
         gate.callback(None)
         self.successResultOf(giving)
+
+    def test_only_what_is_lacking_is_given(self) -> None:
+        for name in ("n1", "n2", "n3"):
+            self.now(self.registers.set("members", name, {"state": "old"}))
+        node = self.nodes[0]
+        old = self.records(node)
+        self.now(self.registers.set("members", "n1", {"state": "new"}))
+        new = self.records(node)
+        there = node.buckets[SYSTEM_BUCKET]
+        there["members/n1"] = replace(there["members/n1"], data=old["members/n1"])
+        del there["members/n2"]
+        before = node.requests["put"]
+        self.now(self.registers.give(node))
+        self.assertEqual(self.records(node), new)
+        self.assertEqual(node.requests["put"] - before, 2)
+
+    def test_one_that_only_one_node_has_comes_to_all(self) -> None:
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        self.away = {"n1", "n2"}
+        self.fails(self.registers.set("members", "n1", {"state": "new"}), NoQuorum)
+        self.away = set()
+        self.registers.load(self.records(self.nodes[0]))
+        self.now(self.registers.tend())
+        for node in self.nodes:
+            self.assertEqual(self.records(node), self.records(self.nodes[0]))
 
     def test_one_that_cant_be_set_isnt_in_the_way_of_the_next(self) -> None:
         self.away = {"n0", "n1"}

@@ -67,8 +67,8 @@ class SweepTests(SynchronousTestCase):
             "writes": self.store.writes,
             "clock": self.clock,
             "buckets": lambda: [BUCKET],
-            "keys_per_s": math.inf,
-            "bytes_per_s": math.inf,
+            "keys": Pace(self.clock, math.inf),
+            "copied": Pace(self.clock, math.inf),
             "agreed_since_s": NOW_S,
         }
         return Sweep(**(made | more))
@@ -409,7 +409,7 @@ class SweepTests(SynchronousTestCase):
     def test_no_faster_than_it_may(self) -> None:
         keys = [f"k{each:03}" for each in range(200)]
         self.lay_right(*keys)
-        sweeping = Deferred.fromCoroutine(self.sweep(keys_per_s=100).run())
+        sweeping = Deferred.fromCoroutine(self.sweep(keys=Pace(self.clock, 100)).run())
         self.clock.pump([0.01] * 180)
         self.assertNoResult(sweeping)
         self.clock.pump([0.01] * 30)
@@ -418,7 +418,7 @@ class SweepTests(SynchronousTestCase):
     def test_no_more_bytes_than_it_may(self) -> None:
         for key in ("a", "b", "c", "d"):
             self.lay(self.order(key)[0], key, b"x" * 1000)
-        sweeping = Deferred.fromCoroutine(self.sweep(bytes_per_s=1000).run())
+        sweeping = Deferred.fromCoroutine(self.sweep(copied=Pace(self.clock, 1000)).run())
         self.clock.pump([0.1] * 37)
         self.assertNoResult(sweeping)
         self.clock.pump([0.1] * 4)
