@@ -314,7 +314,7 @@ class Keeper:
 
         `settled` are the marks of whole partitions that weren't.
         """
-        if not len(self._marks):
+        if not len(self._marks) and not self._membership.changing:
             self._recall.journal.settled(stamp)
         spacious = self._occasions.spacious()
         for number, mark in settled:

@@ -44,7 +44,7 @@ class Mended:
     `missing` is how many primaries lacked it, `copied` and `removed` the nodes that got a
     copy and that lost one, `size_bytes` what was copied in all. `looked_at_all`: every node
     that could hold the key told what it has; those in `unknown` couldn't be asked (one that
-    could and failed has left a mark). `agreed`: the copies are now on the primaries alone
+    could and failed has left a mark). `agreed`: as Plan tells; the copies are on the primaries
     and agree, but for what is in `reports`.
 
     If nothing can be done before one of some nodes can be asked, or has space, these are in

@@ -38,7 +38,8 @@ class Plan:
     """What is to be done, in this order.
 
     `version` is the one that counts (None: there is no object). `agreed`: it lies on all
-    primaries and nowhere else, but for what is reported.
+    primaries and nowhere else, but for what is reported; while the ring changes nothing is
+    removed, and it suffices that it lies on all of them.
     """
 
     copies: tuple[Copy, ...]
@@ -100,7 +101,9 @@ def plan(
     elif not changing and all(name in found.holders and name not in late for name in primaries):
         removals += [Remove(name, versions[name]) for name in strays]
     if found.version is None:
-        agreed = all(name in heads for name in primaries) and not versions
+        agreed = all(name in heads for name in primaries) and (changing or not versions)
+    elif changing:
+        agreed = set(primaries) <= set(found.holders)
     else:
         agreed = set(primaries) == versions.keys() - (set(strays) if settled else set())
         agreed = agreed and not copies

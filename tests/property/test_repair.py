@@ -161,6 +161,19 @@ def test_agreed_is_never_said_without_all_primaries(
     assert now.agreed == right
 
 
+@given(states(), deletes, primary_sets, st.sets(st.sampled_from(NODES)))
+@settings(max_examples=500, deadline=None)
+def test_while_the_ring_changes_all_primaries_suffice(
+    heads: Heads, deleted: str | None, primaries: list[str], unknown: set[str]
+) -> None:
+    now = planned(heads, unknown, primaries, deleted=deleted, changing=True)
+    seen = {name: each for name, each in heads.items() if name not in unknown}
+    top, have = holders(seen, deleted)
+    right = not unknown & set(primaries) and (top is None or set(primaries) <= have)
+    assert now.agreed == right
+    assert not now.removals
+
+
 @given(st.dictionaries(st.sampled_from(NODES), st.sampled_from(STAMPS)), deletes)
 @settings(max_examples=200, deadline=None)
 def test_newest_puts_each_copy_into_one_of_three(

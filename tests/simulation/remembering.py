@@ -118,7 +118,8 @@ def returning_node_cannot_be_listed() -> None:
     """A has v1 again after its DELETE, and gives no listing of objects to its sweep."""
     with scene() as s:
         s.does(s.world.delete(KEY))
-        s.a.weather.foretell("list", "", Fate.WELL)
+        for _ in range(3):
+            s.a.weather.foretell("list", "", Fate.WELL)  # of what it remembers
         for _ in range(3):
             s.a.weather.foretell("list", "", Fate.REFUSED)
         s.reboots(s.a, lost_s=5.0)

@@ -269,7 +269,7 @@ class MendTests(SynchronousTestCase):
         self.placement.former = Ring(Member(name, 1.0, name) for name in self.placement.nodes)
         mended = self.mend()
         self.assertEqual(self.holders(b"live"), "abd")
-        self.assertEqual((mended.removed, mended.agreed), ((), False))
+        self.assertEqual((mended.removed, mended.agreed), ((), True))
         self.placement.former = None
         self.assertTrue(self.mend().agreed)
         self.assertEqual(self.holders(), "ab")
