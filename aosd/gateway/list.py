@@ -44,7 +44,8 @@ async def list_objects(
     page_keys = min(limit + 1, _PAGE_KEYS)
     with cluster_errors():
         while True:
-            # One level of the tree: within it every server's order is S3's.
+            # One level of the tree: within it every server's order is S3's, for names without
+            # a sign that comes before "/" (of a-b and a/, a tree lists the folder first).
             since = store.settling
             pages = await _pages(store, members, bucket, prefix, after, page_keys)
             merged = merge_pages(pages, after)

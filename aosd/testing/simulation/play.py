@@ -18,7 +18,7 @@ from aosd.testing.simulation.reference import PromiseBroken
 from aosd.testing.simulation.weather import Fate
 from aosd.testing.simulation.world import World
 
-KEYS = ("a", "b", "a/b", "a-c")
+KEYS = ("a", "b", "a/b", "a0c")
 _DAY_S = 86400.0
 _MOST_NODES = 6
 _CHANGING_FATES = (
