@@ -245,6 +245,9 @@ class _Mending:
         why_unsettled = mender.settled.why_not(
             mender.placement.orders(bucket, key), partition(bucket, key), mender.replicas
         )
+        # Who wasn't compared since the ring changed may have been a primary in the former one.
+        holders = [name for name, head in self._heads.items() if head is not None]
+        explained = bool(why_unsettled) or not mender.settled.is_covered(*holders)
         late: set[str] = set()
         for mark in mender.marks.of(bucket, key):
             if mender.is_late(mark):
@@ -255,7 +258,7 @@ class _Mending:
             deleted=mender.journal.delete_of(bucket, key),
             counts_as=self._counts_as,
             changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
-            settled=not why_unsettled,
+            settled=not explained,
             late=frozenset(late),
         )
 

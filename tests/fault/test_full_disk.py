@@ -23,6 +23,13 @@ pytestmark = pytest.mark.timeout(600)
 SMALL_DISK = {"minio": 96 * MIB, "seaweedfs": 192 * MIB}
 
 
+def _mount(folder: Path, size: int, *options: str) -> bool:
+    """Mount memory as a disk of so many bytes, or give it that many; whether that worked."""
+    how = ",".join((*options, f"size={size}"))
+    mounting = ["mount", "-t", "tmpfs", "-o", how, "tmpfs", str(folder)]
+    return subprocess.run(mounting, check=False, capture_output=True).returncode == 0
+
+
 @pytest.fixture
 def small_node(tmp_path: Path) -> Iterator[RealNode]:
     """A node on a disk of its own, in memory."""
@@ -31,9 +38,7 @@ def small_node(tmp_path: Path) -> Iterator[RealNode]:
     folder = tmp_path / "n1"
     folder.mkdir()
     node = RealNode("n1", tmp_path / "probe")
-    size = SMALL_DISK[node.kind]
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(mounting, check=False, capture_output=True).returncode:
+    if not _mount(folder, SMALL_DISK[node.kind]):
         pytest.skip("no tmpfs can be mounted here")
     try:
         node = RealNode("n1", folder)
@@ -90,6 +95,9 @@ def test_a_disk_that_fills_up(filling: Daemon, small_node: RealNode) -> None:
     # Deletes make room, and what belongs there comes there.
     for key in stored[2:]:
         assert filling.ask("DELETE", f"/object/{key}").status == 204
+    if small_node.kind != "minio":
+        # SeaweedFS gives space back when it compacts, which takes space.
+        _mount(small_node.folder, 2 * SMALL_DISK[small_node.kind], "remount")
     filling.wait_for_states(UP, BACK_S)
     filling.wait_until_settled(BACK_S)
     for key in stored[:2]:

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import CancelledError, succeed
 
 import aosd.assembly
 import aosd.cluster.beginning
@@ -62,8 +62,11 @@ from aosd.model.quorum import absence
 from aosd.model.stamp import StampClock
 from aosd.model.versions import Newest, Version, newest, version_of
 from aosd.ports import Candidate, IReading
+from aosd.repair.keeper import Keeper
+from aosd.repair.levelling import Levelling
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mender, _Mending
+from aosd.repair.occasions import Occasions
 from aosd.repair.plan import Plan, Remove, plan
 from aosd.repair.sweep import Sweep
 from aosd.repair.walk import Windows
@@ -72,7 +75,7 @@ from aosd.streams.fanout import Fanout
 from aosd.streams.reader import BodyReader
 from aosd.testing.simulation.play import play
 from aosd.testing.simulation.reference import PromiseBroken
-from tests.simulation import remembering, traces, writing
+from tests.simulation import remembering, repairing, traces, writing
 
 Patches = Sequence[tuple[Any, str, Any]]
 """What to replace: of a class or module, the attribute of that name, by this."""
@@ -668,6 +671,50 @@ def removes_because_of_what_a_silent_node_has() -> Patches:
     return [
         (aosd.repair.mend, "plan", lambda *, late, **how: plan(late=frozenset(), **how)),
     ]
+
+
+@mutant(repairing.full_node_returns_and_others_go_on)
+def one_that_cannot_be_levelled_ends_the_sweep() -> Patches:
+    """Repair: a node that can't be given the memory holds up no other."""
+    level = Levelling.level
+
+    async def all_or_none(self: Levelling, *who: Any) -> Any:
+        if uneven := await level(self, *who):
+            raise CancelledError(uneven)
+        return uneven
+
+    return [(Levelling, "level", all_or_none)]
+
+
+@mutant(repairing.joining_nodes_refuse_their_copies)
+def ring_changes_before_all_is_copied() -> Patches:
+    """The ring: a change is over when all that the coming ring wants was copied."""
+    run = Sweep.run
+
+    async def as_if_mended(self: Sweep) -> Any:
+        swept = await run(self)
+        swept.unmended = 0
+        return swept
+
+    return [(Sweep, "run", as_if_mended), (Keeper, "_is_lacking", lambda _: False)]
+
+
+@mutant(repairing.full_node_for_hours)
+def full_node_is_marked_again_and_again() -> Patches:
+    """Marks: for a full node one for the partition."""
+    return [(Marks, "keep", lambda *_: False)]
+
+
+@mutant(repairing.full_node_for_hours)
+def sweeps_in_vain_do_not_wait() -> Patches:
+    """Repair: the sweep gentle by default."""
+    return [(Occasions, "began", lambda _: None)]
+
+
+@mutant(repairing.return_is_remembered_by_the_next_run)
+def next_run_forgets_who_is_returning() -> Patches:
+    """Return: `members/` remembers who is returning."""
+    return [(Admission, "was_returning", lambda _: [])]
 
 
 # -- clocks ----------------------------------------------------------------------------------------

@@ -1,0 +1,163 @@
+"""Stories of repair that isn't possible everywhere: full disks, copies refused, a node that went.
+
+They begin as the traces do: v1 on A and B, C the handoff, two copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aosd.model.node import Member
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.ring import Ring
+from aosd.testing.simulation.reference import PromiseBroken
+from aosd.testing.simulation.weather import Fate
+from tests.simulation.scenes import KEY, Scene, is_wiped, scene
+
+HOUR_S = 3600.0
+
+
+def full_node_returns_and_others_go_on() -> None:
+    """A is back, full, and can't be given what was remembered meanwhile; B's disk is replaced.
+
+    What B lacks is copied to it all the same: C's disk may be the next.
+    """
+    with scene() as s:
+        key = _of(s, s.b.name, s.c.name)
+        s.does(s.world.put(key, b"of B and C"))
+        s.a.kill()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.a.full = True
+        s.a.start()
+        s.until(lambda: s.state(s.a) == "returning", "back")
+        is_wiped(s.b)
+        _comes(s, lambda: s.b.name in s.world.copies(key), "B has its copy", 600.0)
+        is_wiped(s.c)
+        _comes(s, lambda: s.c.name in s.world.copies(key), "C has its copy", 600.0)
+        assert s.state(s.a) == "returning", "it isn't level"
+        s.read_in_every_way()
+        s.a.full = False
+        _comes(s, lambda: s.state(s.a) == "up", "A is level", 120.0)
+
+
+def joining_nodes_refuse_their_copies() -> None:
+    """Three nodes join, and what belongs to two of them alone lies on A and B, off their order."""
+    with scene() as s:
+        joining = [f"n{number}" for number in range(4, 7)]
+        key, former = _leaves(s, joining)
+        s.does(s.world.put(key, b"to come"))
+        s.world.sleep(120.0)
+        for _ in joining:
+            added = s.world.add_node()
+            for _ in range(12):
+                added.weather.foretell("put", key, Fate.REFUSED)
+        s.world.look_around()
+        gateway = s.world.gateway
+        assert gateway is not None
+        s.until(lambda: gateway.assembly.changing, "changing")
+        s.until(lambda: not gateway.assembly.changing, "over", HOUR_S)
+        could_hold = {node.name for node in s.world.order(key)[:4]}
+        for name in former:
+            if name in could_hold:
+                s.world.node(name).kill()
+        s.world.pass_time(4.0)
+        s.ends(s.world.get(key))
+        s.ends(s.world.get(key, newest=True))
+
+
+def full_node_for_hours() -> None:
+    """Thirty keys can't be written to A: as many marks, no more, and no endless sweeps."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        keys = _several(s, s.a.name, 30)
+        s.a.full = True
+        for key in keys:
+            s.does(s.world.put(key, b"v2"))
+        marks, swept = len(gateway.assembly.marks), _sweeps(s)
+        assert marks == 30
+        # In leaps: nobody writes for a minute, and by then it isn't known any more that A is full.
+        s.world.sleep(3 * HOUR_S, leap_s=60.0)
+        _expect(len(gateway.assembly.marks) == marks, "as many marks as before")
+        records = [key for key in s.c.disk.buckets[SYSTEM_BUCKET] if key.startswith("marks/")]
+        _expect(len(records) == marks, "no more of them on disks")
+        _expect(_sweeps(s) - swept < 3 * 20, "a sweep every some minutes")
+        s.a.full = False
+        _comes(s, lambda: not len(gateway.assembly.marks), "all is mended", HOUR_S)
+
+
+def return_is_remembered_by_the_next_run() -> None:
+    """A lost v2 and is back; B goes before the two were compared; the gateway ends, and begins."""
+    with scene() as s:
+        s.does(s.world.put(KEY, b"v2"))
+        s.b.weather.chances = {Fate.REFUSED: 1.0}  # nothing can be compared with it
+        s.reboots(s.a, lost_s=5.0)
+        s.until(lambda: s.state(s.a) == "returning", "back")
+        s.world.pass_time(3.0)
+        s.b.kill()
+        s.world.pass_time(2.0)
+        s.world.kill_gateway()
+        s.world.start_gateway()
+        s.world.until_ready()
+        s.world.sleep(HOUR_S)
+        s.read_in_every_way()
+
+
+# -- what is expected ------------------------------------------------------------------------------
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise PromiseBroken(f"it isn't so: {what}")
+
+
+def _comes(s: Scene, holds: Callable[[], bool], what: str, limit_s: float) -> None:
+    until_s = s.world.clock.seconds() + limit_s
+    while not holds():
+        _expect(s.world.clock.seconds() < until_s, what)
+        s.world.pass_time(1.0)
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+def _order(s: Scene, key: str) -> list[str]:
+    return [node.name for node in s.world.order(key)]
+
+
+def _of(s: Scene, *names: str) -> str:
+    """A key whose primaries are these."""
+    keys = (f"x{number}" for number in range(1000))
+    return next(key for key in keys if set(_order(s, key)[:2]) == set(names))
+
+
+def _several(s: Scene, name: str, count: int) -> list[str]:
+    """Keys that have the node for a primary."""
+    keys = (f"x{number}" for number in range(1000))
+    return [key for key in keys if name in _order(s, key)[:2]][:count]
+
+
+def _leaves(s: Scene, joining: list[str]) -> tuple[str, list[str]]:
+    """A key that is to have two new primaries, and an old one that won't be asked any more."""
+    members = [*s.world.nodes, *joining]
+    coming = Ring([Member(name, 1.0, name) for name in members])
+    for number in range(3000):
+        key = f"x{number}"
+        order, former = list(coming.order(OBJECT_BUCKET, key)), _order(s, key)[:2]
+        if set(order[:2]) <= set(joining) and not set(former) <= set(order[:4]):
+            return key, former
+    raise AssertionError("no such key")
+
+
+def _sweeps(s: Scene) -> int:
+    return sum("swept" in line for line in s.lines)
+
+
+STORIES: tuple[Callable[[], None], ...] = (
+    full_node_returns_and_others_go_on,
+    joining_nodes_refuse_their_copies,
+    full_node_for_hours,
+    return_is_remembered_by_the_next_run,
+)
