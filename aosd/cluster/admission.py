@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -78,19 +79,23 @@ class Admission:
             roster.set_rings(settled)
         self._settled.ring_changed()
 
-    async def register(self, member: Member, incarnation: str, state: str) -> None:
-        """Remember a member on the nodes, and whether it is returning."""
-        await self._registers.set(
-            "members",
-            member.name,
-            {
-                "state": state,
+    async def register(self, member: Member, incarnation: str, state: str = "") -> None:
+        """Remember a member on the nodes, and whether it is returning.
+
+        Its state is as it was before, when none is given.
+        """
+
+        def value() -> dict[str, Any]:
+            former = self._registers.get("members", member.name)
+            return {
+                "state": state or ("" if former is None else former.value.get("state")),
                 "weight": member.weight,
                 "zone": member.zone,
                 "incarnation": incarnation,
                 "returning": self._is_returning(member.name),
-            },
-        )
+            }
+
+        await self._registers.set("members", member.name, value)
 
     def was_returning(self) -> list[str]:
         """The members that were when this was remembered last."""
@@ -229,7 +234,7 @@ class Admission:
         register = self._registers.get("members", name)
         if register is None or register.value.get("state") not in (MEMBER, JOINING):
             return
-        remembered, state = register.value.get("incarnation"), str(register.value["state"])
+        remembered = register.value.get("incarnation")
         same_disk = incarnation in (None, remembered)
         if same_disk and bool(register.value.get("returning")) == self._is_returning(name):
             return
@@ -237,6 +242,6 @@ class Admission:
             self._log.warn("node {node} came back with another disk", node=name)
         incarnation = incarnation or str(remembered)
         try:
-            await self.register(watched.member, incarnation, state)
+            await self.register(watched.member, incarnation)
         except AosdError as error:
             self._log.info("that isn't remembered yet: {error}", error=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,15 +56,20 @@ class Registers:
         """All of a kind, by name."""
         return [self._known[each] for each in sorted(self._known) if each[0] == kind]
 
-    async def set(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
-        """Set it, on enough nodes. Raises NoQuorum; it may have been set all the same then.
+    async def set(
+        self, kind: str, name: str, value: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Set it, on enough nodes; to what `value` gives by then, if it is to be asked.
+
+        Raises NoQuorum; it may have been set all the same then.
 
         Of one register, one after the other: of two on their way together, the older might
         land last.
         """
         turn = self._turns[kind, name]
         await turn.acquire()
-        register = Register(kind, name, self._stamps.next(), dict(value))
+        present = value if isinstance(value, Mapping) else value()
+        register = Register(kind, name, self._stamps.next(), dict(present))
         await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
         self._take(register)
 

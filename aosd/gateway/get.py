@@ -52,9 +52,8 @@ async def get(store: Store, request: Get) -> Found:
     Raises what `head` does, and RangeNotSatisfiable. Cancelling releases the node.
     """
     with cluster_errors():
-        wanted = await _wanted(store, request)
         try:
-            reading = await _Opening(store, request, wanted).open()
+            reading, partial = await _open(store, request)
         except RangeNotSatisfiable:
             # Conditions come before ranges (RFC 9110, section 13.2.2).
             if request.conditions:
@@ -65,7 +64,32 @@ async def get(store: Store, request: Get) -> Found:
     except Exception:
         reading.abandon()
         raise
-    return Found(reading.head, modified_s, reading, partial=wanted is not None)
+    return Found(reading.head, modified_s, reading, partial=partial)
+
+
+async def _open(store: Store, request: Get) -> tuple[IReading, bool]:
+    """What was asked for of the object, and whether that is a part: judged by what was opened."""
+    outside: RangeNotSatisfiable | None = None
+    try:
+        reading = await _Opening(store, request, request.wanted).open()
+        if request.wanted is None or _part_is_wanted(store, request, reading.head):
+            return reading, request.wanted is not None
+        reading.abandon()
+    except RangeNotSatisfiable as error:
+        if request.if_range is None:
+            raise
+        outside = error
+    # If-Range names another version than the present one: all of it (RFC 9110, section 13.1.5).
+    reading = await _Opening(store, request, None).open()
+    if outside is not None and _part_is_wanted(store, request, reading.head):
+        reading.abandon()
+        raise outside
+    return reading, False
+
+
+def _part_is_wanted(store: Store, request: Get, found: ObjectHead) -> bool:
+    modified_s = last_modified_s(store, request, found)
+    return request.if_range is None or if_range_holds(request.if_range, found.etag, modified_s)
 
 
 class _Opening:
@@ -235,17 +259,6 @@ async def _heads(
     candidates: Sequence[Candidate], bucket: str, key: str
 ) -> dict[str, ObjectHead | Exception]:
     return await ask(candidates, lambda node: node.head(bucket, key))
-
-
-async def _wanted(store: Store, request: Get) -> ByteRange | None:
-    """The range to ask for: none when If-Range names another version than the present one."""
-    if request.wanted is None or request.if_range is None:
-        return request.wanted
-    present = (await look(store, request.bucket, request.key, newest=request.newest)).head
-    if present is None:
-        raise NoSuchKey("no such object")
-    holds = if_range_holds(request.if_range, present.etag, last_modified_s(store, request, present))
-    return request.wanted if holds else None
 
 
 def last_modified_s(store: Store, request: Get, head: ObjectHead) -> int:

@@ -116,6 +116,8 @@ def test_before_the_node_has_answered(
     fragile: Fragile, key: str, verb: str, leave: Callable[[Wire], None]
 ) -> None:
     assert fragile.daemon.ask("PUT", f"/object/{key}", {}, OLD).status == 201
+    # What other tests left in doubt is compared: no sweep is to ask for this key, too.
+    fragile.daemon.wait_until_settled(60.0)
     fragile.misbehave(key, Fault(Does.HANGS_BEFORE_HEADERS), verb)
     proxy = fragile.proxy_of(key)
     with Wire(fragile.daemon.port) as wire:

@@ -122,6 +122,44 @@ class SettledTests(GatewayTestCase):
                 found.reading.abandon()
             self.settle()
 
+    def test_a_range_outside_of_a_copy_that_turns_out_to_be_old(self) -> None:
+        wanted = parse_range("bytes=4-5")
+        gate: Deferred[None] = Deferred()
+        for node in (self.a, self.b):
+            self.lay(node, b"old", S1)
+            node.script("get", late(lambda: gate))
+        self.forget_requests()
+        reading = self.getting(KEY, wanted=wanted)
+        self.assertNoResult(reading)
+        asked, other = self.a, self.b
+        if not asked.requests["get"]:
+            asked, other = other, asked
+        other.heal()
+        self.lay(other, b"new and longer", S2)
+        self.back(asked)
+        gate.callback(None)
+        self.assertEqual(self.deliver(self.successResultOf(reading)), b"an")
+        self.settle()
+
+    def test_if_range_is_judged_by_what_is_opened(self) -> None:
+        """One request where it holds; all of the object where it turns out to be another one."""
+        self.stored(KEY, b"0123456789")
+        etag = self.successResultOf(self.heading(KEY)).head.etag
+        wanted = parse_range("bytes=4-5")
+        self.forget_requests()
+        found = self.successResultOf(self.getting(KEY, wanted=wanted, if_range=etag))
+        self.assertTrue(found.partial)
+        self.assertEqual(self.deliver(found), b"45")
+        self.assertEqual(sum(sum(each.values()) for each in self.requests().values()), 1)
+        for data in (b"another one", b"less"):
+            self.stored(KEY, data)
+            found = self.successResultOf(self.getting(KEY, wanted=wanted, if_range=etag))
+            self.assertFalse(found.partial)
+            self.assertEqual(self.deliver(found), data)
+        etag = self.successResultOf(self.heading(KEY)).head.etag
+        reading = self.getting(KEY, wanted=wanted, if_range=etag)
+        self.failureResultOf(reading, RangeNotSatisfiable)
+
     def test_reads_spread(self) -> None:
         self.stored(KEY, FLOWING)
         held = [self.successResultOf(self.getting(KEY)) for _ in range(6)]

@@ -22,8 +22,10 @@ from aosd.model.errors import (
     NodeError,
     NoSuchKey,
     PreconditionFailed,
+    RangeNotSatisfiable,
 )
 from aosd.model.objects import OBJECT_BUCKET, Entry
+from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import CollectingConsumer
 from aosd.testing.simulation.client import SlowBody
 from aosd.testing.simulation.reference import Outcome, PromiseBroken, Value, Write
@@ -101,6 +103,7 @@ class Operation:
                     NoSuchKey,
                     PreconditionFailed,
                     DigestMismatch,
+                    RangeNotSatisfiable,
                     ClientGone,
                     CancelledError,
                     NodeError,
@@ -118,7 +121,7 @@ class Operation:
 
 
 class Putting(Operation):
-    """A PUT. `condition` is "", "new" (If-None-Match: *), "there" (If-Match: *).
+    """A PUT. `condition` is "", "new" (If-None-Match: *), "there" (If-Match: *), or an ETag.
 
     `digest` is "" or what the client claims, "md5" or "sha256"; if that is `wrong`, nobody
     may ever see its bytes.
@@ -152,7 +155,7 @@ class Putting(Operation):
             "": UNCONDITIONAL,
             "new": Conditions(if_none_match="*"),
             "there": Conditions(if_match="*"),
-        }[condition]
+        }.get(condition, Conditions(if_match=condition))
         self._body = SlowBody(
             world.clock,
             lambda: self._gateway.lives,
@@ -181,7 +184,7 @@ class Putting(Operation):
         reference = self._world.reference
         began_s = reference.read_ended(self._read) if self._read is not None else 0.0
         if self.condition:
-            self._judge(began_s, self.condition == "there")
+            self._judge(began_s, held=True)
         if self._cut:
             raise PromiseBroken(f"{self.what} was acknowledged without its end")
         if self._wrong:
@@ -194,7 +197,7 @@ class Putting(Operation):
         reference = self._world.reference
         began_s = reference.read_ended(self._read) if self._read is not None else 0.0
         if isinstance(error, PreconditionFailed):
-            self._judge(began_s, self.condition == "new")
+            self._judge(began_s, held=False)
             reference.ended(self.write, Outcome.NEVER)
             return
         if isinstance(error, DigestMismatch):
@@ -204,13 +207,21 @@ class Putting(Operation):
         gone = self._left or isinstance(error, ClientGone)
         reference.ended(self.write, Outcome.UNKNOWN, gone=gone)
 
-    def _judge(self, began_s: float, there: bool) -> None:
-        """Whether its condition may have found that the object was, or wasn't, `there`."""
+    def _judge(self, began_s: float, *, held: bool) -> None:
+        """Whether something that it may have found there makes its condition hold, or not."""
         possible = self._world.reference.may_be(self.key, began_s)
         if not any(
-            (each.value is not None) is there for each in possible if each is not self.write
+            self._holds(each) in (held, None) for each in possible if each is not self.write
         ):
             raise PromiseBroken(f"the condition of {self.what} was judged wrong: {possible}")
+
+    def _holds(self, found: Write) -> bool | None:
+        """Whether its condition holds of that; None when nobody was told the ETag."""
+        if self.condition in ("new", "there"):
+            return (found.value is not None) is (self.condition == "there")
+        if found.value is None:
+            return False
+        return found.etag == self.condition if found.etag else None
 
 
 class Deleting(Operation):
@@ -245,19 +256,21 @@ class Getting(Operation):
         self.key = key
         self.value: Value = None
         self._newest = newest
+        self._wanted: ByteRange | None = None
         self._consumer = CollectingConsumer(pause_bytes)
         self._read = world.reference.read_began()
         self._found_s = 0.0
         self.what = f"GET {key}{' newest' if newest else ''}"
 
     async def _run(self) -> Value:
-        found = await get(self._gateway.store, Get(OBJECT_BUCKET, self.key, newest=self._newest))
+        request = Get(OBJECT_BUCKET, self.key, newest=self._newest, wanted=self._wanted)
+        found = await get(self._gateway.store, request)
         assert found.reading is not None
         delivering = found.reading.deliver(self._consumer)
         self._resume()
         await delivering
         data = bytes(self._consumer.data)
-        if len(data) != found.head.size_bytes:
+        if self._wanted is None and len(data) != found.head.size_bytes:
             raise PromiseBroken(f"{self.what}: {len(data)} bytes of {found.head.size_bytes}")
         return data
 
@@ -282,6 +295,42 @@ class Getting(Operation):
         elif isinstance(error, NodeError):
             # Its head was answered, and nobody has the rest: the connection is aborted.
             self._world.promise.error_answered(self, error)
+
+
+class Ranging(Getting):
+    """A GET of some bytes, from `first` to `last`."""
+
+    def __init__(self, world: World, key: str, first: int, last: int, **how: Any) -> None:
+        super().__init__(world, key, **how)
+        self._wanted = ByteRange(first, last)
+        self.what += f" {first}-{last}"
+
+    def _done(self, result: Any) -> str:
+        began_s = self._world.reference.read_ended(self._read)
+        self.value = result
+        if result not in (self._part(each) for each in self._possible(began_s)):
+            raise PromiseBroken(f"{self.what} gave {result!r}, of {self._possible(began_s)}")
+        return f"{result[:8]!r}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        if not isinstance(error, RangeNotSatisfiable):
+            super()._failed(error)
+            return
+        began_s = self._world.reference.read_ended(self._read)
+        if None not in map(self._part, self._possible(began_s)):
+            raise PromiseBroken(f"{self.what}: {error}, of {self._possible(began_s)}")
+
+    def _possible(self, began_s: float) -> list[Write]:
+        possible = self._world.reference.may_be(self.key, began_s)
+        return [each for each in possible if each.value is not None]
+
+    def _part(self, write: Write) -> bytes | None:
+        assert write.value is not None and self._wanted is not None
+        try:
+            span = self._wanted.resolve(len(write.value))
+        except RangeNotSatisfiable:
+            return None
+        return write.value[span.first : span.first + span.length]
 
 
 class Heading(Operation):

@@ -148,7 +148,8 @@ class Player:
         chance, world = self.chance, self.world
         key = chance.choice(self.keys)
         kind = chance.choices(
-            ("put", "delete", "get", "newest", "head", "list", "leave"), (8, 3, 5, 2, 1, 1, 0.5)
+            ("put", "delete", "get", "newest", "range", "head", "list", "leave"),
+            (8, 3, 5, 2, 2, 1, 1, 0.5),
         )[0]
         if kind == "put":
             self._put(key)
@@ -158,6 +159,10 @@ class Player:
             world.get(key, pause_bytes=chance.choice((None, None, None, 20)))
         elif kind == "newest":
             world.get(key, newest=True)
+        elif kind == "range":
+            first = chance.choice((0, 4, 8, 29))
+            last = first + chance.choice((0, 3, 100))
+            world.get_range(key, first, last, newest=chance.random() < 0.2)
         elif kind == "head":
             world.head(key, newest=chance.random() < 0.3)
         elif kind == "list":
@@ -187,8 +192,17 @@ class Player:
             told=chance.random() < 0.7,
             gap_s=chance.choice((0.0, 0.0, 0.0, 0.1, 2.0)),
             gone_at=gone_at,
-            condition=chance.choice(("",) * 8 + ("new", "there")),
+            condition=self._condition(key),
         )
+
+    def _condition(self, key: str) -> str:
+        """See Putting; an ETag is what the object may have now."""
+        condition = self.chance.choice(("",) * 8 + ("new", "there", "etag"))
+        if condition != "etag":
+            return condition
+        possible = self.world.reference.may_be(key, self.world.clock.seconds())
+        etags = [each.etag for each in possible if each.etag]
+        return self.chance.choice(etags) if etags else ""
 
     def _a_kind(self) -> Kind:
         """As MinIO, as SeaweedFS, or anything between; most keep to S3."""

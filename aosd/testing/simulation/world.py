@@ -34,6 +34,7 @@ from aosd.testing.simulation.operations import (
     Listing,
     Operation,
     Putting,
+    Ranging,
 )
 from aosd.testing.simulation.promise import Promise
 from aosd.testing.simulation.reference import PromiseBroken, Reference
@@ -229,6 +230,10 @@ class World:
     def get(self, key: str, **how: Any) -> Getting:
         """See Getting."""
         return self._begin(Getting(self, key, **how))  # type: ignore[no-any-return]
+
+    def get_range(self, key: str, first: int, last: int, **how: Any) -> Ranging:
+        """See Ranging."""
+        return self._begin(Ranging(self, key, first, last, **how))  # type: ignore[no-any-return]
 
     def head(self, key: str, **how: Any) -> Heading:
         """See Heading."""
