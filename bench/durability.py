@@ -8,10 +8,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from tests.integration.wire import Wire, ask, ask_chunked
 
 NAMES = ("n1", "n2", "n3")
 _LONG_S = 3600.0
+_CLIENTS = 16
+_SMALL = bytes(range(256)) * 4
 
 Row = dict[str, Any]
 
@@ -232,12 +235,15 @@ def _node_counts(durable: Durable) -> dict[str, float]:
 def sweeps(home: Path, scale: Scale) -> list[Row]:
     """Keys a second, and memory: over what lies right, after a return, onto an empty disk."""
     flags = ("--replicas=2", "--late-write-window-s=1", "--sweep-keys-per-s=1000000")
-    with cluster(home, "swept", *flags, "--sweep-interval-s=30") as durable:
+    with cluster(home, "swept", *flags) as durable:
         began_s = time.monotonic()
-        load.fill(f"{_url(durable)}first", 200)
         _fill(durable, scale.sweep_keys)
         took_s = time.monotonic() - began_s
         print(f"  {scale.sweep_keys} keys in {took_s:.0f} s", flush=True)
+        # From now on there are sweeps by the calendar: before, they would compete with it.
+        durable.daemon.stop()
+        durable.start_gateway({"AOSD_SWEEP_INTERVAL_S": "30"})
+        durable.wait_until_quiet(_LONG_S)
         rows = [
             _sweep_row(durable, "by the calendar, nothing was written", scale.sweep_keys),
         ]
@@ -251,20 +257,20 @@ def sweeps(home: Path, scale: Scale) -> list[Row]:
     return rows
 
 
-def _fill(durable: Durable, count: int) -> None:
-    """Keys that wrk writes in turn, until each has been written."""
-    process: Any = Watched(durable.daemon.pid)
-    left_s = 30.0
-    done = 0.0
-    while done < count:
-        sample = load.small("PUT", f"{_url(durable)}swept", left_s, process, keys=count)
-        # wrk begins at its first key again: only one long run writes all of them.
-        done = sample.rate * left_s
-        left_s = 1.1 * count / sample.rate + 5
+def _fill(durable: Durable, keys: int) -> None:
+    """So many keys of 1 KiB, each written once."""
+
+    def put(wire: Wire, number: int) -> None:
+        wire.send_request("PUT", f"/object/swept{number}", body=_SMALL)
+        answer = wire.answer("PUT")
+        if answer.status != 201:
+            raise BenchError(f"PUT: {answer.status} {answer.body!r}")
+
+    _by_clients(durable, lambda worker: range(worker, keys, _CLIENTS), put)
     listed = sum(len(node.stored_keys()) for node in durable.nodes.values())
     print(f"  {listed} copies on the nodes", flush=True)
-    if listed < 2 * count:
-        raise BenchError(f"only {listed} copies of {count} keys")
+    if listed != 2 * keys:
+        raise BenchError(f"{listed} copies of {keys} keys")
 
 
 def _sweep_row(durable: Durable, name: str, keys: int) -> Row:
@@ -348,19 +354,38 @@ def _delete_for(durable: Durable, seconds: float) -> float:
     """DELETE by several clients for some seconds; how many."""
     ends_s = time.monotonic() + seconds
 
-    def work(worker: int) -> int:
-        count = 0
-        with Wire(durable.port(), 60.0) as wire:
-            while time.monotonic() < ends_s:
-                wire.send_request("DELETE", f"/object/w{1 + (worker + 16 * count) % 20_000}")
-                answer = wire.answer("DELETE")
-                if answer.status != 204:
-                    raise BenchError(f"DELETE: {answer.status} {answer.body!r}")
-                count += 1
-        return count
+    def numbers(worker: int) -> Iterator[int]:
+        for number in count(worker, _CLIENTS):
+            if time.monotonic() >= ends_s:
+                return
+            yield 1 + number % 20_000
 
-    with ThreadPoolExecutor(16) as threads:
-        return float(sum(threads.map(work, range(16))))
+    def delete(wire: Wire, number: int) -> None:
+        wire.send_request("DELETE", f"/object/w{number}")
+        answer = wire.answer("DELETE")
+        if answer.status != 204:
+            raise BenchError(f"DELETE: {answer.status} {answer.body!r}")
+
+    return float(_by_clients(durable, numbers, delete))
+
+
+def _by_clients(
+    durable: Durable,
+    numbers: Callable[[int], Iterable[int]],
+    act: Callable[[Wire, int], object],
+) -> int:
+    """Several clients, each on a connection and with its `numbers`; how often they acted."""
+
+    def work(worker: int) -> int:
+        done = 0
+        with Wire(durable.port(), 60.0) as wire:
+            for number in numbers(worker):
+                act(wire, number)
+                done += 1
+        return done
+
+    with ThreadPoolExecutor(_CLIENTS) as threads:
+        return sum(threads.map(work, range(_CLIENTS)))
 
 
 # -- all of it --------------------------------------------------------------------------------
