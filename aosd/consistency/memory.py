@@ -158,13 +158,15 @@ class Memory:
     async def _remove(self, wanted: Sequence[tuple[INode, str]]) -> None:
         async def remove(each: tuple[INode, str]) -> None:
             node, key = each
+            # A PUT on its way may land behind this, and be answered before it.
+            overtaken = (node.name, key) in self._unanswered
             try:
                 await node.delete(SYSTEM_BUCKET, key)
             except NodeError as error:
                 self._log.debug("not removed: {error}", error=error, key=key)
                 self._leave(node.name, key)
             else:
-                if (node.name, key) in self._unanswered:
+                if overtaken:
                     self._leave(node.name, key)
 
         await _all(wanted, remove)

@@ -12,7 +12,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
-from aosd.model.errors import NodeError
+from aosd.model.errors import ClusterError, NodeError
 from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
@@ -46,6 +46,8 @@ class Registers:
         # Records, as (node, key), that have to be written again.
         self._overwritten: set[tuple[str, str]] = set()
         self._uneven: set[str] = set()
+        # Those that couldn't be set: what nobody acknowledged may lie on some nodes.
+        self._uncertain: set[tuple[str, str]] = set()
         self._turns: defaultdict[tuple[str, str], DeferredLock] = defaultdict(DeferredLock)
 
     def get(self, kind: str, name: str) -> Register | None:
@@ -70,7 +72,12 @@ class Registers:
         await turn.acquire()
         present = value if isinstance(value, Mapping) else value()
         register = Register(kind, name, self._stamps.next(), dict(present))
-        await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
+        try:
+            await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
+        except ClusterError:
+            self._uncertain.add((kind, name))
+            raise
+        self._uncertain.discard((kind, name))
         self._take(register)
 
     def load(self, records: Mapping[str, bytes]) -> None:
@@ -83,11 +90,22 @@ class Registers:
             self._take(register)
 
     async def tend(self) -> None:
-        """Write again what an older one may have overwritten, landing late, or some lack."""
+        """Write again what an older one may have overwritten, landing late, or some lack.
+
+        What couldn't be set is set to what it was before, so that no run that follows takes
+        it for granted.
+        """
         for name, key in self._memory.maybe_late():
             kind, _, of = key.partition("/")
             if (kind, of) in self._known:
                 self._overwritten.add((name, key))
+        for kind, of in list(self._uncertain):
+            if (known := self.get(kind, of)) is None:
+                continue
+            try:
+                await self.set(kind, of, known.value)
+            except ClusterError as error:
+                self._log.info("{name} not set: {error}", name=f"{kind}/{of}", error=error)
         nodes = self._memory.nodes()
         self._overwritten.update((node.name, key) for node in nodes for key in self._uneven)
         self._uneven.clear()

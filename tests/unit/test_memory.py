@@ -157,6 +157,20 @@ class RemoveTests(MemoryTestCase):
         self.now(self.memory.tend())
         self.assertEqual(self.everywhere(), {})
 
+    def test_what_lands_behind_its_removal_and_is_answered_before_it(self) -> None:
+        landing: Deferred[None] = Deferred()
+        removal: Deferred[None] = Deferred()
+        self.nodes[2].script("put", late(lambda: landing))
+        self.now(self.memory.write("a", b"1"))
+        self.nodes[2].script("delete", late(lambda: removal, carried_out=True))
+        removing = self.run_(self.memory.remove(["a"]))
+        landing.callback(None)
+        removal.callback(None)
+        self.successResultOf(removing)
+        self.assertIn("a", self.nodes[2].buckets[SYSTEM_BUCKET])
+        self.now(self.memory.tend())
+        self.assertNotIn("a", self.nodes[2].buckets[SYSTEM_BUCKET])
+
     def test_what_was_answered_is_removed_once(self) -> None:
         self.nodes[1].script("put", refused())
         self.now(self.memory.write("a", b"1"))

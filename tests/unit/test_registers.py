@@ -127,6 +127,35 @@ class RegisterTests(MemoryTestCase):
         for node in self.nodes:
             self.assertEqual(self.records(node), self.records(self.nodes[0]))
 
+    def test_one_that_couldnt_be_set_is_what_it_was_before(self) -> None:
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        self.away = {"n1", "n2"}
+        self.fails(self.registers.set("members", "n1", {"state": "new"}), NoQuorum)
+        self.now(self.registers.tend())
+        self.away = set()
+        self.now(self.registers.tend())
+        after = Registers(self.memory, StampClock(self.clock.seconds, "00000002"))
+        for node in self.nodes:
+            self.assertEqual(self.records(node), self.records(self.nodes[0]))
+            after.load(self.records(node))
+        register = after.get("members", "n1")
+        assert register is not None
+        self.assertEqual(register.value, {"state": "old"})
+
+    def test_a_value_is_asked_for_when_its_turn_has_come(self) -> None:
+        gate: Deferred[None] = Deferred()
+        for node in self.nodes:
+            node.script("put", late(lambda: gate))
+        state = "old"
+        self.run_(self.registers.set("members", "n1", {"state": "first"}))
+        setting = self.run_(self.registers.set("members", "n1", lambda: {"state": state}))
+        state = "new"
+        gate.callback(None)
+        self.successResultOf(setting)
+        register = self.registers.get("members", "n1")
+        assert register is not None
+        self.assertEqual(register.value, {"state": "new"})
+
     def test_one_that_cant_be_set_isnt_in_the_way_of_the_next(self) -> None:
         self.away = {"n0", "n1"}
         self.fails(self.registers.set("members", "n1", {"state": "old"}), NoQuorum)
