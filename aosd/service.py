@@ -219,10 +219,10 @@ class Daemon(Service):
         credentials: Credentials,
         marker: bytes,
         over: bytes | None,
+        records: Mapping[str, bytes],
     ) -> Deferred[bytes]:
-        return deferToThreadPool(
-            self._reactor, self._threads, equip, name, address, credentials, marker, over
-        )
+        asked = (name, address, credentials, marker, over, records)
+        return deferToThreadPool(self._reactor, self._threads, equip, *asked)
 
     def _warn(self) -> None:
         settings = self._settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,10 +17,13 @@ from aosd.model.marker import Marker, read_marker
 from aosd.model.node import Address, Credentials, Member
 from aosd.model.objects import OBJECT_BUCKET
 
-Equip = Callable[[str, Address, Credentials, bytes, bytes | None], Deferred[bytes]]
+Equip = Callable[
+    [str, Address, Credentials, bytes, bytes | None, Mapping[str, bytes]], Deferred[bytes]
+]
 """Make a node's buckets, and its marker where it has none; fires with the marker it has.
 
-The last argument is the marker of another cluster that is to go first, if there is one.
+The last arguments are the marker of another cluster that is to go first, if there is one,
+and records that the node gets before its marker.
 """
 
 MEMBER = "member"
@@ -208,7 +211,13 @@ class Admission:
             raise NodeError(name, "it isn't seen any more")
         marker = Marker(self.cluster, name, self._make_id())
         stands = await self._equip(
-            name, sighting.address, sighting.credentials, marker.to_bytes(), over
+            name,
+            sighting.address,
+            sighting.credentials,
+            marker.to_bytes(),
+            over,
+            # Or a run that finds nobody else would take those for all that it remembers.
+            self._registers.records(),
         )
         return read_marker(name, stands)
 

@@ -136,6 +136,10 @@ class Journal:
         """All writes stamped before lie where they belong."""
         self._ledger.forget_writes(before)
 
+    def settled_key(self, bucket: str, key: str, before: str) -> None:
+        """So does what was written to this key: all that could hold it have told."""
+        self._ledger.forget_write(bucket, key, before)
+
     # -- from the nodes, and back -----------------------------------------------------------------
 
     def knows(self, name: str) -> bool:

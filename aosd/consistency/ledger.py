@@ -77,7 +77,7 @@ class Ledger:
 
     def wrote(self, bucket: str, key: str, stamp: str) -> None:
         """A write of a key was acknowledged whose copies aren't all settled."""
-        self._writes += 1
+        self._writes += self.write_of(bucket, key) is None
         self._db.execute(_NEWER.format(table="writes"), (_digest(bucket, key), stamp))
 
     def write_of(self, bucket: str, key: str) -> str | None:
@@ -91,6 +91,14 @@ class Ledger:
         if self._writes:
             self._db.execute("DELETE FROM writes WHERE stamp < ?", (before,))
             self._writes = int(self._db.execute("SELECT count(*) FROM writes").fetchone()[0])
+
+    def forget_write(self, bucket: str, key: str, before: str) -> None:
+        """So does this key's, if it is stamped before `before`."""
+        if self._writes:
+            found = self._db.execute(
+                "DELETE FROM writes WHERE key = ? AND stamp < ?", (_digest(bucket, key), before)
+            )
+            self._writes -= found.rowcount
 
     def forget_before(self, stamp: str) -> None:
         """Deletes and restampings older than `stamp` are on record no more."""

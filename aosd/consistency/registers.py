@@ -58,6 +58,10 @@ class Registers:
         """All of a kind, by name."""
         return [self._known[each] for each in sorted(self._known) if each[0] == kind]
 
+    def records(self) -> dict[str, bytes]:
+        """All of them, as they lie on nodes."""
+        return {f"{kind}/{name}": self._known[kind, name].to_bytes() for kind, name in self._known}
+
     async def set(
         self, kind: str, name: str, value: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     ) -> None:

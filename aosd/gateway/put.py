@@ -29,11 +29,11 @@ from aosd.model.conditions import Verdict, check_write, valid_for_write
 from aosd.model.errors import (
     AosdError,
     BadRequest,
-    NodeError,
     NodeNonsense,
     NodeUnavailable,
     NoSuchKey,
     PreconditionFailed,
+    SlowDown,
     TooLarge,
 )
 from aosd.model.objects import STAMP_HEADER, Headers, ObjectHead
@@ -268,9 +268,13 @@ class _Writing:
     async def _make_up(self, stamp: str, length: int) -> Written:
         """Copy what too few nodes have to those that stand in, before the answer."""
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        while sent.etags and (asked := spares(store, bucket, key, sent)):
+        in_time = True
+        while in_time and sent.etags and (asked := spares(store, bucket, key, sent)):
             for candidate in asked:
-                sent.answered(candidate.name, await self._copied(candidate, stamp))
+                outcome = await self._copied(candidate, stamp)
+                sent.answered(candidate.name, outcome)
+                # Where one's turn came too late, the next one's would.
+                in_time = not isinstance(outcome, SlowDown)
         return await self._written(stamp, length)
 
     async def _copied(self, target: Candidate, stamp: str) -> str | Exception:
@@ -286,8 +290,8 @@ class _Writing:
                 if await self._copy(source.node, target.node, stamp):
                     return sent.etags[source.name]
                 error = NodeUnavailable(source.name, "what it took is there no more")
-            except NodeError as failed:
-                error = failed
+            except AosdError as failed:
+                error = failed  # a node's, or that the key's turn came too late
         return error
 
     async def _copy(self, source: INode, target: INode, stamp: str) -> bool:

@@ -5,6 +5,7 @@ Blocking; to be run in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from aosd.model.errors import NodeNonsense
@@ -14,6 +15,7 @@ from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.nodes.asking import Asking
 from aosd.nodes.capabilities import probe_capabilities
 
+_JSON = {"Content-Type": "application/json"}
 _NO_CONDITIONS = ("NotImplemented", "InvalidArgument", "InvalidRequest")
 
 
@@ -45,12 +47,15 @@ def equip(
     credentials: Credentials,
     marker: bytes,
     over: bytes | None = None,
+    records: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """Make a node's buckets, and its marker where it has none; the marker that it has then.
 
     With `over`, the marker of a cluster that is given up, that one and what else lies in
-    `aos-system` go first, unless the node holds objects by now. Of two who do so at once
-    one wins, where the node honours conditional writes. Raises NodeError.
+    `aos-system` go first, unless the node holds objects by now. `records` are what the
+    cluster remembers, and come before the marker: a node that has one can be asked who
+    belongs to the cluster. Of two who do so at once one wins, where the node honours
+    conditional writes. Raises NodeError.
     """
     with Asking(name, address, credentials) as asking:
         for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET):
@@ -60,6 +65,8 @@ def equip(
             _empty_memory(asking)
             stands = None
         if stands is None:
+            for key, record in (records or {}).items():
+                asking.ask("PUT", SYSTEM_BUCKET, key, headers=_JSON, body=record)
             write_marker(asking, marker)
             stands = _marker(asking)
         if stands is None:
@@ -83,17 +90,16 @@ def _marker(asking: Asking) -> bytes | None:
 
 def write_marker(asking: Asking, marker: bytes) -> None:
     """Write a node's marker, unless one stands there that came first."""
-    headers = {"Content-Type": "application/json"}
     answer = asking.ask(
         "PUT",
         SYSTEM_BUCKET,
         MARKER_KEY,
-        headers=headers | {"If-None-Match": "*"},
+        headers=_JSON | {"If-None-Match": "*"},
         body=marker,
         well=(412, 409, *_NO_CONDITIONS),
     )
     if answer.code in _NO_CONDITIONS:
-        asking.ask("PUT", SYSTEM_BUCKET, MARKER_KEY, headers=headers, body=marker)
+        asking.ask("PUT", SYSTEM_BUCKET, MARKER_KEY, headers=_JSON, body=marker)
 
 
 def _empty_memory(asking: Asking) -> None:

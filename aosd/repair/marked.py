@@ -99,7 +99,7 @@ class Marked:
         # A key that is written again and again has many: one look does for all of them.
         every = self._marks.of(bucket, key)
         nodes: frozenset[str] = frozenset().union(*(each.nodes for each in every))
-        looked_s = self._clock.seconds()
+        looked_s, stamp = self._clock.seconds(), self._mender.stamps.next()
         try:
             mended = await self._mender.mend(bucket, key, also=nodes)
         except AosdError as error:
@@ -126,6 +126,10 @@ class Marked:
                 await self._marks.clear(number, each)
             elif each is mark:
                 self._wait_for_late_ones(mark, until_s)
+        settled = not self._marks.of(bucket, key)
+        if settled and len(self._placement.orders(bucket, key)) == 1:
+            # A write that is remembered and lies nowhere is one that a late one has replaced.
+            self._mender.journal.settled_key(bucket, key, stamp)
         return mended.size_bytes
 
     def _not_yet(self, mark: Mark, mended: Mended) -> None:

@@ -127,6 +127,17 @@ async def test_a_marker_that_is_given_up_goes_with_its_memory(server: Server) ->
 
 
 @pytest_twisted.ensureDeferred
+async def test_records_come_with_a_new_marker(server: Server) -> None:
+    records = {"members/n 1": b"{}", "runs/last": b"{}"}
+    await server.call(equip, OURS, None, records)
+    wanted = {"aos-system": ["members/n 1", "node.json", "runs/last"], "object": []}
+    assert await server.call(contents) == wanted
+    # One that has a marker is left as it is.
+    await server.call(equip, OURS, None, {"members/other": b"{}"})
+    assert await server.call(contents) == wanted
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_others_own_is_left_alone(server: Server) -> None:
     await server.call(deed(("PUT", "theirs"), ("PUT", "theirs", "a"), body=b""))
     assert await server.call(introduce, probe=True) == Introduction(None, objects=True)

@@ -256,6 +256,12 @@ def returning_node_is_not_given_the_memory() -> Patches:
     return [(Recall, "level", _nothing)]
 
 
+@mutant(remembering.only_a_wiped_and_a_new_node_are_there)
+def node_is_marked_before_it_knows_who_belongs() -> Patches:
+    """What lies on a node: at start the memory is read from all members but R - 1."""
+    return [(Registers, "records", lambda _: {})]
+
+
 @mutant(remembering.delete_that_one_node_remembers)
 def memory_acknowledged_by_one_node() -> Patches:
     """What lies on a node: the memory is acknowledged by R, and by two at least."""
@@ -611,7 +617,7 @@ def a_node_joins_at_once() -> Patches:
     """The ring: a new node is in the coming ring only, until what is its has been copied."""
     register = Admission.register
 
-    async def member(self: Admission, member: Any, incarnation: str, state: str) -> None:
+    async def member(self: Admission, member: Any, incarnation: str, _state: str = "") -> None:
         await register(self, member, incarnation, MEMBER)
 
     return [(Admission, "register", member)]

@@ -129,6 +129,31 @@ def returning_node_cannot_be_listed() -> None:
             s.read_in_every_way()
 
 
+def only_a_wiped_and_a_new_node_are_there() -> None:
+    """A has an empty disk, D has joined; nobody could give them the memory yet. Then a restart."""
+    with scene() as s:
+        keys = (f"x{number}" for number in range(100))
+        key = next(each for each in keys if s.a not in s.world.order(each)[:2])
+        s.does(s.world.put(key, b"of B and C"))
+        is_wiped(s.a)
+        for node in (s.a, s.world.add_node()):
+            for _ in range(5):
+                node.weather.foretell("list", "", Fate.REFUSED)
+        gateway = s.world.gateway
+        assert gateway is not None
+        s.until(lambda: gateway.assembly.changing, "joining")
+        s.until(lambda: s.state(s.a) == "returning", "back")
+        s.world.pass_time(1.0)
+        s.world.kill_gateway()
+        for node in s.world.nodes.values():
+            node.weather.foretold.clear()
+        for node in (s.b, s.c):
+            node.kill()
+        s.world.start_gateway()
+        s.world.pass_time(60.0)
+        s.ends(s.world.get(key))
+
+
 def the_other_primary_goes_when_one_is_back() -> None:
     """A was away when v2 went to B and C. It is back, B goes, and so does the gateway."""
     with scene() as s:
@@ -305,6 +330,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     note_left_over_and_nobody_else_answers,
     mark_outlives_a_gateway,
     returning_node_cannot_be_listed,
+    only_a_wiped_and_a_new_node_are_there,
     the_other_primary_goes_when_one_is_back,
     only_the_stale_primary_answers,
     wrong_clock_is_noticed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -138,6 +138,7 @@ class ClusterTestCase(SynchronousTestCase):
         credentials: Credentials,
         marker: bytes,
         over: bytes | None,
+        records: Mapping[str, bytes],
     ) -> Deferred[bytes]:
         node = self.nodes[f"n{address.port - 9000}"]
         if name in self.unreachable:
@@ -148,6 +149,9 @@ class ClusterTestCase(SynchronousTestCase):
         there = node.buckets[SYSTEM_BUCKET]
         if over is not None and self.record(node, MARKER_KEY) == over:
             there.clear()
+        if MARKER_KEY not in there:
+            for key, record in records.items():
+                there[key] = Copy(record, '"r"', self.clock.seconds())
         there.setdefault(MARKER_KEY, Copy(marker, '"m"', self.clock.seconds()))
         return succeed(there[MARKER_KEY].data)
 

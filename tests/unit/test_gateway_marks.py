@@ -273,6 +273,25 @@ class FullTests(MarkTestCase):
             self.assert_mark("b", key="")
             self.afresh()
 
+    def test_one_that_says_so_where_nobody_can_stand_in_in_time(self) -> None:
+        """Another write has the key's turn when a handoff is to get its copy."""
+        gate: Deferred[None] = Deferred()
+        self.a.script("put", late(lambda: gate, carried_out=True))
+        self.b.script("put", full())
+        writing = self.put(KEY, FLOWING)
+        forever: Deferred[None] = Deferred()
+
+        async def wait() -> None:
+            await forever
+
+        other = self.run_(self.store.turns.take(BUCKET, KEY, wait))
+        gate.callback(None)
+        self.clock.advance(20)
+        self.failureResultOf(writing, NoQuorum)
+        self.assert_mark("b", key="", written=False)
+        forever.callback(None)
+        self.successResultOf(other)
+
     def test_the_second_key_needs_no_other(self) -> None:
         first, second = self.same_partition(2)
         self.state(self.order(first)[0], NodeState.FULL)

@@ -440,3 +440,15 @@ class LedgerTests(JournalTestCase):
             self.assertEqual(ledger.delete_of(BUCKET, f"k{number}"), stamp(number))
         ledger.forget_before(stamp(10_000))
         self.assertEqual(ledger.deletes, 10_000)
+
+    def test_a_write_is_forgotten_alone(self) -> None:
+        for number, key in enumerate(("a", "b")):
+            self.ledger.wrote(BUCKET, key, stamp(number))
+        self.ledger.wrote(BUCKET, "a", stamp(2))
+        self.ledger.forget_write(BUCKET, "a", stamp(2))
+        self.assertEqual(self.ledger.write_of(BUCKET, "a"), stamp(2))
+        self.ledger.forget_write(BUCKET, "a", stamp(3))
+        self.assertIsNone(self.ledger.write_of(BUCKET, "a"))
+        self.assertEqual(self.ledger.write_of(BUCKET, "b"), stamp(1))
+        self.ledger.forget_writes(stamp(3))
+        self.assertIsNone(self.ledger.write_of(BUCKET, "b"))

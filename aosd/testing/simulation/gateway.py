@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -146,11 +146,12 @@ class Gateway:
         address: Address,
         credentials: Credentials,
         marker: bytes,
-        over: bytes | None = None,
+        over: bytes | None,
+        records: Mapping[str, bytes],
     ) -> Deferred[bytes]:
         # No world has two clusters in it.
         assert over is None
-        return self._contact(name, address, lambda node: node.equip(marker))
+        return self._contact(name, address, lambda node: node.equip(marker, records))
 
     def _contact(
         self, name: str, address: Address, act: Callable[[SimulatedNode], Any]

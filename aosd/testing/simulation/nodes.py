@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -167,14 +167,16 @@ class SimulatedNode:
         """Whether anything lies outside aosd's own memory."""
         return any(there for bucket, there in self.disk.buckets.items() if bucket != SYSTEM_BUCKET)
 
-    def equip(self, marker: bytes) -> bytes:
-        """Make the buckets, and the marker if there is none; returns the one that stands."""
+    def equip(self, marker: bytes, records: Mapping[str, bytes]) -> bytes:
+        """Make the buckets; if there is no marker, that and records. The one that stands then."""
         if self.full:
             raise NodeError(self.name, "no space left")
         for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET):
             self.disk.buckets.setdefault(bucket, {})
         there = self.disk.buckets[SYSTEM_BUCKET]
         if MARKER_KEY not in there:
+            for key, record in records.items():
+                there[key] = Copy(record, '"record"', self.now())
             there[MARKER_KEY] = Copy(marker, '"marker"', self.now())
         return there[MARKER_KEY].data
 

@@ -166,7 +166,8 @@ class Request:
         return self._node.frozen or not self._node.running
 
     def _go_on(self) -> None:
-        if not self._ended and self._paused and self._body is not None:
+        # What was sent whole all the same waits for its answer by now.
+        if not self._ended and self._paused and self._sending and self._body is not None:
             self._paused = False
             self._set_timer(None)
             self._body.resumeProducing()
