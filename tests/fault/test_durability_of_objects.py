@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -21,6 +24,7 @@ from tests.integration.wire import Answer, Wire, ask, ask_chunked, chunk, head
 pytestmark = pytest.mark.timeout(600)
 
 NAMES = ("r1", "r2", "r3")
+GIB = 1024 * MIB
 LONG_BYTES = 48 * MIB
 CHUNKED_BYTES = 20 * MIB
 ANSWER_S = 60.0
@@ -277,3 +281,38 @@ def test_a_single_replica_says_what_it_is(tmp_path: Path) -> None:
         single.wait_until_quiet()
         assert get(single, key).body == b"elsewhere"
         expect_in_place(single, {key: digest(b"elsewhere")}, "single")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_of_two_who_create_a_gib_one_gets_412(trio: Durable) -> None:
+    """Both bodies flow side by side; who comes first to the end has the key."""
+    key, block = "racing", [body(MIB, seed) for seed in (1, 2)]
+    digests = []
+    for each in block:
+        digest = md5(usedforsecurity=False)
+        for _ in range(GIB // MIB):
+            digest.update(each)
+        digests.append(digest.hexdigest())
+    all_but_the_end = Barrier(2)
+
+    def create(number: int) -> Answer:
+        with Wire(trio.port(), 300.0) as wire:
+            wire.send(head("PUT", f"/object/{key}", {"If-None-Match": "*"}, GIB))
+            for _ in range(GIB // MIB - 1):
+                wire.send(block[number])
+            all_but_the_end.wait(300.0)
+            # Who has lost may be told before its end is read.
+            with suppress(ConnectionError):
+                wire.send(block[number])
+            return wire.answer("PUT")
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(create, range(2)))
+    assert sorted(each.status for each in answers) == [201, 412], answers
+    (winner,) = (number for number, each in enumerate(answers) if each.status == 201)
+    assert answers[winner].json["etag"].strip('"') == digests[winner]
+    told = trio.ring(key)["copies"]
+    etags = {name: each["etag"].strip('"') for name, each in told.items() if each is not None}
+    assert list(etags.values()) == [digests[winner]] * 2, told
+    assert ask(trio.port(), "DELETE", f"/object/{key}").status == 204
