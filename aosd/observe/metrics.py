@@ -79,7 +79,7 @@ class Metrics:
             "aosd_repair_bytes", "Bytes copied by repair.", registry=registry
         )
         self.oldest_gap_s = Gauge(
-            "aosd_oldest_gap_seconds", "Age of the oldest mark.", registry=registry
+            "aosd_oldest_gap_seconds", "Age of the oldest known gap.", registry=registry
         )
         self.last_sweep = Gauge(
             "aosd_last_sweep_timestamp_seconds",
