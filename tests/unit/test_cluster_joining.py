@@ -45,6 +45,18 @@ class JoiningTests(ClusterTestCase):
         self.nodes["n4"].heal()
         self.wait(120, lambda: not self.gateway.roster.changing)
 
+    def test_nobody_joins_while_another_gateway_uses_the_nodes(self) -> None:
+        heartbeat = self.gateway.assembly.heartbeat
+        heartbeat.other = "another"
+        heartbeat._loop.stop()
+        self.gateway.see(*self.names)
+        self.pass_s(60)
+        self.assertEqual(self.members(self.gateway), ["n1", "n2", "n3"])
+        self.assertIn("another gateway", self.gateway.roster.watched["n4"].why)
+        self.assertIsNone(self.record(self.nodes["n4"], MARKER_KEY))
+        heartbeat.other = ""
+        self.wait(60, lambda: self.members(self.gateway) == list(self.names))
+
     def test_then_the_coming_one_is_the_ring_and_everything_lies_right(self) -> None:
         self.join()
         self.wait(120, lambda: not self.gateway.roster.changing)

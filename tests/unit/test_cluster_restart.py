@@ -369,6 +369,20 @@ class NodesAwayTests(ClusterTestCase):
         holders = [name for name in self.names if "k" in self.nodes[name].buckets[OBJECT_BUCKET]]
         self.assertEqual(holders, sorted(self.primaries(second)))
 
+    def test_the_oldest_gap_is_as_old_as_the_first_thing_in_doubt(self) -> None:
+        second = self.begun()
+        self.wait(60, lambda: self.settled(second))
+        gap = second.metrics.oldest_gap_s.collect
+        self.assertEqual([each.value for metric in gap() for each in metric.samples], [0.0])
+        self.unreach("n2")
+        self.wait(30, lambda: second.state("n2") is NodeState.DOWN)
+        self.pass_s(100)
+        ((age_s,),) = [[each.value for each in metric.samples] for metric in gap()]
+        self.assertTrue(95 < age_s < 130, age_s)
+        self.reachable("n2")
+        self.wait(60, lambda: self.settled(second))
+        self.assertEqual([each.value for metric in gap() for each in metric.samples], [0.0])
+
     def test_another_disk_is_remembered_as_soon_as_it_can_be(self) -> None:
         second = self.begun()
         self.nodes["n2"].wipe()
