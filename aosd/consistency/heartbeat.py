@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -87,14 +88,16 @@ class Heartbeat:
         except AosdError as error:
             self._log.debug("no heartbeat: {error}", error=error)
         found: dict[str, int] = {}
-        for candidate in self._members():
-            if candidate.node is None:
+        nodes = [each.node for each in self._members() if each.node is not None]
+        # At once: one that is slow to answer mustn't keep what the others know.
+        reading = [Deferred.fromCoroutine(self._memory.read(node, HEARTBEATS)) for node in nodes]
+        outcomes: Any = await DeferredList(reading, consumeErrors=True)
+        for succeeded, outcome in outcomes:
+            if not succeeded:
+                if outcome.check(AosdError) is None:
+                    outcome.raiseException()
                 continue
-            try:
-                records = await self._memory.read(candidate.node, HEARTBEATS)
-            except AosdError:
-                continue
-            for key, told in records.items():
+            for key, told in outcome.items():
                 found[key] = max(_beats(told), found.get(key, 0))
         await self._judge({key: each for key, each in found.items() if self._run not in key})
 

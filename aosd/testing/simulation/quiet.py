@@ -184,6 +184,13 @@ def check_orphans_go(world: World) -> None:
         for upload_id in node.disk.uploads:
             if (node.name, upload_id) in remembered:
                 raise PromiseBroken(f"{upload_id} on {node.name} is still open after eight days")
+    if has_open_uploads(world):
+        # One that landed when this run had read its node already is the next one's.
+        world.tally["record of an upload that landed late"] += 1
+        world.kill_gateway()
+        world.start_gateway()
+        world.until_ready()
+        world.sleep(180.0)
     for name, key, _ in _records(world, "uploads/"):
         raise PromiseBroken(f"after eight days {name} still has {key}")
     world.tally["orphaned upload aborted"] += len(remembered)
