@@ -90,7 +90,7 @@ class Assembly:
             clock,
             now,
             keep_s=settings.journal_keep_s,
-            may_forget=self._nobody_is_away,
+            may_forget=self._may_forget,
         )
         self.marks = marks = Marks(memory, clock.seconds)
         registers = Registers(memory, stamps)
@@ -242,12 +242,18 @@ class Assembly:
         members = self.roster.ring.members
         together = self.settled.is_covered(*members)
         # Of nodes that no one sweep speaks for, none is certain.
-        unsettled = [] if together else list(members)
-        for candidate in self.roster.members():
-            if candidate.node is None and candidate.name not in unsettled:
-                unsettled.append(candidate.name)
+        away = {each.name for each in self.roster.members() if each.node is None}
+        lacking = away | {each for each in members if self.settled.may_lack(each, members)}
+        unwatched = {each for each in members if self.settled.is_unwatched(each)}
         try:
-            note = StopNote(self.run, frozenset(unsettled), self.store.stamps.reading)
+            note = StopNote(
+                self.run,
+                frozenset(lacking | unwatched if together else members),
+                frozenset(lacking),
+                frozenset(unwatched),
+                self.settled.late_for_s(*members),
+                self.store.stamps.reading,
+            )
             await self.memory.write(STOPPED_KEY, note.to_bytes())
         except AosdError as error:
             self._log.warn("no note of a clean stop: {error}", error=error)
@@ -313,10 +319,16 @@ class Assembly:
             return f"the nodes' clocks are {wrong[0]:+.0f} s from ours: stamps can't be trusted"
         return ""
 
-    def _nobody_is_away(self) -> bool:
+    def _may_forget(self, limit: str) -> bool:
+        """Whether no copy may be left anywhere that the journal's lines before `limit` speak of."""
         members = self.roster.members()
         names = [each.name for each in members]
-        return not any(each.state.away for each in members) and self.settled.is_covered(*names)
+        if self.roster.changing or self.marks.broken or any(each.state.away for each in members):
+            return False
+        doubtful = (mark for _, mark in self.marks.all() if mark.key)
+        return self.settled.is_covered(*names) and not any(
+            self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful
+        )
 
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings

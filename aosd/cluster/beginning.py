@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from aosd.cluster.admission import JOINING, MEMBER, Admission
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
-from aosd.consistency.recall import STOPPED_KEY, Recall, read_note
+from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote, read_note
 from aosd.consistency.settled import Pass, Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
@@ -70,8 +70,7 @@ class Beginning:
         self._times = times
         self._first_met_s: float | None = None
         self._enough_s: float | None = None
-        self._notes: dict[str, str | None] = {}
-        self._unsettled: dict[str, frozenset[str]] = {}
+        self._notes: dict[str, StopNote | None] = {}
         self._read: dict[str, Marker] = {}
         self._watching: Pass | None = None
         self._founders: list[tuple[WatchedMember, Marker]] = []
@@ -280,6 +279,8 @@ class Beginning:
         # Another disk: its note is of another time, whatever it says.
         self._notes[member.name] = None
         state = MEMBER if register is None else str(register.value["state"])
+        if register is not None:
+            self._settled.returned(member.name)
         await self._admission.register(member, marker.incarnation, state)
 
     def _may_come(self, name: str) -> bool:
@@ -299,9 +300,7 @@ class Beginning:
         except AosdError as error:
             watched.refuse(f"what it remembers can't be read: {error}")
             return
-        note = read_note(records.get(STOPPED_KEY))
-        self._notes[name] = note.run if note else None
-        self._unsettled[name] = note.unsettled if note else frozenset()
+        self._notes[name] = read_note(records.get(STOPPED_KEY))
         self._read[name] = marker
 
     async def _begin_run(self, names: list[str]) -> None:
@@ -313,31 +312,27 @@ class Beginning:
         last = registers.get("runs", "last")
         last_run = last.value.get("run") if last is not None else None
         assert self._watching is not None
-        clean = [
-            name
-            for name, run in self._notes.items()
+        clean = {
+            name: note
+            for name, note in self._notes.items()
             # Who went since its note was read may have come back as it was before.
-            if run is not None and run == last_run and self._settled.is_since(self._watching, name)
-        ]
-        now_s = self._clock.seconds()
+            if note is not None
+            and note.run == last_run
+            and self._settled.is_since(self._watching, name)
+        }
         self._admission.set_rings()
         if clean:
-            unsettled = frozenset().union(*(self._unsettled[name] for name in clean))
-            self._settled.founded(name for name in clean if name not in unsettled)
-            for name in names:
-                if name not in clean or name in unsettled:
-                    self._settled.returned(name)
+            self._go_on(names, clean)
         else:
             self.unclean = True
             self._stamps.leap(_UNCLEAN_AHEAD_S)
-            until_s = now_s + self._times.late_write_window_s
+            window_s = self._times.late_write_window_s
             for name in names:
-                self._settled.unwatched(name, until_s)
+                self._settled.unwatched(name, self._clock.seconds() + window_s)
+            self._admission.late_until_s = lambda: self._clock.seconds() + window_s
             # What these may lack may lie on nodes that are away now.
             for name in returning:
                 self._settled.returned(name)
-            window_s = self._times.late_write_window_s
-            self._admission.late_until_s = lambda: self._clock.seconds() + window_s
         # From here on no note of an earlier run counts, wherever it lies.
         await registers.set("runs", "last", {"run": self._run})
         await self._recall.memory.remove([STOPPED_KEY])
@@ -345,6 +340,23 @@ class Beginning:
             "the run before ended {how}", how="cleanly" if clean else "without a clean stop"
         )
         self._now_ready()
+
+    def _go_on(self, names: list[str], clean: Mapping[str, StopNote]) -> None:
+        """From where a clean stop left off: the nodes in `clean` have its note."""
+        notes = clean.values()
+        unsettled = frozenset().union(*(note.unsettled for note in notes))
+        lacking = frozenset().union(*(note.lacking for note in notes))
+        unwatched = frozenset().union(*(note.unwatched for note in notes))
+        late_until_s = self._clock.seconds() + max(note.late_s for note in notes)
+        self._settled.founded(name for name in clean if name not in unsettled)
+        for name in names:
+            if name not in clean or name in lacking:
+                self._settled.returned(name)
+            elif name in unwatched:
+                self._settled.unwatched(name, late_until_s)
+            elif name in unsettled:
+                # It was there all the time, and is to be compared with those that weren't.
+                self._settled.late(name, late_until_s)
 
     def _now_ready(self) -> None:
         self.ready = True

@@ -70,7 +70,7 @@ class Journal:
     What comes while a batch is being written shares the next one. A batch that too few
     nodes took fails its callers, and its lines go with the next one: they may be on record
     somewhere, so they count. Entries are kept for `keep_s`, and longer while `may_forget`
-    says no. A batch has `most_lines` at most.
+    says no of those older than a limit. A batch has `most_lines` at most.
 
     A record's name is never used twice: a late PUT or DELETE must not meet another one.
     """
@@ -86,7 +86,7 @@ class Journal:
         *,
         keep_s: float = 7 * 86400.0,
         merge_s: float = 60.0,
-        may_forget: Callable[[], bool],
+        may_forget: Callable[[str], bool],
         most_lines: int = _MOST_LINES,
     ) -> None:
         self.newest = ""
@@ -333,15 +333,13 @@ class Journal:
         A delete that came back without the restamping after it would make an object dead
         that was written since. So it is put on record first up to when all is forgotten.
         """
-        if not self._may_forget():
-            return
         limit_ms = max(int((self._now() - self._keep_s) * 1000), 0)
         known_ms = int(self._horizon, 16) if self._horizon else 0
         if limit_ms - known_ms < self._keep_s * 1000 / 168:
             return  # an hour's at once, of a week's
         limit = f"{limit_ms:012x}"
         old = [name for name, batch in self._batches.items() if batch.newest < limit]
-        if not old:
+        if not old or not self._may_forget(limit):
             return
         horizon = f"{_PREFIX}{limit}{_FORGOTTEN}"
         await self._memory.write(horizon, b"{}")

@@ -100,6 +100,16 @@ class Ledger:
             )
             self._writes -= found.rowcount
 
+    def has_before(self, bucket: str, key: str, stamp: str) -> bool:
+        """Whether a delete or restamping of the key is older than `stamp`."""
+        found = self._one(
+            "SELECT key FROM deletes WHERE key = ?1 AND stamp < ?2 UNION ALL "
+            "SELECT key FROM restamps WHERE key = ?1 AND counts_as < ?2 LIMIT 1",
+            _digest(bucket, key),
+            stamp,
+        )
+        return found is not None
+
     def forget_before(self, stamp: str) -> None:
         """Deletes and restampings older than `stamp` are on record no more."""
         self._db.execute("DELETE FROM deletes WHERE stamp < ?", (stamp,))

@@ -209,10 +209,16 @@ class Marks:
         self._taken_up = {each for each in self._all_whole() if each[1].nodes <= set(spacious)}
         return bool(self._taken_up)
 
-    def put_back(self) -> set[tuple[int, Mark]]:
-        """The sweep is over, however it ended: which of them nobody doubted again meanwhile."""
-        settled, self._taken_up = self._taken_up, set()
-        return settled
+    async def settle_taken_up(self, is_settled: Callable[[int, Mark], bool]) -> None:
+        """Clear those of them that are settled, and that nobody doubted again until now."""
+        for partition, mark in list(self._taken_up):
+            if (partition, mark) in self._taken_up and is_settled(partition, mark):
+                self._taken_up.discard((partition, mark))
+                await self.clear(partition, mark)
+
+    def put_back(self) -> None:
+        """The sweep is over, however it ended."""
+        self._taken_up = set()
 
     def mended(self, broken: Mapping[int, int]) -> None:
         """All in these partitions was compared since they were as `broken` had them."""

@@ -25,16 +25,28 @@ _PREFIXES = ("journal/", "marks/", "uploads/")
 class StopNote:
     """What a clean stop leaves on each node: its run, and the nodes that were unsettled.
 
-    `stamp` is how far its clock had come.
+    Of those, the ones that may lack something: they were away, or `lacking` since they were;
+    or `unwatched`, before that run. Requests of runs before may take effect for another
+    `late_s` seconds. `stamp` is how far its clock had come.
     """
 
     run: str
     unsettled: frozenset[str] = field(default_factory=frozenset)
+    lacking: frozenset[str] = field(default_factory=frozenset)
+    unwatched: frozenset[str] = field(default_factory=frozenset)
+    late_s: float = 0.0
     stamp: str = ""
 
     def to_bytes(self) -> bytes:
         """As it lies on a node."""
-        told = {"run": self.run, "unsettled": sorted(self.unsettled), "stamp": self.stamp}
+        told = {
+            "run": self.run,
+            "unsettled": sorted(self.unsettled),
+            "lacking": sorted(self.lacking),
+            "unwatched": sorted(self.unwatched),
+            "late_s": self.late_s,
+            "stamp": self.stamp,
+        }
         return json.dumps(told).encode()
 
 
@@ -44,9 +56,11 @@ def read_note(data: bytes | None) -> StopNote | None:
         return None
     try:
         told = json.loads(data)
-        return StopNote(
-            str(told["run"]), frozenset(map(str, told["unsettled"])), str(told.get("stamp", ""))
+        unsettled, lacking, unwatched = (
+            frozenset(map(str, told[name])) for name in ("unsettled", "lacking", "unwatched")
         )
+        late_s, stamp = float(told["late_s"]), str(told["stamp"])
+        return StopNote(str(told["run"]), unsettled, lacking, unwatched, late_s, stamp)
     except (ValueError, TypeError, KeyError):
         return None
 

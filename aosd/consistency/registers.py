@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
@@ -104,10 +105,11 @@ class Registers:
             if (kind, of) in self._known:
                 self._overwritten.add((name, key))
         for kind, of in list(self._uncertain):
-            if (known := self.get(kind, of)) is None:
+            if (kind, of) not in self._known:
                 continue
             try:
-                await self.set(kind, of, known.value)
+                # As it is by then: somebody else may be setting it.
+                await self.set(kind, of, partial(self._value, kind, of))
             except ClusterError as error:
                 self._log.info("{name} not set: {error}", name=f"{kind}/{of}", error=error)
         nodes = self._memory.nodes()
@@ -121,6 +123,9 @@ class Registers:
                     self._overwritten.discard((node.name, key))
             except NodeError as error:
                 self._log.info("registers not written: {error}", error=error, node=node.name)
+
+    def _value(self, kind: str, name: str) -> Mapping[str, Any]:
+        return self._known[kind, name].value
 
     async def give(self, node: INode) -> None:
         """Give a node those that it lacks, or has older ones of. Raises NodeError."""

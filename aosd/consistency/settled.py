@@ -60,8 +60,12 @@ class Settledness:
         Requests of the gateway before us may take effect on it until `late_until_s`.
         """
         self._unwatched.add(name)
-        self._late_until_s[name] = late_until_s
+        self.late(name, late_until_s)
         self._doubt(name)
+
+    def late(self, name: str, until_s: float) -> None:
+        """Requests of a run before us may take effect on it until then."""
+        self._late_until_s[name] = until_s
 
     def ring_changed(self) -> None:
         """A change of the ring begins, or is over."""
@@ -129,9 +133,21 @@ class Settledness:
         """Which doubt about the node was the last one; 0: there was none."""
         return self._doubted.get(name, 0)
 
+    def is_doubted(self, name: str) -> bool:
+        """Whether it was doubted itself, and no sweep has covered it since."""
+        doubt = self.doubt(name)
+        return bool(doubt) and not any(
+            done.number > doubt for done, covered in self._passes if name in covered
+        )
+
     def uncertain_since_s(self, name: str) -> float | None:
         """Since when no sweep has covered the node; None when one has, since it was doubted."""
         return self._doubted_s.get(name)
+
+    def late_for_s(self, *names: str) -> float:
+        """For how long requests of runs before us may take effect on any of these."""
+        until_s = max((self._late_until_s.get(name, 0.0) for name in names), default=0.0)
+        return max(until_s - self._clock(), 0.0)
 
     def is_since(self, sweep: Pass, name: str) -> bool:
         """Whether the node wasn't doubted again since the sweep began."""

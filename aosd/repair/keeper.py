@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -10,7 +10,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from aosd.consistency.marks import Mark
 from aosd.consistency.recall import Recall
 from aosd.consistency.settled import Pass, Settledness
 from aosd.consistency.uploads import OpenUpload
@@ -24,7 +23,7 @@ from aosd.repair.mend import Mended, Mender
 from aosd.repair.notes import SweepNote, SweepNotes
 from aosd.repair.occasions import Occasions
 from aosd.repair.pace import Pace
-from aosd.repair.sweep import Sweep
+from aosd.repair.sweep import Sweep, Swept
 
 _TICK_S = 1.0
 _TEND_S = 60.0
@@ -122,6 +121,7 @@ class Keeper:
             placement=placement,
             clock=clock,
             up_since_s=membership.up_since_s,
+            ring_name=lambda: membership.ring_name,
             late_write_window_s=late_write_window_s,
             copied=self._copied,
             on_mended=self._count,
@@ -237,6 +237,7 @@ class Keeper:
         try:
             in_vain = not await self._sweep_all(this)
         finally:
+            self._marks.put_back()
             self._occasions.ended(in_vain=in_vain)
 
     async def _sweep_all(self, this: Pass) -> bool:
@@ -245,7 +246,7 @@ class Keeper:
         up = [each for each in members if each.node is not None]
         doubted = [each for each in up if not self._settled.is_covered(each.name)]
         # What those have is regarded, and yet they don't count afterwards.
-        uneven = await self._levelling.level(doubted, up)
+        uneven = await self._levelling.level(up)
         names = [each.name for each in members]
         broken = dict(self._marks.broken)
         whole = self._marks.take_up(self._occasions.spacious())
@@ -282,7 +283,6 @@ class Keeper:
         finally:
             self.sweep = None
             self._is_calendar = False
-            settled = self._marks.put_back()
         self._due_s = self._clock.seconds() + self._interval_s
         self.last = {"began_s": began_s, "ended_s": self._now(), **sweep.progress()}
         self._log.info(
@@ -304,23 +304,22 @@ class Keeper:
             self._swept_s = self._now()
             self._metrics.last_sweep.set(self._swept_s)
             if resumed is None:
-                self._marks.mended(broken)
-                if not result.unmended:
-                    await self._all_mended(stamp, settled)
+                await self._all_compared(stamp, broken, result)
         return not (result.unmended or self._membership.changing or self._occasions.makes_certain())
 
-    async def _all_mended(self, stamp: str, settled: Collection[tuple[int, Mark]]) -> None:
-        """All was compared and is right, but for what was doubted meanwhile.
-
-        `settled` are the marks of whole partitions that weren't.
-        """
-        if not len(self._marks) and not self._membership.changing:
-            self._recall.journal.settled(stamp)
-        spacious = self._occasions.spacious()
-        for number, mark in settled:
-            if mark.nodes <= spacious:
-                await self._marks.clear(number, mark)
+    async def _all_compared(self, stamp: str, broken: Mapping[int, int], result: Swept) -> None:
+        """All was compared, and is right but for what is unmended, or was doubted meanwhile."""
+        self._marks.mended(broken)
+        await self._marks.settle_taken_up(
+            lambda number, mark: (
+                number not in result.unmended_in and mark.nodes <= self._occasions.spacious()
+            )
+        )
+        if result.unmended:
+            return
         if not self._membership.changing:
+            if not len(self._marks):
+                self._recall.journal.settled(stamp)
             return
         if self._is_lacking():
             self._log.info("the ring's change isn't over yet: nodes lack what is theirs to come")
@@ -338,9 +337,11 @@ class Keeper:
         if self._marks.broken:
             return True
         for _, mark in self._marks.all():
-            order = self._placement.orders(mark.bucket, mark.key)[0] if mark.key else ()
+            if not mark.key:
+                return True
+            order = self._placement.orders(mark.bucket, mark.key)[0]
             coming = {each.name for each in order[: self._replicas]}
-            if not mark.key or not mark.nodes.isdisjoint(coming):
+            if not mark.nodes.isdisjoint(coming) and not self._marked.is_agreed(mark):
                 return True
         return False
 
@@ -380,6 +381,9 @@ class Keeper:
     async def _tend(self) -> None:
         await self._recall.memory.tend()
         await self._recall.registers.tend()
+        await self._levelling.tend(
+            [each for each in self._placement.members() if each.node is not None]
+        )
         for each in (self._recall.journal, self._recall.uploads):
             try:
                 await each.tend()

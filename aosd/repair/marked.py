@@ -17,6 +17,7 @@ from aosd.repair.mend import Mended, Mender
 from aosd.repair.pace import Pace
 
 _AT_ONCE = 8
+_TIDY_AT = 1000
 _RETRY_S = 2.0
 _RETRY_MAX_S = 60.0
 
@@ -42,6 +43,7 @@ class Marked:
         placement: IPlacement,
         clock: IReactorTime,
         up_since_s: Callable[[str], float | None],
+        ring_name: Callable[[], str],
         late_write_window_s: float,
         copied: Pace,
         on_mended: Callable[[Mended], object],
@@ -54,7 +56,11 @@ class Marked:
         self._window_s = late_write_window_s
         self._copied = copied
         self._on_mended = on_mended
+        self._ring_name = ring_name
         self._retry_s: dict[Mark, float] = {}
+        # Those whose keys were right when they were looked at, and in which ring: they only
+        # wait for requests of before to end.
+        self._agreed: dict[Mark, str] = {}
         self._agenda = Agenda(lambda mark: mark in marks)
         for _, mark in marks.all():
             self._left(mark)
@@ -74,11 +80,23 @@ class Marked:
         until_s = self._late_until_s(mark)
         return until_s is None or self._clock.seconds() < until_s
 
+    def is_agreed(self, mark: Mark) -> bool:
+        """Whether nothing is left to do for it in this ring, but to wait."""
+        return self._agreed.get(mark) == self._ring_name()
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _left(self, mark: Mark) -> None:
         if mark.key:
             self._agenda.add(mark)
+        if len(self._agreed) + len(self._retry_s) > 2 * len(self._marks) + _TIDY_AT:
+            # Others that were left took their doubts over.
+            self._agreed = {
+                each: self._agreed[each] for each in self._agreed if each in self._marks
+            }
+            self._retry_s = {
+                each: self._retry_s[each] for each in self._retry_s if each in self._marks
+            }
 
     async def _work(self) -> None:
         while True:
@@ -99,6 +117,7 @@ class Marked:
         # A key that is written again and again has many: one look does for all of them.
         every = self._marks.of(bucket, key)
         nodes: frozenset[str] = frozenset().union(*(each.nodes for each in every))
+        ring = self._ring_name()
         looked_s, stamp = self._clock.seconds(), self._mender.stamps.next()
         try:
             mended = await self._mender.mend(bucket, key, also=nodes)
@@ -115,6 +134,8 @@ class Marked:
             return 0
         self._on_mended(mended)
         if not (mended.looked_at_all and mended.agreed):
+            for each in every:
+                self._agreed.pop(each, None)
             self._not_yet(mark, mended)
             return mended.size_bytes
         for each in every:
@@ -123,8 +144,11 @@ class Marked:
             number = self._marks.where(each)
             if until_s is not None and looked_s >= until_s and number is not None:
                 self._retry_s.pop(each, None)
+                self._agreed.pop(each, None)
                 await self._marks.clear(number, each)
-            elif each is mark:
+                continue
+            self._agreed[each] = ring
+            if each is mark:
                 self._wait_for_late_ones(mark, until_s)
         settled = not self._marks.of(bucket, key)
         if settled and len(self._placement.orders(bucket, key)) == 1:

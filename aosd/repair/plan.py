@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aosd.model.objects import ObjectHead
-from aosd.model.versions import CountsAs, Version, newest, version_of
+from aosd.model.versions import CountsAs, Newest, Version, newest, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,15 @@ def plan(
     for name, head in heads.items():
         if head is None:
             continue
-        if settled and name not in primaries and head.stamp is None:
+        if name not in primaries and head.stamp is None:
+            # Somebody else's: it isn't ours to move, or to remove.
             reports.append(Report(name, "an object without a stamp where none belongs"))
         else:
             versions[name] = version_of(head, counts_as)
     found = newest(versions, deleted)
-    if len({head.size_bytes for name in found.holders if (head := heads[name])}) > 1:
-        # Whichever is wrong isn't to be spread, and the right one isn't to be removed.
-        reports += [Report(name, "one version has two sizes") for name in found.holders]
-        return Plan((), (), tuple(reports), found.version, agreed=False)
+    sizes = {name: head.size_bytes for name in found.holders if (head := heads[name]) is not None}
+    if len(set(sizes.values())) > 1:
+        return _with_two_sizes(primaries, heads, found, sizes, reports)
     strays = [name for name in (*found.holders, *found.older) if name not in primaries]
     copies: list[Copy] = []
     removals: list[Remove] = []
@@ -108,3 +109,24 @@ def plan(
         agreed = set(primaries) == versions.keys() - (set(strays) if settled else set())
         agreed = agreed and not copies
     return Plan(tuple(copies), tuple(removals), tuple(reports), found.version, agreed)
+
+
+def _with_two_sizes(
+    primaries: Sequence[str],
+    heads: Mapping[str, ObjectHead | None],
+    found: Newest,
+    sizes: Mapping[str, int],
+    reports: Sequence[Report],
+) -> Plan:
+    """One of the copies is damaged, and nobody can tell which: all are kept and reported.
+
+    Who lacks it gets it as most have it, or as the longest is: it may be about to be asked.
+    """
+    told = [*reports, *(Report(name, "one version has two sizes") for name in found.holders)]
+    counts = Counter(sizes.values())
+    likeliest = max(counts, key=lambda size: (counts[size], size))
+    sources = tuple(name for name in found.holders if sizes[name] == likeliest)
+    lacking = [name for name in primaries if name in heads and name not in found.holders]
+    copies = tuple(Copy(sources, name) for name in lacking)
+    agreed = set(primaries) <= set(found.holders)
+    return Plan(copies, (), tuple(told), found.version, agreed)

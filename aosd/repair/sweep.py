@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from aosd.consistency.holders import primaries
 from aosd.consistency.writes import Writes
 from aosd.model.objects import Entry
+from aosd.model.ring import partition
 from aosd.model.stamp import is_stamp
 from aosd.ports import INode, IPlacement
 from aosd.repair.mend import Mended, Mender
@@ -47,7 +48,8 @@ class Swept:
 
     `covered` is filled at the end: the nodes whose listings were compared whole, and that
     could be asked of every key that had to be looked at. It is complete for the partitions
-    whose primaries and handoffs are all among them.
+    whose primaries and handoffs are all among them. `unmended_in` are the partitions of keys
+    that aren't as they should be.
     """
 
     bucket: str = ""
@@ -59,6 +61,7 @@ class Swept:
     removed: int = 0
     size_bytes: int = 0
     unmended: int = 0
+    unmended_in: set[int] = field(default_factory=set)
     reported: int = 0
     reports: deque[tuple[str, str, Report]] = field(
         default_factory=lambda: deque(maxlen=_REPORTS_KEPT)
@@ -275,7 +278,9 @@ class Sweep:
         so_far.made += len(mended.copied)
         so_far.removed += len(mended.removed)
         so_far.size_bytes += mended.size_bytes
-        so_far.unmended += not mended.agreed
+        if not mended.agreed:
+            so_far.unmended += 1
+            so_far.unmended_in.add(partition(bucket, key))
         so_far.reported += len(mended.reports)
         so_far.reports.extend((bucket, key, each) for each in mended.reports)
         # It may have gone since; what it has of this key wasn't looked at.

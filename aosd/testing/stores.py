@@ -77,7 +77,7 @@ def make_store(
     to_the_end = ToTheEnd()
     memory = Memory(placement.members, replicas, to_the_end, clock.seconds, 1200.0)
     ledger = Ledger()
-    journal = Journal(memory, ledger, clock, clock.seconds, may_forget=lambda: True)
+    journal = Journal(memory, ledger, clock, clock.seconds, may_forget=lambda _: True)
     marks = Marks(memory, clock.seconds)
     settledness = Settledness(clock.seconds, marks.marked)
     settledness.founded(placement.nodes)

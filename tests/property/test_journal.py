@@ -64,7 +64,7 @@ class JournalMachine(RuleBasedStateMachine):
             self.clock,
             self.clock.seconds,
             keep_s=KEEP_S,
-            may_forget=lambda: True,
+            may_forget=lambda _: True,
             most_lines=3,
         )
         for node in read:
@@ -193,7 +193,7 @@ class JournalMachine(RuleBasedStateMachine):
         for missing in range(3):
             ledger = Ledger()
             journal = Journal(
-                self.memory, ledger, self.clock, self.clock.seconds, may_forget=lambda: False
+                self.memory, ledger, self.clock, self.clock.seconds, may_forget=lambda _: False
             )
             for number, node in enumerate(self.nodes):
                 if number != missing:

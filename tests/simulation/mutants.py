@@ -229,7 +229,7 @@ def restampings_in_memory_only() -> Patches:
 @mutant(traces.rolled_back_node_is_away_for_eight_days)
 def journal_forgets_while_a_member_is_away() -> Patches:
     """Journal: no entry goes while a member is away."""
-    return [(Assembly, "_nobody_is_away", lambda self: True)]
+    return [(Assembly, "_may_forget", lambda *_: True)]
 
 
 @mutant(remembering.delete_comes_back_without_its_restamping)
@@ -454,7 +454,11 @@ def no_wait_after_an_unclean_start() -> Patches:
 @mutant(traces.returning_node_and_a_clean_stop)
 def note_does_not_name_what_is_unsettled() -> Patches:
     """Clean stop: the note names what is unsettled."""
-    return [(aosd.assembly, "StopNote", lambda run, unsettled, stamp: StopNote(run, stamp=stamp))]
+
+    def nothing(run: str, *_: Any) -> StopNote:
+        return StopNote(run)
+
+    return [(aosd.assembly, "StopNote", nothing)]
 
 
 @mutant(remembering.note_left_over_and_nobody_else_answers)
@@ -464,9 +468,9 @@ def note_of_any_run_counts() -> Patches:
 
     async def of_any_run(self: Beginning, names: list[str]) -> None:
         last = self._recall.registers.get("runs", "last")
-        for name, run in self._notes.items():
-            if run is not None and last is not None:
-                self._notes[name] = last.value["run"]
+        for name, note in self._notes.items():
+            if note is not None and last is not None:
+                self._notes[name] = replace(note, run=last.value["run"])
         await begin_run(self, names)
 
     return [(Beginning, "_begin_run", of_any_run)]
@@ -480,8 +484,7 @@ def every_start_is_clean() -> Patches:
     async def clean(self: Beginning, names: list[str]) -> None:
         last = self._recall.registers.get("runs", "last")
         if last is not None:
-            self._notes.update(dict.fromkeys(self._read, last.value["run"]))
-            self._unsettled.update(dict.fromkeys(self._read, frozenset()))
+            self._notes.update(dict.fromkeys(self._read, StopNote(last.value["run"])))
         await begin_run(self, names)
 
     return [(Beginning, "_begin_run", clean)]
@@ -679,7 +682,7 @@ def removes_because_of_what_a_silent_node_has() -> Patches:
     ]
 
 
-@mutant(repairing.full_node_returns_and_others_go_on)
+@mutant(repairing.node_refuses_its_memory_and_others_go_on)
 def one_that_cannot_be_levelled_ends_the_sweep() -> Patches:
     """Repair: a node that can't be given the memory holds up no other."""
     level = Levelling.level

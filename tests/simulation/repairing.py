@@ -20,7 +20,7 @@ HOUR_S = 3600.0
 def full_node_returns_and_others_go_on() -> None:
     """A is back, full, and can't be given what was remembered meanwhile; B's disk is replaced.
 
-    What B lacks is copied to it all the same: C's disk may be the next.
+    What B lacks is copied to it all the same: C's disk may be the next. A gets it later.
     """
     with scene() as s:
         key = _of(s, s.b.name, s.c.name)
@@ -36,9 +36,30 @@ def full_node_returns_and_others_go_on() -> None:
         _comes(s, lambda: s.b.name in s.world.copies(key), "B has its copy", 600.0)
         is_wiped(s.c)
         _comes(s, lambda: s.c.name in s.world.copies(key), "C has its copy", 600.0)
-        assert s.state(s.a) == "returning", "it isn't level"
         s.read_in_every_way()
         s.a.full = False
+        records = s.b.disk.buckets[SYSTEM_BUCKET].keys
+        _comes(s, lambda: records() <= s.a.disk.buckets[SYSTEM_BUCKET].keys(), "A is level", 180.0)
+
+
+def node_refuses_its_memory_and_others_go_on() -> None:
+    """A is back, and refuses what it lacks: it doesn't count. B's disk is replaced."""
+    with scene() as s:
+        key = _of(s, s.b.name, s.c.name)
+        s.does(s.world.put(key, b"of B and C"))
+        s.a.kill()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        for _ in range(1000):
+            s.a.weather.foretell("put", "runs/last", Fate.REFUSED)
+        s.a.start()
+        s.until(lambda: s.state(s.a) == "returning", "back")
+        is_wiped(s.b)
+        _comes(s, lambda: s.b.name in s.world.copies(key), "B has its copy", 600.0)
+        assert s.state(s.a) == "returning", "it isn't level"
+        s.read_in_every_way()
+        s.a.weather.foretold.clear()
         _comes(s, lambda: s.state(s.a) == "up", "A is level", 120.0)
 
 
@@ -157,6 +178,7 @@ def _sweeps(s: Scene) -> int:
 
 STORIES: tuple[Callable[[], None], ...] = (
     full_node_returns_and_others_go_on,
+    node_refuses_its_memory_and_others_go_on,
     joining_nodes_refuse_their_copies,
     full_node_for_hours,
     return_is_remembered_by_the_next_run,

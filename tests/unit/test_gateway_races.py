@@ -141,7 +141,9 @@ class RestampTests(RestampTestCase):
         gate.callback(None)
         self.successResultOf(long)
         memory = self.store.marks._memory
-        journal = Journal(memory, Ledger(), self.clock, self.clock.seconds, may_forget=lambda: True)
+        journal = Journal(
+            memory, Ledger(), self.clock, self.clock.seconds, may_forget=lambda _: True
+        )
         self.now(journal.load(self.now(memory.read(self.c, "journal/"))))
         counts_as = journal.counts_as(BUCKET, KEY, self.stamp_on(self.a))
         self.assertGreater(counts_as, journal.delete_of(BUCKET, KEY) or "")

@@ -34,7 +34,7 @@ class JournalTestCase(MemoryTestCase):
             self.ledger,
             self.clock,
             self.clock.seconds,
-            may_forget=lambda: self.may_forget,
+            may_forget=lambda _: self.may_forget,
             **more,
         )
 

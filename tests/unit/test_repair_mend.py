@@ -347,10 +347,11 @@ class MendTests(SynchronousTestCase):
 
     # -- what can't be explained ----------------------------------------------------------------
 
-    def test_a_foreign_object_moves_home_where_nothing_is_settled(self) -> None:
+    def test_a_foreign_object_is_left_where_it_lies_also_where_nothing_is_settled(self) -> None:
         self.lay(self.c, b"theirs", None)
-        self.assertTrue(self.mend().agreed)
-        self.assertEqual(self.holders(b"theirs"), "ab")
+        mended = self.mend()
+        self.assertEqual((self.holders(b"theirs"), mended.agreed), ("c", True))
+        self.assertEqual([each.node for each in mended.reports], [self.c.name])
 
     def test_what_cant_be_explained_is_kept_and_reported(self) -> None:
         self.settle()
