@@ -315,14 +315,12 @@ class Keeper:
                 number not in result.unmended_in and mark.nodes <= self._occasions.spacious()
             )
         )
-        if result.unmended:
-            return
         if not self._membership.changing:
-            if not len(self._marks):
+            if not result.unmended and not len(self._marks):
                 self._recall.journal.settled(stamp)
             return
-        if self._is_lacking():
-            self._log.info("the ring's change isn't over yet: nodes lack what is theirs to come")
+        if result.unheld or self._is_lacking():
+            self._log.info("the ring's change isn't over yet: some keys have too few copies in it")
             return
         try:
             await self._membership.change_over()
@@ -330,20 +328,14 @@ class Keeper:
             self._log.info("the ring's change isn't over yet: {error}", error=error)
 
     def _is_lacking(self) -> bool:
-        """Whether a node may lack a copy that the coming ring wants on it.
+        """Whether a key in doubt may have too few copies where the coming ring looks for them.
 
-        The copies that there are may lie where nobody would look for them in that ring.
+        What was written since the change began has them, or it wasn't acknowledged: a mark of
+        a whole partition, for a node that is full, says nothing more.
         """
-        if self._marks.broken:
-            return True
-        for _, mark in self._marks.all():
-            if not mark.key:
-                return True
-            order = self._placement.orders(mark.bucket, mark.key)[0]
-            coming = {each.name for each in order[: self._replicas]}
-            if not mark.nodes.isdisjoint(coming) and not self._marked.is_agreed(mark):
-                return True
-        return False
+        return bool(self._marks.broken) or any(
+            mark.key and not self._marked.is_held(mark) for _, mark in self._marks.all()
+        )
 
     async def _read_note(self) -> None:
         """Go on from where a clean stop left off; after any other start all is compared anew.

@@ -58,9 +58,8 @@ class Marked:
         self._on_mended = on_mended
         self._ring_name = ring_name
         self._retry_s: dict[Mark, float] = {}
-        # Those whose keys were right when they were looked at, and in which ring: they only
-        # wait for requests of before to end.
-        self._agreed: dict[Mark, str] = {}
+        # Those whose keys had enough copies when they were looked at, and in which ring.
+        self._held: dict[Mark, str] = {}
         self._agenda = Agenda(lambda mark: mark in marks)
         for _, mark in marks.all():
             self._left(mark)
@@ -80,20 +79,18 @@ class Marked:
         until_s = self._late_until_s(mark)
         return until_s is None or self._clock.seconds() < until_s
 
-    def is_agreed(self, mark: Mark) -> bool:
-        """Whether nothing is left to do for it in this ring, but to wait."""
-        return self._agreed.get(mark) == self._ring_name()
+    def is_held(self, mark: Mark) -> bool:
+        """Whether its key had enough copies where this ring looks for them, when last seen."""
+        return self._held.get(mark) == self._ring_name()
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _left(self, mark: Mark) -> None:
         if mark.key:
             self._agenda.add(mark)
-        if len(self._agreed) + len(self._retry_s) > 2 * len(self._marks) + _TIDY_AT:
+        if len(self._held) + len(self._retry_s) > 2 * len(self._marks) + _TIDY_AT:
             # Others that were left took their doubts over.
-            self._agreed = {
-                each: self._agreed[each] for each in self._agreed if each in self._marks
-            }
+            self._held = {each: self._held[each] for each in self._held if each in self._marks}
             self._retry_s = {
                 each: self._retry_s[each] for each in self._retry_s if each in self._marks
             }
@@ -133,9 +130,11 @@ class Marked:
             self._retry(mark)
             return 0
         self._on_mended(mended)
+        for each in every:
+            self._held.pop(each, None)
+            if mended.looked_at_all and mended.held and each in self._marks:
+                self._held[each] = ring
         if not (mended.looked_at_all and mended.agreed):
-            for each in every:
-                self._agreed.pop(each, None)
             self._not_yet(mark, mended)
             return mended.size_bytes
         for each in every:
@@ -144,11 +143,9 @@ class Marked:
             number = self._marks.where(each)
             if until_s is not None and looked_s >= until_s and number is not None:
                 self._retry_s.pop(each, None)
-                self._agreed.pop(each, None)
+                self._held.pop(each, None)
                 await self._marks.clear(number, each)
-                continue
-            self._agreed[each] = ring
-            if each is mark:
+            elif each is mark:
                 self._wait_for_late_ones(mark, until_s)
         settled = not self._marks.of(bucket, key)
         if settled and len(self._placement.orders(bucket, key)) == 1:

@@ -45,7 +45,8 @@ class Mended:
     copy and that lost one, `size_bytes` what was copied in all. `looked_at_all`: every node
     that could hold the key told what it has; those in `unknown` couldn't be asked (one that
     could and failed has left a mark). `agreed`: as Plan tells; the copies are on the primaries
-    and agree, but for what is in `reports`.
+    and agree, but for what is in `reports`. `held`: the version that counts has its number of
+    copies where they would be looked for in the ring that is, or that is coming.
 
     If nothing can be done before one of some nodes can be asked, or has space, these are in
     `waits_for` and `waits_for_space`.
@@ -53,6 +54,7 @@ class Mended:
 
     looked_at_all: bool
     agreed: bool
+    held: bool = True
     missing: int = 0
     copied: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class _Mending:
         self._candidates: dict[str, Candidate] = {}
         self._outside: frozenset[str] = frozenset()
         self._primaries: tuple[str, ...] = ()
+        self._order: tuple[str, ...] = ()
         self._changing = False
         self._heads: dict[str, ObjectHead | None] = {}
         self._missing = 0
@@ -173,6 +176,7 @@ class _Mending:
         return Mended(
             looked_at_all=self._candidates.keys() == self._heads.keys(),
             agreed=found.agreed and not self._doubtful,
+            held=self._is_held(found),
             missing=self._missing,
             copied=tuple(self._copied),
             removed=tuple(self._removed),
@@ -182,6 +186,11 @@ class _Mending:
             waits_for=frozenset() if self._doubtful or self._full else unknown,
             waits_for_space=frozenset() if self._doubtful or unknown else frozenset(self._full),
         )
+
+    def _is_held(self, found: Plan) -> bool:
+        order, replicas = self._order, self._mender.replicas
+        there = sum(name in found.holders for name in order[: 2 * replicas])
+        return found.version is None or there >= min(replicas, len(order))
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -215,6 +224,7 @@ class _Mending:
             asked = {name: each for name, each in asked.items() if name in only}
         self._candidates = asked
         self._primaries = tuple(each.name for each in primaries(orders, mender.replicas))
+        self._order = tuple(each.name for each in orders[0])
         self._changing = len(orders) > 1
 
     async def _ask_all(self) -> None:

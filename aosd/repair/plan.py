@@ -40,7 +40,7 @@ class Plan:
 
     `version` is the one that counts (None: there is no object). `agreed`: it lies on all
     primaries and nowhere else, but for what is reported; while the ring changes nothing is
-    removed, and it suffices that it lies on all of them.
+    removed, and it suffices that it lies on all of them. `holders` have that version.
     """
 
     copies: tuple[Copy, ...]
@@ -48,6 +48,7 @@ class Plan:
     reports: tuple[Report, ...]
     version: Version | None
     agreed: bool
+    holders: tuple[str, ...] = ()
 
 
 def plan(
@@ -108,7 +109,9 @@ def plan(
     else:
         agreed = set(primaries) == versions.keys() - (set(strays) if settled else set())
         agreed = agreed and not copies
-    return Plan(tuple(copies), tuple(removals), tuple(reports), found.version, agreed)
+    return Plan(
+        tuple(copies), tuple(removals), tuple(reports), found.version, agreed, found.holders
+    )
 
 
 def _with_two_sizes(
@@ -129,4 +132,4 @@ def _with_two_sizes(
     lacking = [name for name in primaries if name in heads and name not in found.holders]
     copies = tuple(Copy(sources, name) for name in lacking)
     agreed = set(primaries) <= set(found.holders)
-    return Plan(copies, (), tuple(told), found.version, agreed)
+    return Plan(copies, (), tuple(told), found.version, agreed, found.holders)

@@ -49,7 +49,7 @@ class Swept:
     `covered` is filled at the end: the nodes whose listings were compared whole, and that
     could be asked of every key that had to be looked at. It is complete for the partitions
     whose primaries and handoffs are all among them. `unmended_in` are the partitions of keys
-    that aren't as they should be.
+    that aren't as they should be; `unheld` have too few copies where they would be looked for.
     """
 
     bucket: str = ""
@@ -62,6 +62,7 @@ class Swept:
     size_bytes: int = 0
     unmended: int = 0
     unmended_in: set[int] = field(default_factory=set)
+    unheld: int = 0
     reported: int = 0
     reports: deque[tuple[str, str, Report]] = field(
         default_factory=lambda: deque(maxlen=_REPORTS_KEPT)
@@ -140,6 +141,7 @@ class Sweep:
             "removed": so_far.removed,
             "bytes": so_far.size_bytes,
             "unmended": so_far.unmended,
+            "unheld": so_far.unheld,
             "reported": so_far.reported,
             "reports": [
                 {"bucket": bucket, "key": key, "node": report.node, "why": report.why}
@@ -281,6 +283,7 @@ class Sweep:
         if not mended.agreed:
             so_far.unmended += 1
             so_far.unmended_in.add(partition(bucket, key))
+        so_far.unheld += not mended.held
         so_far.reported += len(mended.reports)
         so_far.reports.extend((bucket, key, each) for each in mended.reports)
         # It may have gone since; what it has of this key wasn't looked at.

@@ -702,7 +702,7 @@ def ring_changes_before_all_is_copied() -> Patches:
 
     async def as_if_mended(self: Sweep) -> Any:
         swept = await run(self)
-        swept.unmended = 0
+        swept.unheld = 0
         return swept
 
     return [(Sweep, "run", as_if_mended), (Keeper, "_is_lacking", lambda _: False)]
