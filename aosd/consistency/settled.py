@@ -134,10 +134,15 @@ class Settledness:
         return self._doubted.get(name, 0)
 
     def is_doubted(self, name: str) -> bool:
-        """Whether it was doubted itself, and no sweep has covered it since."""
-        doubt = self.doubt(name)
+        """Whether it was doubted itself, and no sweep has covered it since.
+
+        One that began while requests of runs before us could take effect doesn't count.
+        """
+        doubt, late_s = self.doubt(name), self._late_until_s.get(name, 0.0)
         return bool(doubt) and not any(
-            done.number > doubt for done, covered in self._passes if name in covered
+            done.number > doubt and done.began_s >= late_s
+            for done, covered in self._passes
+            if name in covered
         )
 
     def uncertain_since_s(self, name: str) -> float | None:

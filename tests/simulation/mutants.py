@@ -42,6 +42,7 @@ from aosd.cluster.roster import Roster
 from aosd.consistency.copying import _Copying
 from aosd.consistency.holders import Orders
 from aosd.consistency.journal import Journal, Line
+from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Mark, Marks
 from aosd.consistency.recall import Recall, StopNote
 from aosd.consistency.registers import Registers
@@ -718,6 +719,51 @@ def full_node_is_marked_again_and_again() -> Patches:
 def sweeps_in_vain_do_not_wait() -> Patches:
     """Repair: the sweep gentle by default."""
     return [(Occasions, "began", lambda _: None)]
+
+
+@mutant(repairing.full_again_while_its_marks_are_cleared)
+def mark_is_cleared_though_it_was_doubted_again() -> Patches:
+    """Marks: one goes when every node that could hold the key was looked at, and not before."""
+
+    async def all_of_them(self: Marks, is_settled: Callable[[int, Mark], bool]) -> None:
+        for number, mark in [each for each in self._taken_up if is_settled(*each)]:
+            await self.clear(number, mark)
+
+    return [(Marks, "settle_taken_up", all_of_them)]
+
+
+@mutant(repairing.a_node_is_added_beside_a_full_one)
+def ring_changes_when_nothing_is_in_doubt() -> Patches:
+    """The ring: what can't be helped holds no change up."""
+    return [(Keeper, "_is_lacking", lambda self: len(self._marks) > 0)]
+
+
+@mutant(repairing.clean_restarts_while_a_node_is_away)
+def note_says_that_all_lack_something() -> Patches:
+    """Clean stop: the note names what is unsettled, and who was away."""
+
+    def all_unsettled(run: str, unsettled: frozenset[str], *rest: Any) -> StopNote:
+        return StopNote(run, unsettled, unsettled, *rest[1:])
+
+    return [(aosd.assembly, "StopNote", all_unsettled)]
+
+
+@mutant(repairing.delete_that_a_node_refuses_for_days)
+def journal_forgets_what_is_marked() -> Patches:
+    """Journal: no entry goes while a copy that it speaks of may be left."""
+    return [(Ledger, "has_before", lambda *_: False)]
+
+
+@mutant(repairing.new_disk_and_the_gateway_ends)
+def new_disk_counts_as_one_nobody_watched() -> Patches:
+    """Return: a new incarnation is one, also when it is found at a start."""
+    register = Beginning._register
+
+    async def unwatched(self: Beginning, member: Any) -> None:
+        with patch.object(self._settled, "returned", lambda _: None):
+            await register(self, member)
+
+    return [(Beginning, "_register", unwatched), (Admission, "was_returning", lambda _: [])]
 
 
 @mutant(repairing.return_is_remembered_by_the_next_run)

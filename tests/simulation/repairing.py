@@ -109,6 +109,101 @@ def full_node_for_hours() -> None:
         _comes(s, lambda: not len(gateway.assembly.marks), "all is mended", HOUR_S)
 
 
+def full_again_while_its_marks_are_cleared() -> None:
+    """A had no space for v2 of twelve keys, was mended, and has none for v3 while marks go."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        marks, keys = gateway.assembly.marks, _several(s, s.a.name, 12)
+        for key in keys:
+            s.does(s.world.put(key, b"v1"))
+        s.world.sleep(120.0)
+        s.a.full = True
+        for key in keys:
+            s.does(s.world.put(key, b"v2"))
+        s.world.pass_time(5.0)
+        for record in s.c.disk.buckets[SYSTEM_BUCKET]:
+            if record.startswith("marks/"):
+                # Clearing takes its time.
+                s.c.weather.foretell("delete", record, Fate.SLOW, there_s=4.0)
+        s.a.full = False
+        s.until(lambda: len(marks) < 12, "the first one goes", 1200.0)
+        s.a.full = True
+        for key in keys:
+            s.does(s.world.put(key, b"v3"))
+        s.world.sleep(20.0)
+        for key in keys:
+            s.ends(s.world.get(key))
+
+
+def a_node_is_added_beside_a_full_one() -> None:
+    """A has no space, not for what belongs there, and D is to give it some: the ring changes."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        keys = _several(s, s.a.name, 40)
+        for key in keys:
+            s.does(s.world.put(key, b"v1"))
+        s.a.full = True
+        for key in keys[:3]:
+            s.does(s.world.put(key, b"v2"))
+        s.world.add_node()
+        s.until(lambda: gateway.assembly.changing, "changing")
+        _comes(s, lambda: not gateway.assembly.changing, "the change is over", HOUR_S)
+        s.read_in_every_way()
+
+
+def clean_restarts_while_a_node_is_away() -> None:
+    """C is away for hours, and the gateway is restarted again and again: nothing stops."""
+    with scene() as s:
+        keys = [f"x{number}" for number in range(12)]
+        for key in keys:
+            s.does(s.world.put(key, b"v1"))
+        s.world.sleep(120.0)
+        s.c.kill()
+        s.world.pass_time(15.0)
+        for clean in (True, True, False, True, True):
+            s.restart_gateway(clean=clean)
+            s.world.until_ready()
+            s.world.sleep(HOUR_S / 2)
+            for key in keys:
+                operation = s.ends(s.world.get(key))
+                _expect(operation.error is None, f"{key} is read: {operation.outcome}")
+            operation = s.ends(s.world.list())
+            _expect(operation.error is None, f"all is listed: {operation.outcome}")
+
+
+def delete_that_a_node_refuses_for_days() -> None:
+    """A's copy of what was deleted can't be removed: the journal remembers it until it is."""
+    with scene() as s:
+        for _ in range(400):
+            s.a.weather.foretell("delete", KEY, Fate.REFUSED)
+        s.does(s.world.delete(KEY))
+        for _ in range(9):
+            s.world.sleep(24 * HOUR_S, leap_s=HOUR_S)
+            s.ends(s.world.get(KEY))
+        s.a.weather.foretold.clear()
+
+
+def new_disk_and_the_gateway_ends() -> None:
+    """A has an empty disk, and its marker; before more is known the gateway ends, and B."""
+    with scene() as s:
+        for node in s.world.nodes.values():
+            node.weather.foretell("put", f"members/{s.a.name}", Fate.RESET)
+        is_wiped(s.a)
+        while s.a.marker is None:
+            s.world.pass_time(0.002)
+        s.world.kill_gateway()
+        s.b.kill()
+        for node in s.world.nodes.values():
+            node.weather.foretold.clear()
+        s.world.start_gateway()
+        s.world.until_ready()
+        s.world.sleep(HOUR_S)
+        s.ends(s.world.get(KEY))
+        s.ends(s.world.get(KEY, newest=True))
+
+
 def return_is_remembered_by_the_next_run() -> None:
     """A lost v2 and is back; B goes before the two were compared; the gateway ends, and begins."""
     with scene() as s:
@@ -181,5 +276,10 @@ STORIES: tuple[Callable[[], None], ...] = (
     node_refuses_its_memory_and_others_go_on,
     joining_nodes_refuse_their_copies,
     full_node_for_hours,
+    full_again_while_its_marks_are_cleared,
+    a_node_is_added_beside_a_full_one,
+    clean_restarts_while_a_node_is_away,
+    delete_that_a_node_refuses_for_days,
+    new_disk_and_the_gateway_ends,
     return_is_remembered_by_the_next_run,
 )
