@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import ALL
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def told() -> str:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", ALL)
 def test_mutant_is_noticed(name: str, told: str) -> None:
     found = re.search(rf"^{name} \([0-9.]+ s\): (.*(?:\n    .*)*)", told, re.MULTILINE)
     assert found is not None, told
