@@ -72,6 +72,23 @@ def gateway_and_node_killed(durable: Durable, load: Load, name: str) -> None:
     durable.nodes[name].start_again()
 
 
+def rolled(durable: Durable, load: Load, name: str) -> None:
+    for each in NAMES:
+        until(lambda: durable.daemon.nodes()["next_may_go"], "the next one may go", QUIET_S)
+        durable.terminate(each)
+        durable.nodes[each].start_again()
+
+
+def gateway_restarted_without_a_node(durable: Durable, load: Load, name: str) -> None:
+    durable.nodes[name].kill()
+    until(lambda: durable.state(name) == "down", f"{name} is down", 60)
+    durable.daemon.stop()
+    durable.start_gateway()
+    durable.daemon.wait_until_ready()
+    load.wait_for(300)
+    durable.nodes[name].start_again()
+
+
 def node_added(durable: Durable, load: Load, name: str) -> None:
     durable.add(f"n{len(durable.nodes) + 1}")
 
@@ -80,10 +97,12 @@ FAULTS = (
     Fault("node killed (SIGKILL), back at once", killed),
     Fault("node killed, down for a while", killed_until_down),
     Fault("node restarted (SIGTERM)", terminated),
+    Fault("all nodes restarted, one after the other", rolled),
     Fault("node frozen (SIGSTOP)", frozen),
     Fault("node came back empty", emptied),
     Fault("node added", node_added),
     Fault("gateway killed", gateway_killed),
+    Fault("gateway restarted while a node is away", gateway_restarted_without_a_node),
     Fault("gateway and a node killed at once", gateway_and_node_killed),
 )
 
