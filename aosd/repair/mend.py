@@ -27,6 +27,7 @@ from aosd.model.errors import (
     NoSuchKey,
     SlowDown,
 )
+from aosd.model.node import NodeState
 from aosd.model.objects import ObjectHead
 from aosd.model.ring import partition
 from aosd.model.stamp import StampClock
@@ -372,6 +373,14 @@ class _Mending:
         number = partition(bucket, key)
         lacking = {each.target for each in found.copies} - self._full
         self._doubtful |= lacking | self.failed
+        if self._copied or self._removed or found.copies or found.removals:
+            # Others were changed, or are to be. Who is down returns, and is swept; who is
+            # suspect may answer again as if nothing had been.
+            self._doubtful |= {
+                name
+                for name, each in self._candidates.items()
+                if name not in self._heads and each.state is NodeState.SUSPECT
+            }
         if not self._changing:
             # What can't be removed yet, where nobody but a sweep would look for it again.
             left = {name for name in self._outside if self._heads.get(name) is not None}

@@ -181,6 +181,17 @@ class MendTests(SynchronousTestCase):
         self.assertFalse(mended.agreed or mended.looked_at_all)
         self.assertEqual((self.holders(), self.marks()), ("bc", []))
 
+    def test_a_suspect_one_gets_a_mark_when_others_were_changed(self) -> None:
+        for node in (self.a, self.b):
+            self.lay(node, b"v", S1)
+        self.placement.states[self.a.name] = NodeState.SUSPECT
+        self.assertEqual(self.mend().removed, ())
+        self.assertEqual(self.marks(), [])
+        self.deleted(S2)
+        self.assertEqual(self.mend().removed, (self.b.name,))
+        self.assertEqual([mark.nodes for mark in self.marks()], [{self.a.name}])
+        self.assertFalse(self.store.is_settled(BUCKET, KEY))
+
     def test_one_that_fails_to_tell_leaves_a_mark(self) -> None:
         self.lay(self.a, b"v", S1)
         self.lay(self.b, b"v", S1)
