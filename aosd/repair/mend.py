@@ -373,6 +373,8 @@ class _Mending:
         number = partition(bucket, key)
         lacking = {each.target for each in found.copies} - self._full
         self._doubtful |= lacking | self.failed
+        # One that answered only when others were removed has something to remove yet.
+        self._doubtful |= {each.node for each in found.removals}
         if self._copied or self._removed or found.copies or found.removals:
             # Others were changed, or are to be. Who is down returns, and is swept; who is
             # suspect may answer again as if nothing had been.

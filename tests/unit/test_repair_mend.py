@@ -192,6 +192,21 @@ class MendTests(SynchronousTestCase):
         self.assertEqual([mark.nodes for mark in self.marks()], [{self.a.name}])
         self.assertFalse(self.store.is_settled(BUCKET, KEY))
 
+    def test_one_that_answers_when_others_are_removed_gets_a_mark(self) -> None:
+        for node in (self.a, self.b):
+            self.lay(node, b"v", S1)
+        self.deleted(S2)
+        self.placement.states[self.a.name] = NodeState.SUSPECT
+        gate: Deferred[None] = Deferred()
+        self.b.script("head", late(lambda: gate))
+        mending = Deferred.fromCoroutine(self.mender.mend(BUCKET, KEY))
+        self.placement.states.clear()
+        gate.callback(None)
+        mended = self.successResultOf(mending)
+        self.assertEqual((mended.removed, mended.agreed), ((self.b.name,), False))
+        self.assertEqual([mark.nodes for mark in self.marks()], [{self.a.name}])
+        self.assertEqual(self.mend().removed, (self.a.name,))
+
     def test_one_that_fails_to_tell_leaves_a_mark(self) -> None:
         self.lay(self.a, b"v", S1)
         self.lay(self.b, b"v", S1)
