@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
@@ -62,18 +62,11 @@ class Heartbeat:
         )
 
     async def stop(self) -> None:
-        """Beat no more, and take the own one away.
-
-        Who was seen for less than an interval is looked at once more after another one: a
-        predecessor that was killed just before mustn't make this end look like a crash.
-        """
+        """Beat no more, and take the own one away."""
         if self._loop.running:
             self._loop.stop()
         if self._busy is not None:
             await self._busy
-        if not self.alone and not self._met:
-            await deferLater(self._clock, 1.2 * self._interval_s)
-            await self._look()
         await self._memory.remove([HEARTBEATS + self._run])
 
     def _beat(self) -> Deferred[None]:
@@ -94,10 +87,6 @@ class Heartbeat:
             await self._memory.write(HEARTBEATS + self._run, data)
         except AosdError as error:
             self._log.debug("no heartbeat: {error}", error=error)
-        await self._look()
-
-    async def _look(self) -> None:
-        """Read what all have left, and judge it."""
         found: dict[str, int] = {}
         nodes = [each.node for each in self._members() if each.node is not None]
         # At once: one that is slow to answer mustn't keep what the others know.
