@@ -110,6 +110,10 @@ def test_in_a_download(fragile: Fragile, key: str, leave: Callable[[Wire], None]
     assert part.body == data[:10]
 
 
+def _keys_swept(fragile: Fragile) -> float:
+    return fragile.daemon.metric("aosd_sweep_keys_total")
+
+
 @LEAVE
 @pytest.mark.parametrize("verb", ["GET", "HEAD", "DELETE"])
 def test_before_the_node_has_answered(
@@ -118,6 +122,7 @@ def test_before_the_node_has_answered(
     assert fragile.daemon.ask("PUT", f"/object/{key}", {}, OLD).status == 201
     # What other tests left in doubt is compared: no sweep is to ask for this key, too.
     fragile.daemon.wait_until_settled(60.0)
+    swept = _keys_swept(fragile)
     fragile.misbehave(key, Fault(Does.HANGS_BEFORE_HEADERS), verb)
     proxy = fragile.proxy_of(key)
     with Wire(fragile.daemon.port) as wire:
@@ -132,7 +137,10 @@ def test_before_the_node_has_answered(
         lambda: fragile.daemon.metric("aosd_requests_in_flight", door="plain") == 0,
         "the request is over",
     )
-    assert sum(line.startswith(asked) for line in proxy.requests) == 1
+    times = sum(line.startswith(asked) for line in proxy.requests)
+    # A sweep that began meanwhile may ask the node by itself.
+    sweeps = fragile.daemon.repair()["sweep"] is not None or _keys_swept(fragile) > swept
+    assert times == 1 or (verb == "HEAD" and sweeps)
 
 
 @pytest.mark.parametrize("verb", ["GET", "HEAD"])

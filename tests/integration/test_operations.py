@@ -108,7 +108,15 @@ def test_the_ring_explains_where_a_key_lies(
 
 def test_what_repair_tells(daemon: Daemon) -> None:
     told = daemon.repair()
-    assert set(told) == {"settled", "unsettled", "marks", "journal", "sweep", "last_sweep"}
+    assert set(told) == {
+        "settled",
+        "unsettled",
+        "marks",
+        "journal",
+        "alone",
+        "sweep",
+        "last_sweep",
+    }
     assert (told["settled"], told["unsettled"], told["marks"]) == (True, [], 0)
     before = told["journal"]
     assert daemon.ask("DELETE", "/object/neverthere").status == 204

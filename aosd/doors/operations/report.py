@@ -119,6 +119,7 @@ class Oversight:
             "unsettled": waiting,
             "marks": len(assembly.marks),
             "journal": assembly.ledger.deletes,
+            "alone": assembly.heartbeat.alone,
             **assembly.keeper.report(),
         }
 
