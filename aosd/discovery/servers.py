@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 _LOWEST_PORT = 10_000
 _HIGHEST_PORT = 65_535
 _ENOUGH_PORTS = 5_000
+_given: set[int] = set()  # to servers of this process, lately
 _LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PARTS = ("master", "volume", "filer", "s3")  # of SeaweedFS
 
@@ -193,7 +194,8 @@ def free_ports(count: int, is_free: IsFree | None = None) -> list[int]:
     """Different ports of 127.0.0.1 that nobody listens on; somebody may be quicker than we.
 
     Below those that the system gives to outgoing connections, where there are any: a server
-    that takes seconds to open its ports would find one of them taken now and then.
+    that takes seconds to open its ports would find one of them taken now and then. For the
+    same reason no port is given twice: several servers may be about to start.
     """
     is_free = is_free or is_free_here
     end = _first_local_port()
@@ -204,8 +206,11 @@ def free_ports(count: int, is_free: IsFree | None = None) -> list[int]:
     found: set[int] = set()
     while len(found) < count:
         port = chance.choice(candidates)
-        if is_free(port):
+        if len(_given) > len(candidates) // 2:
+            _given.clear()
+        if port not in _given and is_free(port):
             found.add(port)
+            _given.add(port)
     return list(found)
 
 

@@ -171,6 +171,10 @@ class LaunchTests(SynchronousTestCase):
             (self.folder / "ports.json").write_text(content)
             self.assertGreater(PREPARE(Server("minio", "minio"), self.folder, KEYS).port, 1023)
 
+    def test_no_port_is_given_twice(self) -> None:
+        given = [port for _ in range(300) for port in free_ports(10, lambda _: True)]
+        self.assertEqual(len(set(given)), len(given))
+
     def test_free_ports_differ(self) -> None:
         self.assertEqual(len(set(free_ports(50, is_free))), 50)
 
