@@ -23,12 +23,7 @@ def full_node_returns_and_others_go_on() -> None:
     What B lacks is copied to it all the same: C's disk may be the next. A gets it later.
     """
     with scene() as s:
-        key = _of(s, s.b.name, s.c.name)
-        s.does(s.world.put(key, b"of B and C"))
-        s.a.kill()
-        s.until(lambda: s.state(s.a) == "down", "noticed")
-        s.restart_gateway(clean=True)
-        s.world.until_ready()
+        key = _restarted_without_a(s)
         s.a.full = True
         s.a.start()
         s.until(lambda: s.state(s.a) == "returning", "back")
@@ -45,12 +40,7 @@ def full_node_returns_and_others_go_on() -> None:
 def node_refuses_its_memory_and_others_go_on() -> None:
     """A is back, and refuses what it lacks: it doesn't count. B's disk is replaced."""
     with scene() as s:
-        key = _of(s, s.b.name, s.c.name)
-        s.does(s.world.put(key, b"of B and C"))
-        s.a.kill()
-        s.until(lambda: s.state(s.a) == "down", "noticed")
-        s.restart_gateway(clean=True)
-        s.world.until_ready()
+        key = _restarted_without_a(s)
         for _ in range(1000):
             s.a.weather.foretell("put", "runs/last", Fate.REFUSED)
         s.a.start()
@@ -237,6 +227,17 @@ def _comes(s: Scene, holds: Callable[[], bool], what: str, limit_s: float) -> No
 
 
 # -- places ----------------------------------------------------------------------------------------
+
+
+def _restarted_without_a(s: Scene) -> str:
+    """A is away, and the gateway is restarted meanwhile; returns a key of B and C."""
+    key = _of(s, s.b.name, s.c.name)
+    s.does(s.world.put(key, b"of B and C"))
+    s.a.kill()
+    s.until(lambda: s.state(s.a) == "down", "noticed")
+    s.restart_gateway(clean=True)
+    s.world.until_ready()
+    return key
 
 
 def _order(s: Scene, key: str) -> list[str]:
