@@ -140,6 +140,7 @@ class Assembly:
             clock=clock,
             limits=Limits(
                 held_bytes=settings.replay_bytes,
+                single_put_bytes=settings.single_put_bytes,
                 part_bytes=settings.part_bytes,
                 part_bytes_max=settings.part_bytes_max,
             ),

@@ -102,6 +102,11 @@ PartBytes = Annotated[
     Field(ge=5 * MIB, le=5 * GIB),
     Kind(f"a whole number of bytes from {5 * MIB} to {5 * GIB}, as S3 wants its parts"),
 ]
+SinglePutBytes = Annotated[
+    int,
+    Field(ge=5 * MIB, le=5 * GIB),
+    Kind(f"a whole number of bytes from {5 * MIB} to {5 * GIB}, the most that S3 takes at once"),
+]
 Switch = Annotated[bool, Kind("true or false")]
 Endpoint = Annotated[
     str,
@@ -240,6 +245,11 @@ class Settings(BaseModel):
     replay_bytes: Bytes = Field(
         1 * MIB,
         description="Bodies up to this length are read whole before a node gets them.",
+    )
+    single_put_bytes: SinglePutBytes = Field(
+        5 * GIB,
+        description="Longer bodies go to the nodes in parts; less where a node, or a proxy in "
+        "front of it, takes less.",
     )
     part_bytes: PartBytes = Field(
         8 * MIB,

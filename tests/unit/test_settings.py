@@ -166,6 +166,7 @@ class SettingsTests(SynchronousTestCase):
             ("node_connections", "0"),
             ("body_memory_bytes", "256MiB"),
             ("part_bytes", str(5 * MIB - 1)),
+            ("single_put_bytes", str(5 * MIB - 1)),
             ("node_access_key", ""),
         ]:
             said = self.refused({name: value})
