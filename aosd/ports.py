@@ -147,6 +147,9 @@ class INode(Interface):
     def abort_upload(bucket: str, key: str, upload_id: str) -> Deferred[None]:
         """Abort an upload; fires also when it is unknown."""
 
+    def list_uploads(bucket: str, key: str) -> Deferred[Sequence[str]]:
+        """Ids of uploads that are open for exactly this key; of many maybe not all."""
+
     def probe() -> Deferred[bytes | None]:
         """Read `node.json` over the control connection; fires with its bytes or None (404).
 

@@ -15,9 +15,7 @@ from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
 from aosd.model.errors import (
-    ClusterError,
     DigestMismatch,
-    NodeError,
     NodeNonsense,
     NodeRefused,
     NoSuchKey,
@@ -87,7 +85,8 @@ class Copier:
         has something newer. Headers, stamp and ETag are the source's (a foreign object's
         stamp is written out). Not to be called by who has the key's turn.
 
-        Raises a NodeError, or SlowDown. After an error of `target` that isn't a refusal,
+        Raises a NodeError, SlowDown, or NoQuorum when one that goes in parts can't be
+        remembered. After an error of `target` that isn't a refusal,
         the copy may appear there yet: the caller leaves a mark. Cancelling aborts it,
         unless its last bytes are on their way.
         """
@@ -121,7 +120,6 @@ class _Copying:
         self._key = key
         self._head = head
         self._version = version_of(head, self._counts_as)
-        self._upload = copier.stamps.next()
 
     # -- three ways for a body to go ------------------------------------------------------------
 
@@ -189,35 +187,38 @@ class _Copying:
     async def in_parts(self, count: int) -> bool:
         """Part by part as it was uploaded, or its ETag would be another."""
         target, bucket, key = self._target, self._bucket, self._key
-        upload_id = await target.create_upload(bucket, key, self._headers(whole=False))
+        uploads, upload = self._copier.uploads, self._copier.stamps.next()
         at_turn = False
 
-        async def complete(etags: list[str]) -> bool:
+        async def complete(upload_id: str, etags: list[str]) -> bool:
             nonlocal at_turn
             at_turn = True
             try:
                 known = await self._second_look()
                 if known is not None:
-                    await self._abort(upload_id)
                     return known
                 self._effect()
                 etag = await target.complete_upload(bucket, key, upload_id, etags)
-            except BaseException:
-                await self._abort(upload_id)
-                raise
-            await self._copier.uploads.closed(self._upload)
-            return await self._stored(etag)
+                uploads.ended(upload, target.name)
+                return await self._stored(etag)
+            finally:
+                await end()
 
+        async def end() -> None:
+            await uploads.abort(upload, target)
+            await uploads.over(upload)
+
+        await uploads.begin(upload, bucket, key, [target.name])
         try:
-            await self._remember(upload_id)
+            upload_id = await uploads.create(upload, target, self._headers(whole=False))
             etags = await self._put_parts(upload_id, count)
             if etags is None:
                 return False
-            return await self._copier.turns.take(bucket, key, lambda: complete(etags))
+            return await self._copier.turns.take(bucket, key, lambda: complete(upload_id, etags))
         finally:
             # A turn goes on to its end, whoever has left.
             if not at_turn:
-                await self._abort(upload_id)
+                await end()
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -272,28 +273,6 @@ class _Copying:
             if not fanout.released:
                 await putting.abort(Failure())
             raise
-
-    async def _remember(self, upload_id: str) -> None:
-        told = {
-            "bucket": self._bucket,
-            "key": self._key,
-            "uploads": {self._target.name: upload_id},
-        }
-        try:
-            await self._copier.uploads.opened(self._upload, told)
-        except ClusterError as error:
-            # This run knows it; only one that follows a kill won't.
-            self._log.info("upload not remembered: {error}", error=error)
-
-    async def _abort(self, upload_id: str) -> None:
-        try:
-            await self._target.abort_upload(self._bucket, self._key, upload_id)
-        except NodeError as error:
-            # Whoever tends orphans ends it.
-            self._copier.uploads.give_up(self._upload)
-            self._log.info("upload not aborted: {error}", error=error, node=self._target.name)
-        else:
-            await self._copier.uploads.closed(self._upload)
 
     # -- looking --------------------------------------------------------------------------------
 

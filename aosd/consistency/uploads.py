@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
+from aosd.model.errors import NodeError, NodeRefused, NoQuorum
+from aosd.model.objects import Headers
 from aosd.model.stamp import is_stamp, stamp_time_s
+from aosd.ports import INode
 
 _PREFIX = "uploads/"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """An upload: the id that each node gave it, by node name. `id` is its stamp."""
+    """An upload, and what is left of it to end. `id` is its stamp.
+
+    `uploads` are the ids that the nodes gave it, by node name; None where that isn't known:
+    the run that began it is over, or the answer to its Create never came.
+    """
 
     id: str
     bucket: str
     key: str
-    uploads: Mapping[str, str]
+    uploads: Mapping[str, str | None]
 
 
 class Uploads:
-    """What is open now, by this run and those before."""
+    """What is open now, by this run and those before.
+
+    The record of an upload is written before any node is asked to begin it, so that there
+    is never one that nobody knows; it says on which nodes, and not what ids they gave it: an
+    orphan's are found by asking the nodes for what is open for its key.
+    """
 
     _log = Logger()
 
@@ -34,48 +46,76 @@ class Uploads:
         self._memory = memory
         self._open: dict[str, OpenUpload] = {}
         self._given_up: set[str] = set()
-        self._unwritten: dict[str, bytes] = {}
 
-    async def opened(self, upload: str, told: Mapping[str, Any]) -> None:
-        """Remember the one stamped `upload`: `told` is {"bucket", "key", "uploads"}.
+    async def begin(self, upload: str, bucket: str, key: str, nodes: Iterable[str]) -> None:
+        """Remember the one stamped `upload`, which those nodes will be asked to begin.
 
-        Raises NoQuorum; it is known here all the same, and to be closed.
+        Raises NoQuorum: it isn't to be begun then.
         """
-        self._open[upload] = OpenUpload(upload, told["bucket"], told["key"], told["uploads"])
-        data = self._unwritten[upload] = json.dumps(dict(told)).encode()
-        await self._memory.write(_PREFIX + upload, data)
-        self._unwritten.pop(upload, None)
+        began = OpenUpload(upload, bucket, key, dict.fromkeys(nodes))
+        self._open[upload] = began
+        told = {"bucket": bucket, "key": key, "nodes": sorted(began.uploads)}
+        try:
+            await self._memory.write(_PREFIX + upload, json.dumps(told).encode())
+        except (NoQuorum, CancelledError):
+            await self._forget(upload)
+            raise
 
-    async def closed(self, upload: str) -> None:
-        """It was completed or aborted on all its nodes."""
-        self._open.pop(upload, None)
-        self._given_up.discard(upload)
-        self._unwritten.pop(upload, None)
-        await self._memory.remove([_PREFIX + upload])
+    async def create(self, upload: str, node: INode, headers: Headers) -> str:
+        """Begin it on a node that `begin` was told of; its id there. Raises NodeError."""
+        this = self._open[upload]
+        try:
+            upload_id = await node.create_upload(this.bucket, this.key, headers)
+        except NodeRefused as error:
+            if error.is_final:
+                self.ended(upload, node.name)
+            raise
+        this = self._open[upload]
+        self._open[upload] = replace(this, uploads={**this.uploads, node.name: upload_id})
+        return upload_id
 
-    async def tend(self) -> None:
-        """Write what couldn't be, so that a run that follows knows. Raises NoQuorum."""
-        for upload, data in list(self._unwritten.items()):
-            if upload in self._given_up:
-                await self._memory.write(_PREFIX + upload, data)
-                self._unwritten.pop(upload, None)
+    async def abort(self, upload: str, node: INode) -> None:
+        """End it on a node; one that can't be told now is told by `tend`."""
+        this = self._open.get(upload)
+        upload_id = None if this is None else this.uploads.get(node.name)
+        if this is None or upload_id is None:
+            return
+        if await self._abort(this, upload_id, node):
+            self.ended(upload, node.name)
 
-    def unwritten(self) -> set[tuple[str, str]]:
-        """Node and id of the open ones that no run but this knows of."""
-        open_ = (self._open[each] for each in self._unwritten if each in self._open)
-        return {item for upload in open_ for item in upload.uploads.items()}
+    def ended(self, upload: str, node: str) -> None:
+        """It was completed or aborted there, or never begun."""
+        if this := self._open.get(upload):
+            left = {name: each for name, each in this.uploads.items() if name != node}
+            self._open[upload] = replace(this, uploads=left)
 
-    def give_up(self, upload: str) -> None:
-        """Nobody will complete it, and a node couldn't be told: it is an orphan already."""
-        self._given_up.add(upload)
+    async def over(self, upload: str) -> None:
+        """Nobody goes on with it: forgotten when it ended on all its nodes, else an orphan."""
+        this = self._open.get(upload)
+        if this is not None and this.uploads:
+            self._given_up.add(upload)
+        else:
+            await self._forget(upload)
 
-    def orphans(self, before_s: float) -> list[OpenUpload]:
-        """Those given up, and those begun before `before_s` (since 1970)."""
-        return [
-            each
-            for each in self._open.values()
-            if each.id in self._given_up or stamp_time_s(each.id) < before_s
-        ]
+    async def tend(self, nodes: Mapping[str, INode], before_s: float) -> None:
+        """End what nobody goes on with, on those of its nodes that can be asked, by name.
+
+        That is what was given up here, and what began before `before_s` (since 1970). Of the
+        latter the ids that aren't known are asked for.
+        """
+        for this in list(self._open.values()):
+            is_old = stamp_time_s(this.id) < before_s
+            if not is_old and this.id not in self._given_up:
+                continue
+            for name, upload_id in this.uploads.items():
+                node = nodes.get(name)
+                if node is None:
+                    continue
+                if upload_id is not None:
+                    await self.abort(this.id, node)
+                elif is_old:
+                    await self._abort_unknown(this, node, before_s)
+            await self.over(this.id)
 
     def load(self, records: Mapping[str, bytes]) -> None:
         """Take in what a node has."""
@@ -88,7 +128,7 @@ class Uploads:
                     key.removeprefix(_PREFIX),
                     str(told["bucket"]),
                     str(told["key"]),
-                    dict(told["uploads"]),
+                    dict.fromkeys(map(str, told["nodes"])),
                 )
                 if not is_stamp(upload.id):
                     raise ValueError(upload.id)
@@ -96,3 +136,38 @@ class Uploads:
                 self._log.warn("{key} can't be read", key=key)
                 continue
             self._open.setdefault(upload.id, upload)
+
+    async def _forget(self, upload: str) -> None:
+        self._open.pop(upload, None)
+        self._given_up.discard(upload)
+        await self._memory.remove([_PREFIX + upload])
+
+    async def _abort(self, this: OpenUpload, upload_id: str, node: INode) -> bool:
+        try:
+            await node.abort_upload(this.bucket, this.key, upload_id)
+        except NodeError as error:
+            self._log.info("upload not aborted: {error}", error=error, node=node.name)
+            return False
+        return True
+
+    async def _abort_unknown(self, orphan: OpenUpload, node: INode, before_s: float) -> None:
+        """Abort what is open for the key there, but for what others are at."""
+        try:
+            open_there = await node.list_uploads(orphan.bucket, orphan.key)
+        except NodeError as error:
+            self._log.info("uploads not listed: {error}", error=error, node=node.name)
+            return
+        claims = {
+            each.uploads[node.name]
+            for each in self._open.values()
+            if (each.bucket, each.key) == (orphan.bucket, orphan.key)
+            and node.name in each.uploads
+            and stamp_time_s(each.id) >= before_s
+        }
+        nobodys = [each for each in open_there if each not in claims]
+        if not nobodys:
+            self.ended(orphan.id, node.name)
+        elif None not in claims:  # or one of these may be another's, and nobody can say which
+            # What this leaves open, or didn't see, is looked for the next time.
+            for upload_id in nobodys:
+                await self._abort(orphan, upload_id, node)

@@ -20,8 +20,6 @@ from aosd.model.node import NodeState
 from aosd.model.ring import partition
 from aosd.ports import Candidate
 
-_SERVER_ERROR = 500
-
 
 @dataclass
 class Sent:
@@ -59,9 +57,7 @@ class Sent:
         return {
             name
             for name, error in self.errors.items()
-            if isinstance(error, NodeRefused)
-            and not isinstance(error, NodeFull)
-            and error.status >= _SERVER_ERROR
+            if isinstance(error, NodeRefused) and not error.is_final
         }
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from aosd.gateway.sent import Sent
 from aosd.gateway.store import Store, ask
-from aosd.model.errors import NodeError
 from aosd.model.objects import Headers
 from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
@@ -23,8 +21,6 @@ class Upload:
     it can be aborted when nobody completes it.
     """
 
-    _log = Logger()
-
     def __init__(
         self, store: Store, bucket: str, key: str, nodes: Sequence[Candidate], upload: str
     ) -> None:
@@ -37,17 +33,23 @@ class Upload:
         self._id = upload
         self._sent = Sent()
         self._created: Deferred[None] | None = None
+        self._begun = False
         self._ids: dict[INode, str] = {}
         self._etags: dict[INode, list[str]] = {}
 
     async def create(self, headers: Headers) -> None:
         """Begin it on every node; to its end, or nobody would know the id to abort."""
         created = self._created = Deferred()
+        uploads = self._store.uploads
 
         async def create_all() -> None:
             try:
+                names = [each.name for each in self._nodes]
+                await uploads.begin(self._id, self._bucket, self._key, names)
+                self._begun = True
                 answers = await ask(
-                    self._nodes, lambda node: node.create_upload(self._bucket, self._key, headers)
+                    self._nodes,
+                    lambda node: Deferred.fromCoroutine(uploads.create(self._id, node, headers)),
                 )
                 for candidate in self._nodes:
                     answer = answers[candidate.name]
@@ -55,14 +57,6 @@ class Upload:
                         self._ids[candidate.node] = answer
                         self._etags[candidate.node] = []
                 self._out(answers)
-                await self._store.uploads.opened(
-                    self._id,
-                    {
-                        "bucket": self._bucket,
-                        "key": self._key,
-                        "uploads": {node.name: each for node, each in self._ids.items()},
-                    },
-                )
             finally:
                 created.callback(None)
 
@@ -99,15 +93,17 @@ class Upload:
         )
         for name, answer in answers.items():
             self._sent.answered(name, answer)
-        completed = {each.node for each in self._nodes if each.name in self._sent.etags}
-        await self._end_on([node for node in self._ids if node not in completed])
+            if isinstance(answer, str):
+                self._store.uploads.ended(self._id, name)
+        await self._end()
         return self._sent
 
     async def abort(self) -> None:
         """Let the nodes forget it; who can't be told is told later, by who tends uploads."""
         if self._created is not None:
             await self._created
-        await self._end_on(list(self._ids))
+        if self._begun:
+            await self._end()
 
     def _out(self, answers: dict[str, str | Exception]) -> None:
         """Go on without those that failed; with nobody left, fail as the last one did."""
@@ -118,15 +114,8 @@ class Upload:
         # Nothing of an upload takes effect before its Complete: no need of a mark for silence.
         self._nodes = staying
 
-    async def _end_on(self, nodes: Sequence[INode]) -> None:
-        told = True
-        for node in nodes:
-            try:
-                await node.abort_upload(self._bucket, self._key, self._ids[node])
-            except NodeError as error:
-                told = False
-                self._log.info("upload not aborted: {error}", error=error, node=node.name)
-        if told:
-            await self._store.uploads.closed(self._id)
-        else:
-            self._store.uploads.give_up(self._id)
+    async def _end(self) -> None:
+        """On all nodes on which it hasn't ended."""
+        for node in self._ids:
+            await self._store.uploads.abort(self._id, node)
+        await self._store.uploads.over(self._id)

@@ -7,6 +7,8 @@ into a status code.
 
 from __future__ import annotations
 
+_SERVER_ERROR = 500
+
 
 class AosdError(Exception):
     """Anything that aosd itself raises on purpose."""
@@ -136,9 +138,19 @@ class NodeRefused(NodeError):
         self.status = status
         self.code = code
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it wasn't carried out, for sure: an error of 500 or more may come after that."""
+        return self.status < _SERVER_ERROR
+
 
 class NodeFull(NodeRefused):
     """The node has no space left for writes; it still reads and deletes."""
+
+    @property
+    def is_final(self) -> bool:
+        """See NodeRefused."""
+        return True
 
 
 class NodeNonsense(NodeError):

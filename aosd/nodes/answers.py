@@ -115,6 +115,19 @@ class Answers:
             last=max(names, key=str.encode) if names else None,
         )
 
+    def upload_ids(self, data: bytes) -> list[str]:
+        """The ids in a page of ListMultipartUploads, of the key that was asked for as prefix."""
+        root = self.xml(data)
+        if root.tag != "ListMultipartUploadsResult":
+            raise NodeNonsense(self._node, f"its listing of uploads is a {root.tag}")
+        # SeaweedFS says that names are encoded, and they aren't; but all are written alike.
+        key = root.findtext("Prefix")
+        return [
+            self.text(item, "UploadId")
+            for item in root.iterfind("Upload")
+            if item.findtext("Key") == key
+        ]
+
     def error(self, data: bytes, status: int) -> tuple[str, str]:
         """The code and the message of an error answer; made up from the status without one."""
         if data:

@@ -245,6 +245,16 @@ class S3Node:
         """See INode."""
         return Deferred.fromCoroutine(self._delete(bucket, key, {"uploadId": upload_id}))
 
+    def list_uploads(self, bucket: str, key: str) -> Deferred[Sequence[str]]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._list_uploads(bucket, key))
+
+    async def _list_uploads(self, bucket: str, key: str) -> Sequence[str]:
+        # MinIO tells only of uploads whose key is the prefix, others of all that start with it.
+        query = {"uploads": "", "prefix": key, "encoding-type": "url"}
+        response = await self._exchange.ask("GET", bucket, query=query)
+        return self._exchange.answers.upload_ids(await self._read(response))
+
     # -- the node itself ------------------------------------------------------------------------
 
     def probe(self) -> Deferred[bytes | None]:

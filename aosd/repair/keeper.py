@@ -12,9 +12,8 @@ from twisted.logger import Logger
 
 from aosd.consistency.recall import Recall
 from aosd.consistency.settled import Pass, Settledness
-from aosd.consistency.uploads import OpenUpload
 from aosd.consistency.writes import Writes
-from aosd.model.errors import AosdError, ClusterError, NodeError
+from aosd.model.errors import AosdError, ClusterError
 from aosd.observe.metrics import Metrics
 from aosd.ports import IPlacement
 from aosd.repair.levelling import Levelling
@@ -156,10 +155,6 @@ class Keeper:
         for each in waiting:
             each.cancel()
         await DeferredList(waiting, consumeErrors=True)
-        try:
-            await self._recall.uploads.tend()
-        except AosdError as error:
-            self._log.info("uploads are left open, and not remembered: {error}", error=error)
         if self._agreed_since_s is not None and self._is_settled():
             await self._notes.write(self._part or self._note())
 
@@ -371,32 +366,13 @@ class Keeper:
     # -- memory -----------------------------------------------------------------------------------
 
     async def _tend(self) -> None:
+        up = [each for each in self._placement.members() if each.node is not None]
+        nodes = {each.name: each.node for each in up if each.node is not None}
         await self._recall.memory.tend()
         await self._recall.registers.tend()
-        await self._levelling.tend(
-            [each for each in self._placement.members() if each.node is not None]
-        )
-        for each in (self._recall.journal, self._recall.uploads):
-            try:
-                await each.tend()
-            except AosdError as error:
-                self._log.info("what is remembered couldn't be tended: {error}", error=error)
-        for upload in self._recall.uploads.orphans(self._now() - _ORPHAN_S):
-            await self._abort_orphan(upload)
-
-    async def _abort_orphan(self, upload: OpenUpload) -> None:
-        """Abort a multipart upload that nobody completed; who can't be told is told later."""
-        nodes = {each.name: each.node for each in self._placement.members()}
-        told = True
-        for name, upload_id in upload.uploads.items():
-            node = nodes.get(name)
-            if node is None:
-                told = False
-                continue
-            try:
-                await node.abort_upload(upload.bucket, upload.key, upload_id)
-            except NodeError as error:
-                told = False
-                self._log.info("orphan not aborted: {error}", error=error, node=name)
-        if told:
-            await self._recall.uploads.closed(upload.id)
+        await self._levelling.tend(up)
+        try:
+            await self._recall.journal.tend()
+        except AosdError as error:
+            self._log.info("what is remembered couldn't be tended: {error}", error=error)
+        await self._recall.uploads.tend(nodes, self._now() - _ORPHAN_S)

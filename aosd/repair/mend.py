@@ -24,6 +24,7 @@ from aosd.model.errors import (
     NodeNonsense,
     NodeRefused,
     NoNodes,
+    NoQuorum,
     NoSuchKey,
     SlowDown,
 )
@@ -169,7 +170,7 @@ class _Mending:
                 await self._copy_all()
             if removals := self.plan().removals:
                 await self._take_turn(removals)
-        except SlowDown:
+        except (SlowDown, NoQuorum):
             self._doubtful.update(self._candidates)
         found = self.plan()
         await self._remember(found)

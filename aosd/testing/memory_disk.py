@@ -232,6 +232,15 @@ class MemoryDisk:
         """Forget one, also one that isn't known."""
         self.uploads.pop(upload_id, None)
 
+    def list_uploads(self, bucket: str, key: str) -> list[str]:
+        """The ids of those that are open for a key."""
+        self._bucket(bucket)
+        return [
+            upload_id
+            for upload_id, upload in self.uploads.items()
+            if (upload.bucket, upload.key) == (bucket, key)
+        ]
+
     # -- as a whole -----------------------------------------------------------------------------
 
     def wipe(self) -> None:

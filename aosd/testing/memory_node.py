@@ -242,6 +242,10 @@ class MemoryNode:
         """See INode."""
         return self._answer("abort_upload", lambda: self.disk.abort_upload(upload_id))
 
+    def list_uploads(self, bucket: str, key: str) -> Deferred[Sequence[str]]:
+        """See INode."""
+        return self._answer("list_uploads", lambda: self.disk.list_uploads(bucket, key))
+
     # -- the node itself ------------------------------------------------------------------------
 
     def probe(self) -> Deferred[bytes | None]:

@@ -24,16 +24,18 @@ from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import WatchedMember
 from aosd.consistency.journal import Journal, Line
 from aosd.consistency.marks import Mark, Marks
+from aosd.consistency.memory import Memory
 from aosd.consistency.recall import Recall, StopNote
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
-from aosd.consistency.uploads import Uploads
+from aosd.consistency.uploads import OpenUpload, Uploads
 from aosd.gateway.sent import Sent, check_taken, remember
 from aosd.gateway.store import Store, ask, cluster_errors
 from aosd.model.marker import Marker
 from aosd.model.node import NodeState
 from aosd.model.stamp import StampClock
 from aosd.model.versions import Newest, Version, newest
+from aosd.ports import INode
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mender, _Mending
 from aosd.repair.sweep import Sweep
@@ -146,10 +148,26 @@ def registers_are_not_tended() -> Patches:
     return [(Registers, "tend", _nothing)]
 
 
-@mutant(remembering.upload_that_is_left_open)
+@mutant(remembering.killed_while_an_upload_begins)
 def uploads_are_not_remembered() -> Patches:
     """What lies on a node: open multipart uploads stand in uploads/."""
-    return [(Uploads, "opened", _nothing)]
+    write = Memory.write
+
+    async def no_uploads(self: Memory, key: str, data: bytes, **how: Any) -> None:
+        if not key.startswith("uploads/"):
+            await write(self, key, data, **how)
+
+    return [(Memory, "write", no_uploads)]
+
+
+@mutant(remembering.killed_while_an_upload_begins)
+def uploads_are_known_by_their_ids_alone() -> Patches:
+    """Repair: orphaned uploads are aborted, those that no answer told of, too."""
+
+    async def end(self: Uploads, orphan: OpenUpload, node: INode, before_s: float) -> None:
+        self.ended(orphan.id, node.name)
+
+    return [(Uploads, "_abort_unknown", end)]
 
 
 # -- marks -----------------------------------------------------------------------------------------

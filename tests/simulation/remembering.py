@@ -289,6 +289,30 @@ def upload_that_is_left_open() -> None:
         assert s.a.disk.uploads
 
 
+def upload_that_nobody_was_told_of() -> None:
+    """A begins an upload, and what it answers is lost: it is aborted after seven days."""
+    for fate in (Fate.RESET_AFTER, Fate.SILENT_LATE, Fate.REFUSED_AFTER):
+        with scene() as s:
+            s.a.weather.foretell("create_upload", KEY, fate)
+            s.ends(s.world.put(KEY, LONG, told=False))
+            s.world.sleep(2 * WINDOW_S)
+            assert len(s.a.disk.uploads) == 1
+
+
+def killed_while_an_upload_begins() -> None:
+    """All nodes are asked to begin an upload, and who asked is no more when they answer."""
+    with scene() as s:
+        for node in (s.a, s.b):
+            node.weather.foretell("create_upload", KEY, Fate.SLOW, there_s=1.0, back_s=9.0)
+        writing = s.world.put(KEY, LONG, told=False)
+        s.until(lambda: bool(s.a.disk.uploads and s.b.disk.uploads), "begun")
+        s.world.kill_gateway()
+        s.ends(writing)
+        s.world.start_gateway()
+        s.world.until_ready()
+        assert s.a.disk.uploads and s.b.disk.uploads
+
+
 def register_lands_late() -> None:
     """What is remembered of A's new disk reaches B and C late, after what is newer."""
     with scene() as s:
@@ -342,6 +366,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     absence_by_a_node_that_lost_it_unwatched,
     absence_by_one_node_of_three,
     upload_that_is_left_open,
+    upload_that_nobody_was_told_of,
+    killed_while_an_upload_begins,
     register_lands_late,
     many_nodes_join_at_once,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operations import Operation
+from aosd.testing.simulation.quiet import check_orphans_go, has_open_uploads
 from aosd.testing.simulation.world import World
 
 KEY = "k"
@@ -108,6 +109,8 @@ def scene(**how: Any) -> Iterator[Scene]:
             made.begin()
             yield made
             made.world.quiet()
+            if has_open_uploads(made.world):
+                check_orphans_go(made.world)
             made.world.end()
     except BaseException as error:
         error.add_note("\n".join(made.lines))

@@ -8,11 +8,11 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred
 
 from aosd.consistency.registers import Registers
-from aosd.consistency.uploads import OpenUpload, Uploads
-from aosd.model.errors import NoQuorum
+from aosd.consistency.uploads import Uploads
+from aosd.model.errors import NodeFull, NodeTimeout, NoQuorum
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
-from aosd.testing.faults import lands_late, late, refused
+from aosd.testing.faults import full, lands_late, late, refused, timed_out
 from tests.unit.memory_case import NOW_S, MemoryTestCase, stamp
 
 
@@ -186,11 +186,18 @@ class RegisterTests(MemoryTestCase):
         self.assertEqual(self.registers.all("others"), [])
 
 
+def at(number: int) -> str:
+    """The stamp of an upload so many seconds after NOW_S."""
+    return stamp(number, number)
+
+
 class UploadTests(MemoryTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.uploads = Uploads(self.memory)
-        self.told = {"bucket": "object", "key": "k", "uploads": {"n0": "id0", "n1": "id1"}}
+        self.by_name = {node.name: node for node in self.nodes}
+        for node in self.nodes:
+            node.buckets["object"] = {}
 
     def loaded(self) -> Uploads:
         uploads = Uploads(self.memory)
@@ -198,55 +205,140 @@ class UploadTests(MemoryTestCase):
             uploads.load(self.now(self.memory.read(node, "uploads/")))
         return uploads
 
-    def test_remembered_until_it_is_closed(self) -> None:
-        self.now(self.uploads.opened(stamp(1), self.told))
-        self.assertEqual(self.everywhere(), {f"uploads/{stamp(1)}": 3})
-        expected = [OpenUpload(stamp(1), "object", "k", {"n0": "id0", "n1": "id1"})]
-        for uploads in (self.uploads, self.loaded()):
-            self.assertEqual(uploads.orphans(NOW_S), [])
-            self.assertEqual(uploads.orphans(NOW_S + 1), expected)
-        self.now(self.uploads.closed(stamp(1)))
-        self.assertEqual(self.everywhere(), {})
-        self.assertEqual(self.uploads.orphans(NOW_S + 1), [])
-        self.now(self.uploads.closed(stamp(1)))
+    def begin(self, number: int = 1, names: str = "01", key: str = "k") -> None:
+        nodes = [f"n{each}" for each in names]
+        self.now(self.uploads.begin(at(number), "object", key, nodes))
 
-    def test_known_although_it_couldnt_be_written(self) -> None:
+    def create(self, name: str, number: int = 1) -> str:
+        return self.now(self.uploads.create(at(number), self.by_name[name], ()))
+
+    def tend(self, uploads: Uploads, before_s: float = 0.0, but: str = "") -> None:
+        nodes = {name: node for name, node in self.by_name.items() if name != but}
+        self.now(uploads.tend(nodes, before_s))
+
+    def open_(self) -> list[int]:
+        return [len(node.uploads) for node in self.nodes]
+
+    def end(self, *names: str) -> None:
+        for name in names:
+            self.now(self.uploads.abort(at(1), self.by_name[name]))
+        self.now(self.uploads.over(at(1)))
+
+    def test_remembered_from_before_it_begins_until_it_ended_everywhere(self) -> None:
+        self.begin()
+        self.assertEqual(self.everywhere(), {f"uploads/{at(1)}": 3})
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.create("n0")
+        self.create("n1")
+        self.uploads.ended(at(1), "n1")  # it was completed
+        self.end("n0")
+        self.assertEqual(self.everywhere(), {})
+        self.assertEqual(self.open_(), [0, 1, 0])
+        self.by_name["n1"].uploads.clear()
+
+    def test_one_that_cant_be_remembered_isnt_begun(self) -> None:
         for node in self.nodes[:2]:
             node.script("put", refused())
-        self.fails(self.uploads.opened(stamp(1), self.told), NoQuorum)
-        self.assertEqual(len(self.uploads.orphans(NOW_S + 1)), 1)
+        self.fails(self.uploads.begin(at(1), "object", "k", ["n0"]), NoQuorum)
+        self.assertEqual(self.everywhere(), {})
+        self.assertEqual(self.open_(), [0, 0, 0])
 
-    def test_one_that_couldnt_be_written_is_written_later(self) -> None:
-        for node in self.nodes[:2]:
-            node.script("put", refused(), times=None)
-        self.fails(self.uploads.opened(stamp(1), self.told), NoQuorum)
-        self.uploads.give_up(stamp(1))
-        self.assertEqual(self.uploads.unwritten(), {("n0", "id0"), ("n1", "id1")})
-        self.fails(self.uploads.tend(), NoQuorum)
-        for node in self.nodes:
-            node.heal()
-        self.now(self.uploads.tend())
-        self.assertEqual(self.uploads.unwritten(), set())
-        self.assertEqual(len(self.loaded().orphans(NOW_S + 1)), 1)
-        self.now(self.uploads.closed(stamp(1)))
+    def test_a_node_that_refuses_to_begin_it_has_none(self) -> None:
+        self.begin()
+        self.create("n0")
+        self.by_name["n1"].script("create_upload", full())
+        self.fails(self.uploads.create(at(1), self.by_name["n1"], ()), NodeFull)
+        self.end("n0", "n1")
+        self.assertEqual(self.everywhere(), {})
 
-    def test_one_that_was_given_up_is_an_orphan_at_once(self) -> None:
-        self.now(self.uploads.opened(stamp(1), self.told))
-        self.uploads.give_up(stamp(1))
-        self.assertEqual([each.id for each in self.uploads.orphans(0)], [stamp(1)])
-        self.now(self.uploads.closed(stamp(1)))
-        self.assertEqual(self.uploads.orphans(0), [])
+    def test_what_couldnt_be_aborted_is_aborted_when_it_can_be(self) -> None:
+        self.begin()
+        self.create("n0")
+        self.create("n1")
+        self.by_name["n1"].script("abort_upload", refused())
+        self.end("n0", "n1")
+        self.assertEqual(self.open_(), [0, 1, 0])
+        self.tend(self.uploads, but="n1")
+        self.assertEqual(self.open_(), [0, 1, 0])
+        self.tend(self.uploads)
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.assertEqual(self.everywhere(), {})
+
+    def test_one_in_use_isnt_touched(self) -> None:
+        self.begin()
+        self.create("n0")
+        self.tend(self.uploads, NOW_S)
+        self.assertEqual(self.open_(), [1, 0, 0])
+        self.end("n0", "n1")
+        self.by_name["n0"].uploads.clear()
+
+    def test_an_old_one_whose_answer_was_lost(self) -> None:
+        self.begin()
+        self.create("n0")
+        self.by_name["n1"].script("create_upload", timed_out(carried_out=True))
+        self.fails(self.uploads.create(at(1), self.by_name["n1"], ()), NodeTimeout)
+        self.end("n0", "n1")
+        self.assertEqual(self.open_(), [0, 1, 0])
+        self.tend(self.uploads, NOW_S)
+        self.assertEqual(self.open_(), [0, 1, 0])
+        for _ in range(2):  # what was aborted is looked for once more
+            self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.assertEqual(self.everywhere(), {})
+
+    def test_old_ones_of_a_run_that_is_over(self) -> None:
+        for number in (1, 2):
+            self.begin(number)
+            self.create("n0", number)
+            self.create("n1", number)
+        self.begin(3, key="other")
+        self.create("n1", 3)
+        after = self.loaded()
+        self.tend(after, NOW_S)
+        self.assertEqual(self.open_(), [2, 3, 0])
+        self.by_name["n0"].script("list_uploads", refused())
+        self.by_name["n1"].script("abort_upload", refused())
+        for _ in range(3):
+            self.tend(after, NOW_S + 3)
+        self.assertEqual(self.open_(), [0, 1, 0])
+        self.assertEqual(self.everywhere(), {f"uploads/{at(3)}": 3})
+        for _ in range(2):
+            self.tend(after, NOW_S + 9)
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.assertEqual(self.everywhere(), {})
+
+    def test_what_others_are_at_isnt_an_orphan(self) -> None:
+        self.begin(1)
+        self.create("n0", 1)
+        old = NOW_S + 2
+        self.uploads = after = self.loaded()
+        self.begin(2)
+        self.tend(after, old)  # that of the second one might be among them
+        self.assertEqual(self.open_(), [1, 0, 0])
+        mine = self.create("n0", 2)
+        for _ in range(2):
+            self.tend(after, old)
+        self.assertEqual(list(self.by_name["n0"].uploads), [mine])
+        self.assertEqual(self.everywhere(), {f"uploads/{at(2)}": 3})
+        self.by_name["n0"].uploads.clear()
 
     def test_what_cant_be_read_is_passed_by(self) -> None:
-        good = b'{"bucket": "b", "key": "k", "uploads": {}}'
+        good = b'{"bucket": "object", "key": "k", "nodes": ["n0"]}'
+        self.create_on("n0", "k")
         self.uploads.load(
             {
-                f"uploads/{stamp(1)}": good,
-                f"uploads/{stamp(2)}": b"?",
-                f"uploads/{stamp(3)}": b"{}",
-                f"uploads/{stamp(4)}": b"[]",
+                f"uploads/{at(2)}": b"?",
+                f"uploads/{at(3)}": b"{}",
+                f"uploads/{at(4)}": b"[]",
                 "uploads/no-stamp": good,
-                f"others/{stamp(5)}": good,
+                f"others/{at(5)}": good,
             }
         )
-        self.assertEqual([each.id for each in self.uploads.orphans(NOW_S + 9)], [stamp(1)])
+        self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.open_(), [1, 0, 0])
+        self.uploads.load({f"uploads/{at(1)}": good})
+        self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.open_(), [0, 0, 0])
+
+    def create_on(self, name: str, key: str) -> None:
+        self.successResultOf(self.by_name[name].create_upload("object", key, ()))

@@ -17,7 +17,13 @@ from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
-from aosd.model.errors import NodeError, NodeNonsense, NodeTimeout, NodeUnavailable
+from aosd.model.errors import (
+    NodeError,
+    NodeNonsense,
+    NodeTimeout,
+    NodeUnavailable,
+    NoQuorum,
+)
 from aosd.model.objects import STAMP_HEADER, SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
 from aosd.model.versions import version_of
@@ -320,12 +326,19 @@ class CopyingTests(SynchronousTestCase):
         self.target.script("put_part", breaks(3))
         self.target.script("abort_upload", timed_out())
         self.failed(self.copy(), NodeError, self.target)
-        (there,) = self.memory_node.buckets[SYSTEM_BUCKET].values()
-        ((upload_id, _),) = self.target.uploads.items()
-        self.assertIn(upload_id, there.data.decode())
-        (orphan,) = self.uploads.orphans(0)
-        self.assertEqual(orphan.uploads, {"target": upload_id})
-        self.target.uploads.clear()
+        self.assertEqual(len(self.memory_node.buckets[SYSTEM_BUCKET]), 1)
+        self.assertEqual(len(self.target.uploads), 1)
+        self.successResultOf(
+            Deferred.fromCoroutine(self.uploads.tend({"target": self.target}, 0.0))
+        )
+        self.assertEqual(self.target.uploads, {})
+        self.assertEqual(self.memory_node.buckets[SYSTEM_BUCKET], {})
+
+    def test_what_cant_be_remembered_isnt_begun(self) -> None:
+        self.lay_parts([700, 300])
+        self.memory_node.script("put", refused())
+        self.failureResultOf(self.copy(), NoQuorum)
+        self.assertEqual(self.target.requests["create_upload"], 0)
 
     def test_one_that_ended_is_forgotten(self) -> None:
         self.lay_parts([700, 300])

@@ -102,3 +102,20 @@ async def an_upload_of_other_parts_is_refused(subject: Subject) -> None:
     await raises(NodeRefused, refused)
     assert await subject.get(key) == b"old"
     await node.abort_upload(bucket, key, upload_id)
+
+
+@UPLOADS.add
+async def open_uploads_are_told_by_key(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a b+c/d%2Fé")
+    assert list(await node.list_uploads(bucket, key)) == []
+    mine = [await node.create_upload(bucket, key, ()) for _ in range(3)]
+    other = await node.create_upload(bucket, f"{key}e", ())
+    assert sorted(await node.list_uploads(bucket, key)) == sorted(mine)
+    etag = await node.put_part(bucket, key, mine[0], 1, BytesBody(b"first"))
+    await node.complete_upload(bucket, key, mine[0], [etag])
+    await node.abort_upload(bucket, key, mine[1])
+    assert list(await node.list_uploads(bucket, key)) == [mine[2]]
+    await node.abort_upload(bucket, key, mine[2])
+    assert list(await node.list_uploads(bucket, key)) == []
+    await node.abort_upload(bucket, f"{key}e", other)
+    await node.delete(bucket, key)

@@ -252,6 +252,10 @@ class Line:
         """See INode."""
         return self._ask("abort_upload", bucket, key, lambda disk: disk.abort_upload(upload_id))
 
+    def list_uploads(self, bucket: str, key: str) -> Deferred[Sequence[str]]:
+        """See INode."""
+        return self._ask("list_uploads", bucket, key, lambda disk: disk.list_uploads(bucket, key))
+
     def close(self) -> Deferred[None]:
         """See INode."""
         self.closed = True

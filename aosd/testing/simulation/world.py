@@ -24,7 +24,7 @@ from aosd.model.objects import OBJECT_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation import quiet
-from aosd.testing.simulation.clocks import MortalClock, WorldClock
+from aosd.testing.simulation.clocks import WorldClock
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
 from aosd.testing.simulation.operations import (
@@ -189,18 +189,6 @@ class World:
     def _unplug(self, gateway: Gateway) -> None:
         for node in self.nodes.values():
             node.lines = [line for line in node.lines if line.clock is not gateway.clock]
-
-    def was_killed(self, run: MortalClock) -> bool:
-        """Whether a run, by its clock, came to an end that was no clean one."""
-        return any(each.clock is run and not each.stopped for each in self._graveyard)
-
-    def could_not_remember(self, run: MortalClock, node: str, upload_id: str) -> bool:
-        """Whether a run ended while too few nodes took the record of its open upload."""
-        return any(
-            (node, upload_id) in each.assembly.recall.uploads.unwritten()
-            for each in self._graveyard
-            if each.clock is run
-        )
 
     @property
     def is_ready(self) -> bool:
