@@ -268,13 +268,13 @@ class _Writing:
     async def _make_up(self, stamp: str, length: int) -> Written:
         """Copy what too few nodes have to those that stand in, before the answer."""
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        in_time = True
-        while in_time and sent.etags and (asked := spares(store, bucket, key, sent)):
+        while sent.etags and (asked := spares(store, bucket, key, sent)):
             for candidate in asked:
                 outcome = await self._copied(candidate, stamp)
                 sent.answered(candidate.name, outcome)
-                # Where one's turn came too late, the next one's would.
-                in_time = not isinstance(outcome, SlowDown)
+                if isinstance(outcome, SlowDown):
+                    # Where one's turn came too late, the next one's would.
+                    return await self._written(stamp, length)
         return await self._written(stamp, length)
 
     async def _copied(self, target: Candidate, stamp: str) -> str | Exception:
