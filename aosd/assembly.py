@@ -234,6 +234,10 @@ class Assembly:
         if self.journal.failed or self.marks.failed:
             self._log.warn("no note of a clean stop: something wasn't written")
             return
+        if self.memory.may_land("runs/"):
+            # Landing late, it would say that a run of before was the last one.
+            self._log.warn("no note of a clean stop: a node may yet remember an older run")
+            return
         if not self.heartbeat.alone:
             # Its end would say nothing of what the other one does.
             self._log.warn("no note of a clean stop: another gateway may be there")

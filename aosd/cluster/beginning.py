@@ -72,6 +72,8 @@ class Beginning:
         self._enough_s: float | None = None
         self._notes: dict[str, StopNote | None] = {}
         self._read: dict[str, Marker] = {}
+        # How often each one's control connection had broken when its note was asked for.
+        self._losses: dict[str, int] = {}
         self._watching: Pass | None = None
         self._founders: list[tuple[WatchedMember, Marker]] = []
         self._names: list[str] = []
@@ -296,6 +298,8 @@ class Beginning:
             if why := self._admission.stranger(name, marker):
                 watched.refuse(why)
                 return
+            self._losses[name] = watched.losses
+            # A new connection carries a request once the control connection stands.
             records = await self._recall.read(node)
         except AosdError as error:
             watched.refuse(f"what it remembers can't be read: {error}")
@@ -319,6 +323,7 @@ class Beginning:
             if note is not None
             and note.run == last_run
             and self._settled.is_since(self._watching, name)
+            and self._losses.get(name) == self._roster.watched[name].losses
         }
         self._admission.set_rings()
         if clean:

@@ -70,6 +70,8 @@ class WatchedMember:
         self.incarnation: str | None = None
         self.why = "not seen yet"
         self.up_since_s = 0.0
+        # How often its control connection broke, or was given up.
+        self.losses = 0
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
         self._announced = False
@@ -317,6 +319,7 @@ class WatchedMember:
 
     def _control_lost(self, announced: bool) -> None:
         """The connection that only probes go over broke: was it restarted?"""
+        self.losses += 1
         if self.node is None or self.incarnation is None:
             return
         if announced:
@@ -344,6 +347,7 @@ class WatchedMember:
 
     def _leave(self, why: str) -> None:
         node, self.node = self.node, None
+        self.losses += 1
         self.introduction = None
         self.incarnation = None
         self._lost = False

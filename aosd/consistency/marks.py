@@ -178,15 +178,12 @@ class Marks:
         return self._known[mark][1] if mark in self._known else self._seconds()
 
     def oldest_s(self) -> float | None:
-        """When the oldest was left or loaded, by `seconds`; None when there are none.
-
-        That is the oldest of the keys' marks, as long as there is one.
-        """
+        """When the oldest was left or loaded, by `seconds`; None when there are none."""
+        left_s = [left_s for each in self._whole.values() for left_s in each.values()]
         if self._known:
-            return self._known[next(iter(self._known))][1]
-        return min(
-            (left_s for each in self._whole.values() for left_s in each.values()), default=None
-        )
+            # They are in the order in which they came.
+            left_s.append(self._known[next(iter(self._known))][1])
+        return min(left_s, default=None)
 
     async def clear(self, partition: int, mark: Mark) -> None:
         """All that it asked for was done."""

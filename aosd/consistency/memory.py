@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IConsumer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -100,22 +100,33 @@ class Memory:
             else:
                 self._log.debug("not remembered: {error}", error=failure.value, key=key)
 
-        def answered(outcome: object, record: tuple[str, str], sent_s: float) -> object:
-            if not isinstance(outcome, Failure) or outcome.check(NodeRefused):
-                self._unanswered[record].remove(sent_s)
-                if not self._unanswered[record]:
-                    del self._unanswered[record]
-            return outcome
-
-        def put(node: INode) -> Deferred[object]:
-            record, sent_s = (node.name, key), self._seconds()
-            self._unanswered[record].append(sent_s)
-            return _put(node, key, data).addBoth(answered, record, sent_s)
-
-        await DeferredList([put(node).addCallbacks(stands, failed) for node in nodes])
+        await DeferredList(
+            [self._put(node, key, data).addCallbacks(stands, failed) for node in nodes]
+        )
         if acks < wanted and not enough.called:
             why = f": {errors[0]}" if errors else ""
             enough.errback(NoQuorum(f"only {acks} nodes remember it, of {wanted}{why}"))
+
+    def _put(self, node: INode, key: str, data: bytes) -> Deferred[str]:
+        """Write a record to one node; it is remembered while that may take effect yet."""
+        record, sent_s = (node.name, key), self._seconds()
+        self._unanswered[record].append(sent_s)
+
+        def answered(outcome: str | Failure) -> str | Failure:
+            certain = not isinstance(outcome, Failure) or outcome.check(NodeRefused)
+            waiting = self._unanswered.get(record, [])
+            if certain and sent_s in waiting:
+                waiting.remove(sent_s)
+                if not waiting:
+                    del self._unanswered[record]
+            return outcome
+
+        body = HeldBody([data] if data else [])  # one each: nodes read it at their own pace
+        return node.put(SYSTEM_BUCKET, key, body, _HEADERS).addBoth(answered)
+
+    def may_land(self, prefix: str) -> bool:
+        """Whether a record under `prefix` was written, and a node hasn't said that it was."""
+        return any(key.startswith(prefix) for _, key in self._unanswered)
 
     async def remove(self, keys: Iterable[str]) -> None:
         """Remove records from every node that can be asked; whoever can't be keeps them.
@@ -162,9 +173,11 @@ class Memory:
             overtaken = (node.name, key) in self._unanswered
             try:
                 await node.delete(SYSTEM_BUCKET, key)
-            except NodeError as error:
+            except (NodeError, CancelledError) as error:
                 self._log.debug("not removed: {error}", error=error, key=key)
                 self._leave(node.name, key)
+                if isinstance(error, CancelledError):
+                    raise
             else:
                 if overtaken:
                     self._leave(node.name, key)
@@ -247,14 +260,9 @@ class Memory:
 
         async def give(each: tuple[str, bytes]) -> None:
             key, data = each
-            await _put(node, key, data)
+            await self._put(node, key, data)
 
         await _all(list(records.items()), give)
-
-
-def _put(node: INode, key: str, data: bytes) -> Deferred[str]:
-    # A body each: nodes read it at their own pace.
-    return node.put(SYSTEM_BUCKET, key, HeldBody([data] if data else []), _HEADERS)
 
 
 async def _all(items: Sequence[T], act: Callable[[T], Coroutine[Any, Any, None]]) -> None:

@@ -45,6 +45,8 @@ class Uploads:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._open: dict[str, OpenUpload] = {}
+        # Of this run: those that somebody is at, and those that nobody goes on with.
+        self._in_use: set[str] = set()
         self._given_up: set[str] = set()
 
     async def begin(self, upload: str, bucket: str, key: str, nodes: Iterable[str]) -> None:
@@ -54,6 +56,7 @@ class Uploads:
         """
         began = OpenUpload(upload, bucket, key, dict.fromkeys(nodes))
         self._open[upload] = began
+        self._in_use.add(upload)
         told = {"bucket": bucket, "key": key, "nodes": sorted(began.uploads)}
         try:
             await self._memory.write(_PREFIX + upload, json.dumps(told).encode())
@@ -92,6 +95,7 @@ class Uploads:
     async def over(self, upload: str) -> None:
         """Nobody goes on with it: forgotten when it ended on all its nodes, else an orphan."""
         this = self._open.get(upload)
+        self._in_use.discard(upload)
         if this is not None and this.uploads:
             self._given_up.add(upload)
         else:
@@ -100,11 +104,11 @@ class Uploads:
     async def tend(self, nodes: Mapping[str, INode], before_s: float) -> None:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
-        That is what was given up here, and what began before `before_s` (since 1970). Of the
-        latter the ids that aren't known are asked for.
+        That is what was given up here, and what began before `before_s` (since 1970) and isn't
+        in use. Of the latter the ids that aren't known are asked for.
         """
         for this in list(self._open.values()):
-            is_old = stamp_time_s(this.id) < before_s
+            is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
                 continue
             for name, upload_id in this.uploads.items():
@@ -114,7 +118,7 @@ class Uploads:
                 if upload_id is not None:
                     await self.abort(this.id, node)
                 elif is_old:
-                    await self._abort_unknown(this, node, before_s)
+                    await self._abort_unknown(this, node)
             await self.over(this.id)
 
     def load(self, records: Mapping[str, bytes]) -> None:
@@ -139,6 +143,7 @@ class Uploads:
 
     async def _forget(self, upload: str) -> None:
         self._open.pop(upload, None)
+        self._in_use.discard(upload)
         self._given_up.discard(upload)
         await self._memory.remove([_PREFIX + upload])
 
@@ -150,7 +155,7 @@ class Uploads:
             return False
         return True
 
-    async def _abort_unknown(self, orphan: OpenUpload, node: INode, before_s: float) -> None:
+    async def _abort_unknown(self, orphan: OpenUpload, node: INode) -> None:
         """Abort what is open for the key there, but for what others are at."""
         try:
             open_there = await node.list_uploads(orphan.bucket, orphan.key)
@@ -162,7 +167,7 @@ class Uploads:
             for each in self._open.values()
             if (each.bucket, each.key) == (orphan.bucket, orphan.key)
             and node.name in each.uploads
-            and stamp_time_s(each.id) >= before_s
+            and each.id in self._in_use
         }
         nobodys = [each for each in open_there if each not in claims]
         if not nobodys:

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from aosd.consistency.marks import Mark, Marks
@@ -17,6 +18,7 @@ from aosd.repair.mend import Mended, Mender
 from aosd.repair.pace import Pace
 
 _AT_ONCE = 8
+_LOOK_S = 1.0
 _TIDY_AT = 1000
 _RETRY_S = 2.0
 _RETRY_MAX_S = 60.0
@@ -57,6 +59,7 @@ class Marked:
         self._copied = copied
         self._on_mended = on_mended
         self._ring_name = ring_name
+        self._looking = 0  # at how many keys just now
         self._retry_s: dict[Mark, float] = {}
         # Those whose keys had enough copies when they were looked at, and in which ring.
         self._held: dict[Mark, str] = {}
@@ -102,11 +105,20 @@ class Marked:
             full = {each.name for each in members if each.full}
             mark = self._agenda.take(self._clock.seconds(), away, full)
             if mark is None:
-                return
+                if not self._looking:
+                    return
+                # A copy of one key may take hours: what comes meanwhile isn't to wait for it.
+                await deferLater(self._clock, _LOOK_S)
+                continue
             if mark.nodes and mark.nodes <= away:
                 self._agenda.wait_for(mark, mark.nodes)
             else:
-                await self._copied.spend(await self._look_at(mark))
+                self._looking += 1
+                try:
+                    copied_bytes = await self._look_at(mark)
+                finally:
+                    self._looking -= 1
+                await self._copied.spend(copied_bytes)
 
     async def _look_at(self, mark: Mark) -> int:
         """How many bytes were copied."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -159,6 +159,8 @@ class _Mending:
         self._doubtful: set[str] = set()
         self._silent: set[str] = set()
         self._full: set[str] = set()
+        # Nodes that were sent a copy or a DELETE, and haven't answered.
+        self._sending: set[str] = set()
 
     async def run(self) -> Mended:
         """See Mender.mend."""
@@ -168,10 +170,19 @@ class _Mending:
             if not await self._copy_all():
                 await self.look()
                 await self._copy_all()
+            if self._changing and self._full:
+                await self._stand_in()
             if removals := self.plan().removals:
                 await self._take_turn(removals)
         except (SlowDown, NoQuorum):
             self._doubtful.update(self._candidates)
+        except CancelledError:
+            # What has its turn goes on to its end, and nobody hears whether it got an answer.
+            if self._sending:
+                self._silent |= self._sending
+                self._doubtful |= self._sending
+                await self._remember(self.plan())
+            raise
         found = self.plan()
         await self._remember(found)
         unknown = frozenset(self._candidates.keys() - self._heads.keys() - self.failed)
@@ -289,17 +300,34 @@ class _Mending:
                 return False
         return True
 
+    async def _stand_in(self) -> None:
+        """Let handoffs of the coming ring have what full nodes can't take.
+
+        Else the change would never be over, nor anything removed before that to give them room.
+        """
+        for name in self._order[: 2 * self._mender.replicas]:
+            found = self.plan()
+            if self._is_held(found) or not found.copies:
+                return
+            target = self._candidates[name]
+            has_space = not target.full and name not in self._full
+            if name in self._heads and name not in found.holders and has_space:
+                await self._copy(Copy(found.copies[0].sources, name), target)
+
     async def _copy(self, copy: Copy, target: Candidate) -> bool:
         """False when a second look found something else; True when done, or not possible now."""
         for name in copy.sources:
             source, head = self._candidates[name].node, self._heads[name]
             if source is None or target.node is None or head is None:
                 continue
+            self._sending.add(target.name)
             try:
                 done = await self._mender.copier.copy(
                     source, target.node, self._bucket, self._key, head
                 )
+                self._sending.discard(target.name)
             except NodeError as error:
+                self._sending.discard(target.name)
                 at_target = error.node == target.name
                 self._note(error, sent=at_target)
                 if at_target:
@@ -332,6 +360,11 @@ class _Mending:
         wanted = {each.node: each.version for each in removals}
 
         async def act() -> None:
+            self._sending.update(wanted)
+            await remove_all()
+            self._sending.difference_update(wanted)
+
+        async def remove_all() -> None:
             while wanted:
                 # All again, before each one: what justifies a removal must be there still.
                 self._place()

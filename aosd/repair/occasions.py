@@ -24,7 +24,8 @@ class Occasions:
     ring that is coming ("" for none).
 
     A sweep that was in vain is run again after as long as it took, at least, and each time
-    after twice as long as the time before: a disk that is full stays so for a while.
+    after twice as long as the time before: a disk that is full stays so for a while. One that
+    did all there was to do isn't run again for the same before those that are away are back.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Occasions:
         self._waits = waits
         self._change = change
         self._in_vain: Occasion | None = None
+        # What a sweep was run for that did all there was to do, while some nodes were away.
+        self._spent: Occasion | None = None
         self._began_s = self._ended_s = clock.seconds()
         self._wait_s = _WAIT_S
 
@@ -60,7 +63,7 @@ class Occasions:
     def due(self) -> bool:
         """Whether there is one, and it is time."""
         present = self._present()
-        if present is None:
+        if present is None or (present == self._spent and not self.makes_certain()):
             return False
         wait_s = self._wait_s if present == self._in_vain else _WAIT_S
         return self._clock.seconds() - self._ended_s >= wait_s
@@ -75,7 +78,8 @@ class Occasions:
         """It is over; `in_vain`: not all was done that it was for."""
         self._ended_s = self._clock.seconds()
         if not in_vain:
-            self._in_vain = None
+            away = len(self._up()) < len(self._placement.members())
+            self._spent, self._in_vain = self._in_vain if away else None, None
         self._wait_s = min(max(self._wait_s, self._ended_s - self._began_s), _WAIT_MAX_S)
 
     # -- inside -----------------------------------------------------------------------------------

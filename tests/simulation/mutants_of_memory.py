@@ -33,6 +33,7 @@ from aosd.gateway.sent import Sent, check_taken, remember
 from aosd.gateway.store import Store, ask, cluster_errors
 from aosd.model.marker import Marker
 from aosd.model.node import NodeState
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
 from aosd.model.versions import Newest, Version, newest
 from aosd.ports import INode
@@ -40,7 +41,8 @@ from aosd.repair.marked import Marked
 from aosd.repair.mend import Mender, _Mending
 from aosd.repair.sweep import Sweep
 from aosd.repair.walk import Windows
-from tests.simulation import remembering, traces, writing
+from aosd.streams.bodies import HeldBody
+from tests.simulation import interrupted, remembering, traces, writing
 from tests.simulation.mutation import Patches, mutant
 
 
@@ -164,10 +166,21 @@ def uploads_are_not_remembered() -> Patches:
 def uploads_are_known_by_their_ids_alone() -> Patches:
     """Repair: orphaned uploads are aborted, those that no answer told of, too."""
 
-    async def end(self: Uploads, orphan: OpenUpload, node: INode, before_s: float) -> None:
+    async def end(self: Uploads, orphan: OpenUpload, node: INode) -> None:
         self.ended(orphan.id, node.name)
 
     return [(Uploads, "_abort_unknown", end)]
+
+
+@mutant(interrupted.mark_given_to_a_returning_node_lands_late)
+def what_is_given_is_forgotten() -> Patches:
+    """What lies on a node: of a record that was given, too, a late PUT is thought of."""
+
+    async def give(self: Memory, node: INode, records: Mapping[str, bytes]) -> None:
+        for key, data in records.items():
+            await node.put(SYSTEM_BUCKET, key, HeldBody([data] if data else []), ())
+
+    return [(Memory, "give", give)]
 
 
 # -- marks -----------------------------------------------------------------------------------------
@@ -265,6 +278,14 @@ def no_mark_when_targets_are_primaries_no_more() -> Patches:
     return [(aosd.gateway.put, "remember", remembered)]
 
 
+@mutant(
+    interrupted.stopped_while_a_copy_is_unanswered, interrupted.swept_while_a_copy_is_unanswered
+)
+def no_mark_when_mending_is_cut_short() -> Patches:
+    """Marks: mending's own unanswered requests leave one, also when nobody waits any more."""
+    return [(aosd.repair.mend, "CancelledError", type("Never", (Exception,), {}))]
+
+
 # -- settled ---------------------------------------------------------------------------------------
 
 
@@ -330,6 +351,21 @@ def no_wait_after_an_unclean_start() -> Patches:
     """Settled: after an unclean start, 20 minutes after its nodes answered."""
     unwatched = Settledness.unwatched
     return [(Settledness, "unwatched", lambda self, name, late_until_s: unwatched(self, name, 0.0))]
+
+
+@mutant(
+    interrupted.power_is_lost_after_the_note_was_read,
+    interrupted.snapshot_is_restored_after_the_note_was_read,
+)
+def notes_count_whatever_came_after() -> Patches:
+    """Clean stop: a note counts only if its node was there ever since it was read."""
+    control_lost = WatchedMember._control_lost
+
+    def once_admitted(self: WatchedMember, announced: bool) -> None:
+        if self.incarnation is not None:
+            control_lost(self, announced)
+
+    return [(WatchedMember, "_control_lost", once_admitted)]
 
 
 # -- clean stop ------------------------------------------------------------------------------------

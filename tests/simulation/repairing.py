@@ -143,6 +143,55 @@ def a_node_is_added_beside_a_full_one() -> None:
         s.read_in_every_way()
 
 
+def three_nodes_are_added_beside_a_full_one() -> None:
+    """A has no space for what is to lie on it and a new node, and on nobody that has it now."""
+    with scene(nodes=5) as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        joining = [f"n{6 + number}" for number in range(3)]
+        key = _moves_beside(s, s.a.name, joining)
+        s.does(s.world.put(key, b"v1"))
+        s.world.sleep(120.0)
+        s.a.full = True
+        s.does(s.world.put(key, b"v2"))
+        for _ in joining:
+            s.world.add_node()
+        s.until(lambda: gateway.assembly.changing, "changing")
+        _comes(s, lambda: not gateway.assembly.changing, "the change is over", HOUR_S)
+        s.ends(s.world.get(key))
+
+
+def large_copy_and_other_marks() -> None:
+    """B gets a copy in many parts, slowly; what A missed meanwhile doesn't wait for that."""
+    with scene() as s:
+        s.world.sleep(120.0)
+        s.b.weather.foretell("complete_upload", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"0123456789" * 30, told=False))
+        for _ in range(25):
+            s.b.weather.foretell("put_part", KEY, Fate.SLOW, there_s=25.0)
+        s.until(lambda: len(s.b.weather.foretold) < 25, "the copy has begun")
+        key = _of(s, s.a.name, s.c.name)
+        s.a.weather.foretell("put", key, Fate.REFUSED)
+        s.does(s.world.put(key, b"v1"))
+        _comes(s, lambda: key in s.a.disk.buckets[OBJECT_BUCKET], "the copy on A", 20.0)
+        _expect(bool(s.b.weather.foretold), "the large one is under way yet")
+
+
+def no_sweep_helps_while_a_node_is_away() -> None:
+    """A was full, and isn't; C is away: what only C's return can settle isn't swept for."""
+    with scene() as s:
+        s.a.full = True
+        s.does(s.world.put(KEY, b"v2"))
+        s.c.kill()
+        s.world.pass_time(20.0)
+        s.a.full = False
+        s.world.pass_time(60.0)
+        _expect(s.a.name in s.lying(), "the copy is where it belongs")
+        before = _sweeps(s)
+        s.world.sleep(HOUR_S, leap_s=1.0)
+        _expect(_sweeps(s) == before, "no more sweeps")
+
+
 def clean_restarts_while_a_node_is_away() -> None:
     """C is away for hours, and the gateway is restarted again and again: nothing stops."""
     with scene() as s:
@@ -268,6 +317,18 @@ def _leaves(s: Scene, joining: list[str]) -> tuple[str, list[str]]:
     raise AssertionError("no such key")
 
 
+def _moves_beside(s: Scene, name: str, joining: list[str]) -> str:
+    """A key of the node's, that is to lie on it and new ones, with no others to stand in."""
+    coming = Ring([Member(each, 1.0, each) for each in [*s.world.nodes, *joining]])
+    for number in range(20_000):
+        key = f"x{number}"
+        order = list(coming.order(OBJECT_BUCKET, key))
+        stays = name in order[:2] and name in _order(s, key)[:2]
+        if stays and set(order[:4]) - {name} <= set(joining):
+            return key
+    raise AssertionError("no such key")
+
+
 def _sweeps(s: Scene) -> int:
     return sum("swept" in line for line in s.lines)
 
@@ -279,6 +340,9 @@ STORIES: tuple[Callable[[], None], ...] = (
     full_node_for_hours,
     full_again_while_its_marks_are_cleared,
     a_node_is_added_beside_a_full_one,
+    three_nodes_are_added_beside_a_full_one,
+    large_copy_and_other_marks,
+    no_sweep_helps_while_a_node_is_away,
     clean_restarts_while_a_node_is_away,
     delete_that_a_node_refuses_for_days,
     new_disk_and_the_gateway_ends,

@@ -113,6 +113,12 @@ class LeaveTests(MarksTestCase):
         self.assertEqual(len(self.marks), 1)
         self.assertEqual(self.marks.oldest_s(), self.clock.seconds() - 5)
 
+    def test_the_oldest_may_be_one_of_a_whole_partition(self) -> None:
+        self.leave(replace(self.mark(), bucket="", key=""))
+        self.clock.advance(5)
+        self.leave(self.mark(2))
+        self.assertEqual(self.marks.oldest_s(), self.clock.seconds() - 5)
+
 
 class AgainTests(MarksTestCase):
     """Marks of one write."""

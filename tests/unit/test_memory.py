@@ -53,6 +53,27 @@ class WriteTests(MemoryTestCase):
         self.successResultOf(idle)
         self.assertEqual(self.everywhere(), {"a": 3})
 
+    def test_an_answer_that_takes_longer_than_a_late_write_may(self) -> None:
+        gate: Deferred[None] = Deferred()
+        self.nodes[0].script("put", late(lambda: gate))
+        writing = self.run_(self.memory.write("a", b"1"))
+        self.successResultOf(writing)
+        self.clock.advance(1300.0)
+        self.assertEqual(self.memory.maybe_late(), [("n0", "a")])
+        gate.callback(None)
+        self.now(self.to_the_end.idle())
+        self.assertEqual(self.memory.maybe_late(), [])
+
+    def test_what_may_land_yet(self) -> None:
+        self.nodes[0].script("put", timed_out())
+        self.now(self.memory.write("a/b", b"1"))
+        self.nodes[1].script("put", timed_out())
+        self.fails(self.memory.give(self.nodes[1], {"c/d": b"1"}), NodeTimeout)
+        self.nodes[2].script("put", refused())
+        self.fails(self.memory.give(self.nodes[2], {"e/f": b"1"}), NodeRefused)
+        self.now(self.memory.give(self.nodes[2], {"e/f": b"1"}))
+        self.assertEqual([self.memory.may_land(each) for each in ("a/", "c/", "e/")], [1, 1, 0])
+
     def test_a_straggler_may_fail(self) -> None:
         gate: Deferred[None] = Deferred()
         self.nodes[0].script("put", late(lambda: gate))

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from aosd.consistency.registers import Registers
 from aosd.consistency.uploads import Uploads
-from aosd.model.errors import NodeFull, NodeTimeout, NoQuorum
+from aosd.model.errors import NodeFull, NodeRefused, NodeTimeout, NoQuorum
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
 from aosd.testing.faults import full, lands_late, late, refused, timed_out
@@ -321,6 +321,31 @@ class UploadTests(MemoryTestCase):
         self.assertEqual(list(self.by_name["n0"].uploads), [mine])
         self.assertEqual(self.everywhere(), {f"uploads/{at(2)}": 3})
         self.by_name["n0"].uploads.clear()
+
+    def test_one_that_takes_longer_than_that_is_let_be(self) -> None:
+        self.begin()
+        self.create("n0")
+        self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.open_(), [1, 0, 0])
+        self.uploads.ended(at(1), "n0")
+        self.end("n1")
+        self.by_name["n0"].uploads.clear()
+        for _ in range(2):
+            self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.everywhere(), {})
+
+    def test_younger_ones_of_unknown_id_are_in_nobodys_way(self) -> None:
+        self.begin(1)
+        self.create("n0", 1)
+        self.uploads = after = self.loaded()
+        self.begin(2, "0")
+        self.by_name["n0"].script("create_upload", refused())
+        self.fails(after.create(at(2), self.by_name["n0"], ()), NodeRefused)
+        self.now(after.over(at(2)))
+        for _ in range(2):
+            self.tend(after, NOW_S + 2)
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.assertEqual(self.everywhere(), {f"uploads/{at(2)}": 3})
 
     def test_what_cant_be_read_is_passed_by(self) -> None:
         good = b'{"bucket": "object", "key": "k", "nodes": ["n0"]}'

@@ -1,0 +1,180 @@
+"""What is cut short, or lands when nobody thinks of it any more: mending, notes, records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from aosd.model.objects import SYSTEM_BUCKET
+from aosd.testing.memory_disk import Copy, Snapshot
+from aosd.testing.simulation.weather import Fate
+from tests.simulation.scenes import KEY, WINDOW_S, Scene, scene
+
+
+def stopped_while_a_copy_is_unanswered() -> None:
+    """The gateway ends cleanly while mending waits for A, who takes the copy minutes later."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        s.a.weather.foretell("put", KEY, Fate.REFUSED)
+        s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=200.0)
+        s.does(s.world.put(KEY, b"v2"))
+        s.until(lambda: not s.a.weather.foretold, "the copy is on its way")
+        # The last steps of a stop take longer than the copy is waited for.
+        heartbeat = f"gateways/{gateway.assembly.run}"
+        s.b.weather.foretell("delete", heartbeat, Fate.SLOW, there_s=0.0, back_s=40.0)
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.world.pass_time(20.0)
+        s.does(s.world.put(KEY, b"v3"))
+        s.world.pass_time(200.0)
+        s.read_in_every_way()
+
+
+def swept_while_a_copy_is_unanswered() -> None:
+    """A sweep by the calendar copies v2 to B, and makes way for one that C's return asks for."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        s.world.sleep(120.0)
+        for _ in range(6):
+            s.b.weather.foretell("put", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"v2"))
+        s.until(lambda: not s.b.weather.foretold, "refused again and again", 120.0)
+        s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=400.0)
+        gateway.assembly.keeper._due_s = s.world.clock.seconds()
+        s.until(lambda: not s.b.weather.foretold, "the copy is on its way")
+        s.c.kill()
+        s.world.pass_time(0.3)
+        s.c.start()
+        s.world.pass_time(120.0)
+        s.does(s.world.put(KEY, b"v3"))
+        for _ in range(40):
+            s.world.pass_time(10.0)
+            s.read_in_every_way()
+
+
+def power_is_lost_after_the_note_was_read() -> None:
+    """A run begins, reads A's note of a clean stop, and waits for C: A loses its last seconds."""
+    _goes_back_after_its_note_was_read(lambda s, _: s.reboots(s.a, lost_s=5.0))
+
+
+def snapshot_is_restored_after_the_note_was_read() -> None:
+    """The same, with a disk of an hour ago."""
+
+    def restored(s: Scene, before: Snapshot) -> None:
+        s.a.kill()
+        s.a.restore(before)
+        s.a.start()
+
+    _goes_back_after_its_note_was_read(restored)
+
+
+def _goes_back_after_its_note_was_read(goes_back: Callable[[Scene, Snapshot], None]) -> None:
+    with scene() as s:
+        before = s.a.snapshot()
+        s.world.sleep(3600.0)
+        s.does(s.world.put(KEY, b"v2"))
+        s.world.stop_gateway()
+        s.until(lambda: s.world.gateway is None, "stopped")
+        s.c.kill()
+        s.world.start_gateway()
+        gateway = s.world.gateway
+        assert gateway is not None
+        read = gateway.assembly.beginning._read
+        s.until(lambda: {s.a.name, s.b.name} <= read.keys(), "their notes are read")
+        goes_back(s, before)
+        s.until(lambda: s.world.is_ready, "ready")
+        s.c.start()
+        for _ in range(20):
+            s.world.pass_time(1.0)
+            s.read_in_every_way()
+
+
+def cleared_while_another_gateway_is_seen() -> None:
+    """A mark's records are being removed when another heartbeat moves, and then no more."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        assembly = gateway.assembly
+        for beats in (1, 2):
+            _another_beats(s, beats)
+            s.world.pass_time(5.1)
+        s.b.weather.foretell("put", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"v2"))
+        records = [key for key in s.c.disk.buckets[SYSTEM_BUCKET] if key.startswith("marks/")]
+        for node in s.world.nodes.values():
+            for record in records:
+                node.weather.foretell("delete", record, Fate.SILENT)
+        s.until(lambda: not len(assembly.marks), "cleared")
+        _another_beats(s, 3)
+        s.until(lambda: assembly.contested, "another one is seen")
+        s.until(lambda: not assembly.contested, "it is no more", 120.0)
+
+
+def _another_beats(s: Scene, beats: int) -> None:
+    for node in s.world.nodes.values():
+        data = json.dumps({"beats": beats, "stamp": ""}).encode()
+        record = Copy(data, '"x"', node.now())
+        node.disk.buckets[SYSTEM_BUCKET]["gateways/feedfeedfeedfeed"] = record
+
+
+def mark_given_to_a_returning_node_lands_late() -> None:
+    """A is given the record of a mark, doesn't say so, and has it when the mark is gone."""
+    with scene() as s:
+        s.world.sleep(120.0)
+        s.c.kill()
+        s.world.pass_time(15.0)
+        s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=40.0)
+        s.ends(s.world.put(KEY, b"v2"))
+        records = [key for key in s.a.disk.buckets[SYSTEM_BUCKET] if key.startswith("marks/")]
+        assert records
+        s.world.sleep(800.0)
+        for record in records:
+            s.c.weather.foretell("put", record, Fate.SILENT_LATE, there_s=850.0)
+        s.c.start()
+        s.until(lambda: not s.c.weather.foretold, "it is given them")
+        s.world.sleep(3 * WINDOW_S)
+
+
+def last_run_lands_late() -> None:
+    """C takes minutes to remember run 2, which ended cleanly; run 3 is killed. Then C answers."""
+    with scene() as s:
+        keys = [f"x{number}" for number in range(8)]
+        for key in keys:
+            s.does(s.world.put(key, b"v1"))
+        s.world.pass_time(30.0)
+        s.c.weather.foretell("put", "runs/last", Fate.SILENT_LATE, there_s=110.0)
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.world.pass_time(50.0)
+        s.world.stop_gateway()
+        s.until(lambda: s.world.gateway is None, "stopped")
+        s.b.kill()
+        s.c.weather.foretell("delete", "stopped.json", Fate.REFUSED)
+        s.world.start_gateway()
+        s.world.until_ready()
+        for key in keys:
+            s.does(s.world.put(key, b"v2"))
+        s.does(s.world.delete(KEY))
+        s.world.pass_time(5.0)
+        s.world.kill_gateway()
+        s.world.pass_time(60.0)
+        s.a.kill()
+        s.b.start()
+        s.world.pass_time(0.2)
+        s.world.start_gateway()
+        s.world.until_ready()
+        for key in (*keys, KEY):
+            s.ends(s.world.get(key))
+
+
+STORIES: tuple[Callable[[], None], ...] = (
+    stopped_while_a_copy_is_unanswered,
+    swept_while_a_copy_is_unanswered,
+    power_is_lost_after_the_note_was_read,
+    snapshot_is_restored_after_the_note_was_read,
+    cleared_while_another_gateway_is_seen,
+    mark_given_to_a_returning_node_lands_late,
+    last_run_lands_late,
+)
