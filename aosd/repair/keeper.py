@@ -15,7 +15,7 @@ from aosd.consistency.settled import Pass, Settledness
 from aosd.consistency.writes import Writes
 from aosd.model.errors import AosdError, ClusterError
 from aosd.observe.metrics import Metrics
-from aosd.ports import IPlacement
+from aosd.ports import INode, IPlacement
 from aosd.repair.levelling import Levelling
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mended, Mender
@@ -109,6 +109,9 @@ class Keeper:
         self._is_calendar = False
         self._reading: Deferred[None] | None = None
         self._tended_s = clock.seconds()
+        # When nothing of the runs before can land any more; None once that was read.
+        self._late_until_s: float | None = None
+        self._window_s = late_write_window_s
         self._sweeping: Deferred[None] | None = None
         self._tending: Deferred[None] | None = None
         self._mending: Deferred[None] | None = None
@@ -141,6 +144,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin to keep."""
+        self._late_until_s = self._clock.seconds() + self._window_s
         self._reading = self._background(self._read_note(), "_reading")
         self._loop.start(_TICK_S).addErrback(
             lambda failure: self._log.failure("the keeper stopped", failure)
@@ -300,7 +304,12 @@ class Keeper:
             self._metrics.last_sweep.set(self._swept_s)
             if resumed is None:
                 await self._all_compared(stamp, broken, result)
-        return not (result.unmended or self._membership.changing or self._occasions.makes_certain())
+        return (
+            result.covered.issuperset(each.name for each in up)
+            and not result.unmended
+            and not self._membership.changing
+            and not self._occasions.makes_certain()
+        )
 
     async def _all_compared(self, stamp: str, broken: Mapping[int, int], result: Swept) -> None:
         """All was compared, and is right but for what is unmended, or was doubted meanwhile."""
@@ -376,3 +385,15 @@ class Keeper:
         except AosdError as error:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
         await self._recall.uploads.tend(nodes, self._now() - _ORPHAN_S)
+        if self._late_until_s is not None and self._clock.seconds() >= self._late_until_s:
+            await self._read_late_ones(list(nodes.values()))
+
+    async def _read_late_ones(self, nodes: Sequence[INode]) -> None:
+        """Take in records that the runs before wrote, or removed, and that landed after all."""
+        try:
+            for node in nodes:
+                await self._recall.read(node)
+        except AosdError as error:
+            self._log.info("late records aren't read yet: {error}", error=error)
+        else:
+            self._late_until_s = None

@@ -47,6 +47,7 @@ class Occasions:
         self._in_vain: Occasion | None = None
         # What a sweep was run for that did all there was to do, while some nodes were away.
         self._spent: Occasion | None = None
+        self._all_up = True
         self._began_s = self._ended_s = clock.seconds()
         self._wait_s = _WAIT_S
 
@@ -71,6 +72,7 @@ class Occasions:
     def began(self) -> None:
         """A sweep begins."""
         now_s, present = self._clock.seconds(), self._present()
+        self._all_up = len(self._up()) == len(self._placement.members())
         self._wait_s = 2 * (now_s - self._began_s) if present == self._in_vain else _WAIT_S
         self._in_vain, self._began_s = present, now_s
 
@@ -78,8 +80,7 @@ class Occasions:
         """It is over; `in_vain`: not all was done that it was for."""
         self._ended_s = self._clock.seconds()
         if not in_vain:
-            away = len(self._up()) < len(self._placement.members())
-            self._spent, self._in_vain = self._in_vain if away else None, None
+            self._spent, self._in_vain = None if self._all_up else self._in_vain, None
         self._wait_s = min(max(self._wait_s, self._ended_s - self._began_s), _WAIT_MAX_S)
 
     # -- inside -----------------------------------------------------------------------------------

@@ -137,6 +137,20 @@ def mark_given_to_a_returning_node_lands_late() -> None:
         s.world.sleep(3 * WINDOW_S)
 
 
+def mark_of_the_run_before_lands_late() -> None:
+    """A mark is cleared, the gateway ends cleanly; C has the mark's record once more after that."""
+    with scene() as s:
+        s.b.weather.foretell("put", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"v2"))
+        there = s.c.disk.buckets[SYSTEM_BUCKET]
+        ((name, record),) = ((key, there[key]) for key in there if key.startswith("marks/"))
+        s.until(lambda: name not in there, "cleared")
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.world.pass_time(100.0)
+        there[name] = record
+
+
 def last_run_lands_late() -> None:
     """C takes minutes to remember run 2, which ended cleanly; run 3 is killed. Then C answers."""
     with scene() as s:
@@ -176,5 +190,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     snapshot_is_restored_after_the_note_was_read,
     cleared_while_another_gateway_is_seen,
     mark_given_to_a_returning_node_lands_late,
+    mark_of_the_run_before_lands_late,
     last_run_lands_late,
 )

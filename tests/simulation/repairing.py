@@ -192,6 +192,18 @@ def no_sweep_helps_while_a_node_is_away() -> None:
         _expect(_sweeps(s) == before, "no more sweeps")
 
 
+def nothing_can_be_listed_for_a_while() -> None:
+    """All nodes refuse everything, a mark, too: what couldn't be remembered is compared later."""
+    with scene() as s:
+        nodes = list(s.world.nodes.values())
+        for node in nodes:
+            node.weather.chances = {Fate.REFUSED: 1.0}
+        s.fails(s.world.put(KEY, b"v2"))
+        s.world.pass_time(20.0)
+        for node in nodes:
+            node.weather.chances = {}
+
+
 def clean_restarts_while_a_node_is_away() -> None:
     """C is away for hours, and the gateway is restarted again and again: nothing stops."""
     with scene() as s:
@@ -343,6 +355,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     three_nodes_are_added_beside_a_full_one,
     large_copy_and_other_marks,
     no_sweep_helps_while_a_node_is_away,
+    nothing_can_be_listed_for_a_while,
     clean_restarts_while_a_node_is_away,
     delete_that_a_node_refuses_for_days,
     new_disk_and_the_gateway_ends,
