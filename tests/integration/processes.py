@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -20,6 +21,11 @@ _LOG_TAIL_BYTES = 2000
 _LOOK_EVERY_S = 0.05
 
 _PORTS = range(10_000, 32_000)
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class NotStartedError(AssertionError):
@@ -57,6 +63,7 @@ class Process(subprocess.Popen[bytes]):
                 stderr=subprocess.STDOUT,
                 cwd=directory,
                 env=environment,
+                preexec_fn=_heed_interrupts,
             )
 
     def __exit__(
