@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -76,7 +77,13 @@ class Copier:
         self.held_bytes = held_bytes
 
     async def copy(
-        self, source: INode, target: INode, bucket: str, key: str, head: ObjectHead
+        self,
+        source: INode,
+        target: INode,
+        bucket: str,
+        key: str,
+        head: ObjectHead,
+        at_turn: Callable[[], object] = lambda: None,
     ) -> bool:
         """Copy what `source` has, which is as `head` says; True when `target` has it now.
 
@@ -88,9 +95,9 @@ class Copier:
         Raises a NodeError, SlowDown, or NoQuorum when one that goes in parts can't be
         remembered. After an error of `target` that isn't a refusal,
         the copy may appear there yet: the caller leaves a mark. Cancelling aborts it,
-        unless its last bytes are on their way.
+        unless it has the key's turn, which `at_turn` is told: it goes on to its end then.
         """
-        copying = _Copying(self, source, target, bucket, key, head)
+        copying = _Copying(self, source, target, bucket, key, head, at_turn)
         parts = _PARTS_ETAG.fullmatch(head.etag)
         if parts is not None:
             return await copying.in_parts(int(parts[1]))
@@ -112,7 +119,9 @@ class _Copying:
         bucket: str,
         key: str,
         head: ObjectHead,
+        at_turn: Callable[[], object],
     ) -> None:
+        self._at_turn = at_turn
         self._copier = copier
         self._source = source
         self._target = target
@@ -133,6 +142,7 @@ class _Copying:
             copier.budget.release(size_bytes)
 
     async def _held_at_turn(self) -> bool:
+        self._at_turn()
         known = await self._look_at_target()
         if known is not None:
             return known
@@ -165,6 +175,7 @@ class _Copying:
         putting = _Flow(target.name, fanout, sending)
 
         async def act() -> bool:
+            self._at_turn()
             known = await self._second_look()
             if known is not None:
                 await putting.abort(Failure(CancelledError()))
@@ -193,6 +204,7 @@ class _Copying:
         async def complete(upload_id: str, etags: list[str]) -> bool:
             nonlocal at_turn
             at_turn = True
+            self._at_turn()
             try:
                 known = await self._second_look()
                 if known is not None:

@@ -67,6 +67,7 @@ class Marks:
         # Those of whole partitions, and how many of them there are for each set of nodes.
         self._whole: dict[int, dict[Mark, float]] = {}
         self._whole_of: Counter[frozenset[str]] = Counter()
+        self._doubts_of: Counter[frozenset[str]] = Counter()
         self._taken_up: set[tuple[int, Mark]] = set()
         # Records beside its own whose doubts a mark took over.
         self._also: dict[Mark, list[str]] = {}
@@ -140,6 +141,7 @@ class Marks:
         """
         for mark in self._whole.get(partition, ()):
             if mark.nodes.issuperset(nodes):
+                self._doubts_of[mark.nodes] += 1
                 self._taken_up.discard((partition, mark))
                 return True
         return False
@@ -197,9 +199,13 @@ class Marks:
 
     # -- for sweeps -------------------------------------------------------------------------------
 
-    def whole_partitions(self, spacious: Collection[str]) -> bool:
-        """Whether a mark of a whole partition speaks of these nodes alone."""
-        return any(nodes <= set(spacious) for nodes in self._whole_of)
+    def whole_partitions(self, spacious: Collection[str]) -> frozenset[tuple[frozenset[str], int]]:
+        """The sets of nodes, of these, that marks of whole partitions speak of.
+
+        Each with a number that grows when one more is left, or one is to stay.
+        """
+        nodes = (nodes for nodes in self._whole_of if nodes <= set(spacious))
+        return frozenset((each, self._doubts_of[each]) for each in nodes)
 
     def take_up(self, spacious: Collection[str]) -> bool:
         """A sweep begins that is to settle those marks; whether there are any."""
@@ -276,6 +282,7 @@ class Marks:
         if not mark.key:
             self._whole.setdefault(partition, {})[mark] = self._seconds()
             self._whole_of[nodes] += 1
+            self._doubts_of[nodes] += 1
         else:
             self._known[mark] = partition, self._seconds()
             self._in_partition[partition] = self._in_partition.get(partition, 0) + 1

@@ -167,22 +167,28 @@ class Memory:
         await self._remove(due)
 
     async def _remove(self, wanted: Sequence[tuple[INode, str]]) -> None:
+        left = dict.fromkeys(wanted)
+
         async def remove(each: tuple[INode, str]) -> None:
             node, key = each
             # A PUT on its way may land behind this, and be answered before it.
             overtaken = (node.name, key) in self._unanswered
             try:
                 await node.delete(SYSTEM_BUCKET, key)
-            except (NodeError, CancelledError) as error:
+            except NodeError as error:
                 self._log.debug("not removed: {error}", error=error, key=key)
                 self._leave(node.name, key)
-                if isinstance(error, CancelledError):
-                    raise
             else:
                 if overtaken:
                     self._leave(node.name, key)
+            del left[each]
 
-        await _all(wanted, remove)
+        try:
+            await _all(list(left), remove)
+        except CancelledError:
+            for node, key in left:
+                self._leave(node.name, key)
+            raise
 
     def _leave(self, node: str, key: str) -> None:
         """Whoever starts after us reads it, and removes it: it may be forgotten here."""

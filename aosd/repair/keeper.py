@@ -109,12 +109,14 @@ class Keeper:
         self._is_calendar = False
         self._reading: Deferred[None] | None = None
         self._tended_s = clock.seconds()
-        # When nothing of the runs before can land any more; None once that was read.
+        # When nothing of the runs before can land any more, and whose records are to be read then.
         self._late_until_s: float | None = None
+        self._late_on: set[str] = set()
         self._window_s = late_write_window_s
         self._sweeping: Deferred[None] | None = None
         self._tending: Deferred[None] | None = None
         self._mending: Deferred[None] | None = None
+        self._cut: set[Deferred[None]] = set()
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
         self._marked = Marked(
@@ -145,6 +147,7 @@ class Keeper:
     def start(self) -> None:
         """Begin to keep."""
         self._late_until_s = self._clock.seconds() + self._window_s
+        self._late_on = {each.name for each in self._placement.members()}
         self._reading = self._background(self._read_note(), "_reading")
         self._loop.start(_TICK_S).addErrback(
             lambda failure: self._log.failure("the keeper stopped", failure)
@@ -157,7 +160,7 @@ class Keeper:
         running = [self._reading, self._mending, self._sweeping, self._tending]
         waiting = [each for each in running if each is not None]
         for each in waiting:
-            each.cancel()
+            self._cut_short(each)
         await DeferredList(waiting, consumeErrors=True)
         if self._agreed_since_s is not None and self._is_settled():
             await self._notes.write(self._part or self._note())
@@ -177,12 +180,12 @@ class Keeper:
             # It may write what a look of ours has missed, and believe in another ring.
             for each in (self._mending, self._sweeping):
                 if each is not None:
-                    each.cancel()
+                    self._cut_short(each)
             return
         if self._mending is None and len(self._marks):
             self._mending = self._background(self._marked.mend_due(), "_mending")
         if self._sweeping is not None and self._is_calendar and self._occasions.makes_certain():
-            self._sweeping.cancel()  # it is gone on with later
+            self._cut_short(self._sweeping)  # it is gone on with later
         if self._sweeping is None and self._wants_sweep():
             self._sweeping = self._background(self._sweep(), "_sweeping")
         if self._tending is None and self._clock.seconds() - self._tended_s >= _TEND_S:
@@ -211,6 +214,7 @@ class Keeper:
                 self._log.failure("keeping failed", failure)
 
         def over(_: object) -> None:
+            self._cut.discard(running)
             if getattr(self, name) is running:
                 setattr(self, name, None)
 
@@ -218,6 +222,12 @@ class Keeper:
         running.addBoth(over)
         # It may be over before anybody could remember it.
         return running if not running.called else None  # type: ignore[return-value]
+
+    def _cut_short(self, running: Deferred[None]) -> None:
+        """Once: what it does then, such as to leave a mark, mustn't be cut short again."""
+        if running not in self._cut:
+            self._cut.add(running)
+            running.cancel()
 
     # -- sweeps -----------------------------------------------------------------------------------
 
@@ -386,14 +396,14 @@ class Keeper:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
         await self._recall.uploads.tend(nodes, self._now() - _ORPHAN_S)
         if self._late_until_s is not None and self._clock.seconds() >= self._late_until_s:
-            await self._read_late_ones(list(nodes.values()))
+            await self._read_late_ones(nodes)
 
-    async def _read_late_ones(self, nodes: Sequence[INode]) -> None:
+    async def _read_late_ones(self, nodes: Mapping[str, INode]) -> None:
         """Take in records that the runs before wrote, or removed, and that landed after all."""
-        try:
-            for node in nodes:
-                await self._recall.read(node)
-        except AosdError as error:
-            self._log.info("late records aren't read yet: {error}", error=error)
-        else:
-            self._late_until_s = None
+        for name in sorted(self._late_on & nodes.keys()):
+            try:
+                await self._recall.read(nodes[name])
+            except AosdError as error:
+                self._log.info("late records aren't read yet: {error}", error=error, node=name)
+            else:
+                self._late_on.discard(name)

@@ -59,7 +59,7 @@ class Marked:
         self._copied = copied
         self._on_mended = on_mended
         self._ring_name = ring_name
-        self._looking = 0  # at how many keys just now
+        self._looking = 0  # how many look at a key just now, or pay for what they copied
         self._retry_s: dict[Mark, float] = {}
         # Those whose keys had enough copies when they were looked at, and in which ring.
         self._held: dict[Mark, str] = {}
@@ -115,10 +115,9 @@ class Marked:
             else:
                 self._looking += 1
                 try:
-                    copied_bytes = await self._look_at(mark)
+                    await self._copied.spend(await self._look_at(mark))
                 finally:
                     self._looking -= 1
-                await self._copied.spend(copied_bytes)
 
     async def _look_at(self, mark: Mark) -> int:
         """How many bytes were copied."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -178,9 +179,9 @@ class _Mending:
             self._doubtful.update(self._candidates)
         except CancelledError:
             # What has its turn goes on to its end, and nobody hears whether it got an answer.
-            if self._sending:
-                self._silent |= self._sending
-                self._doubtful |= self._sending
+            self._silent |= self._sending
+            self._doubtful |= self._sending
+            if self._silent or self._doubtful:
                 await self._remember(self.plan())
             raise
         found = self.plan()
@@ -320,10 +321,10 @@ class _Mending:
             source, head = self._candidates[name].node, self._heads[name]
             if source is None or target.node is None or head is None:
                 continue
-            self._sending.add(target.name)
+            sent = partial(self._sending.add, target.name)
             try:
                 done = await self._mender.copier.copy(
-                    source, target.node, self._bucket, self._key, head
+                    source, target.node, self._bucket, self._key, head, sent
                 )
                 self._sending.discard(target.name)
             except NodeError as error:

@@ -46,8 +46,9 @@ class Occasions:
         self._change = change
         self._in_vain: Occasion | None = None
         # What a sweep was run for that did all there was to do, while some nodes were away.
-        self._spent: Occasion | None = None
+        self._spent: tuple[Occasion | None, Hashable] | None = None
         self._all_up = True
+        self._doubts: Hashable = None
         self._began_s = self._ended_s = clock.seconds()
         self._wait_s = _WAIT_S
 
@@ -64,7 +65,9 @@ class Occasions:
     def due(self) -> bool:
         """Whether there is one, and it is time."""
         present = self._present()
-        if present is None or (present == self._spent and not self.makes_certain()):
+        if present is None:
+            return False
+        if (present, self._doubted()) == self._spent and not self.makes_certain():
             return False
         wait_s = self._wait_s if present == self._in_vain else _WAIT_S
         return self._clock.seconds() - self._ended_s >= wait_s
@@ -72,6 +75,7 @@ class Occasions:
     def began(self) -> None:
         """A sweep begins."""
         now_s, present = self._clock.seconds(), self._present()
+        self._doubts = self._doubted()
         self._all_up = len(self._up()) == len(self._placement.members())
         self._wait_s = 2 * (now_s - self._began_s) if present == self._in_vain else _WAIT_S
         self._in_vain, self._began_s = present, now_s
@@ -80,7 +84,8 @@ class Occasions:
         """It is over; `in_vain`: not all was done that it was for."""
         self._ended_s = self._clock.seconds()
         if not in_vain:
-            self._spent, self._in_vain = None if self._all_up else self._in_vain, None
+            self._spent = None if self._all_up else (self._in_vain, self._doubts)
+            self._in_vain = None
         self._wait_s = min(max(self._wait_s, self._ended_s - self._began_s), _WAIT_MAX_S)
 
     # -- inside -----------------------------------------------------------------------------------
@@ -90,6 +95,10 @@ class Occasions:
         return tuple(
             each.name for each in members if each.node is not None and not self._waits(each.name)
         )
+
+    def _doubted(self) -> Hashable:
+        """Changes when another partition is in doubt as a whole, or one is doubted once more."""
+        return self._marks.whole_partitions(self.spacious())
 
     def _present(self) -> Occasion | None:
         up, spacious = self._up(), self.spacious()

@@ -54,6 +54,85 @@ def swept_while_a_copy_is_unanswered() -> None:
             s.read_in_every_way()
 
 
+def stopped_while_mending_looks_again() -> None:
+    """A's copy is unanswered; mending looks at D once more, who is slow, when the gateway ends."""
+    with scene(nodes=4) as s:
+        (d,) = s.others
+        s.world.sleep(120.0)
+        for node in (s.a, s.b):
+            node.weather.foretell("put", KEY, Fate.REFUSED)
+        s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=200.0)
+        s.does(s.world.put(KEY, b"v2"))
+        s.until(lambda: not s.a.weather.foretold, "the copy is on its way", 120.0)
+        s.world.pass_time(20.0)
+        writing = s.world.put(KEY, b"v3")
+        s.world.pass_time(0.1)
+        d.weather.foretell("head", KEY, Fate.SLOW, there_s=6.0)
+        s.until(lambda: not d.weather.foretold, "it looks again")
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.ends(writing)
+        for _ in range(40):
+            s.world.pass_time(5.0)
+            s.read_in_every_way()
+
+
+def mark_of_a_sweep_cut_short_is_refused() -> None:
+    """Mending is cut short and leaves a mark, which takes seconds, and all nodes refuse it."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        nodes = list(s.world.nodes.values())
+        s.world.sleep(120.0)
+        for _ in range(6):
+            s.b.weather.foretell("put", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"v2"))
+        s.until(lambda: not s.b.weather.foretold, "refused again and again", 120.0)
+        s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=400.0)
+        gateway.assembly.keeper._due_s = s.world.clock.seconds()
+        s.until(lambda: not s.b.weather.foretold, "the copy is on its way")
+        for node in nodes:
+            node.weather.quick_s = 5.0
+            node.weather.chances = {Fate.REFUSED: 1.0}
+        s.c.kill()
+        s.world.pass_time(0.3)
+        s.c.start()
+        s.world.pass_time(6.0)
+        for node in nodes:
+            node.weather.quick_s = 0.02
+            node.weather.chances = {}
+        s.world.pass_time(30.0)
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.world.pass_time(60.0)
+        s.does(s.world.put(KEY, b"v3"))
+        for _ in range(50):
+            s.world.pass_time(10.0)
+            s.read_in_every_way()
+
+
+def abort_takes_long_when_a_copy_is_cut_short() -> None:
+    """A copy in parts makes way for another sweep, and B doesn't say that it was aborted."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        s.world.sleep(120.0)
+        for _ in range(7):
+            s.b.weather.foretell("complete_upload", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"0123456789" * 30, told=False))
+        s.until(lambda: not s.b.weather.foretold, "refused again and again", 300.0)
+        for _ in range(30):
+            s.b.weather.foretell("put_part", KEY, Fate.SLOW, there_s=5.0)
+        s.b.weather.foretell("abort_upload", KEY, Fate.SILENT)
+        gateway.assembly.keeper._due_s = s.world.clock.seconds()
+        s.until(lambda: len(s.b.weather.foretold) < 30, "the copy has begun", 120.0)
+        s.c.kill()
+        s.world.pass_time(0.3)
+        s.c.start()
+        s.world.pass_time(5.0)
+        s.b.weather.foretold.clear()
+
+
 def power_is_lost_after_the_note_was_read() -> None:
     """A run begins, reads A's note of a clean stop, and waits for C: A loses its last seconds."""
     _goes_back_after_its_note_was_read(lambda s, _: s.reboots(s.a, lost_s=5.0))
@@ -186,6 +265,9 @@ def last_run_lands_late() -> None:
 STORIES: tuple[Callable[[], None], ...] = (
     stopped_while_a_copy_is_unanswered,
     swept_while_a_copy_is_unanswered,
+    stopped_while_mending_looks_again,
+    mark_of_a_sweep_cut_short_is_refused,
+    abort_takes_long_when_a_copy_is_cut_short,
     power_is_lost_after_the_note_was_read,
     snapshot_is_restored_after_the_note_was_read,
     cleared_while_another_gateway_is_seen,

@@ -192,6 +192,43 @@ def no_sweep_helps_while_a_node_is_away() -> None:
         _expect(_sweeps(s) == before, "no more sweeps")
 
 
+def full_twice_while_a_node_is_away() -> None:
+    """C is away; A was full, was swept for, and was full once more: it is swept for again."""
+    with scene(nodes=4) as s:
+        s.world.sleep(120.0)
+        keys = [key for key in _several(s, s.a.name, 200) if s.c.name not in _order(s, key)[:2]][:8]
+        s.a.full = True
+        s.does(s.world.put(keys[0], b"v1"))
+        s.c.kill()
+        s.world.pass_time(20.0)
+        s.a.full = False
+        s.world.pass_time(90.0)
+        s.a.full = True
+        for key in keys[1:]:
+            s.does(s.world.put(key, b"v1"))
+        s.world.pass_time(60.0)
+        s.a.full = False
+        there = s.a.disk.buckets[OBJECT_BUCKET]
+        _comes(s, lambda: all(key in there for key in keys), "all copies on A", HOUR_S)
+
+
+def a_large_copy_is_paid_for_alone() -> None:
+    """A copy costs minutes of the pace of repair; other keys are looked at meanwhile."""
+    with scene() as s:
+        gateway = s.world.gateway
+        assert gateway is not None
+        s.world.sleep(120.0)
+        gateway.assembly.keeper._copied._per_s = 1.0
+        s.b.weather.foretell("put", KEY, Fate.REFUSED)
+        s.does(s.world.put(KEY, b"0123456789" * 30))
+        s.until(lambda: len(s.lying().get(s.b.name, b"")) == 300, "the copy is made")
+        s.world.pass_time(3.0)
+        key = _of(s, s.a.name, s.c.name)
+        s.a.weather.foretell("put", key, Fate.REFUSED)
+        s.does(s.world.put(key, b"v1"))
+        _comes(s, lambda: key in s.a.disk.buckets[OBJECT_BUCKET], "the copy on A", 20.0)
+
+
 def nothing_can_be_listed_for_a_while() -> None:
     """All nodes refuse everything, a mark, too: what couldn't be remembered is compared later."""
     with scene() as s:
@@ -355,6 +392,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     three_nodes_are_added_beside_a_full_one,
     large_copy_and_other_marks,
     no_sweep_helps_while_a_node_is_away,
+    full_twice_while_a_node_is_away,
+    a_large_copy_is_paid_for_alone,
     nothing_can_be_listed_for_a_while,
     clean_restarts_while_a_node_is_away,
     delete_that_a_node_refuses_for_days,
