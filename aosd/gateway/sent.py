@@ -71,19 +71,26 @@ def targets(store: Store, bucket: str, key: str) -> list[Candidate]:
     """Whom a write goes to: in every ring that counts the first R that can take it.
 
     A node on which an older write of the key may take effect yet comes last: that one would
-    land on this one, and were it so on all its nodes, this one would be gone. Raises NoQuorum
-    when there are fewer than R, NoNodes when there is no ring.
+    land on this one, and were it so on all its nodes, this one would be gone. While writes of
+    a run that was killed may do so, whose keys nobody knows, one more node gets it. Raises
+    NoQuorum when there are fewer than R, NoNodes when there is no ring.
     """
     chosen: dict[str, Candidate] = {}
     late = _maybe_late(store, bucket, key)
     for order in store.orders(bucket, key):
         wanted = min(store.replicas, len(order))
+        more = 1 if is_after_a_kill(store, order[:wanted]) else 0
         usable = [each for each in order[: 2 * store.replicas] if _takes_writes(each)]
         usable.sort(key=lambda each: each.name in late)
         if len(usable) < wanted:
             raise _too_few(order[: 2 * store.replicas], wanted)
-        chosen.update((each.name, each) for each in usable[:wanted])
+        chosen.update((each.name, each) for each in usable[: wanted + more])
     return list(chosen.values())
+
+
+def is_after_a_kill(store: Store, candidates: Sequence[Candidate]) -> bool:
+    """Whether requests of a run before, which ended uncleanly, may take effect on them yet."""
+    return store.settledness.late_for_s(*(each.name for each in candidates)) > 0
 
 
 def spares(store: Store, bucket: str, key: str, sent: Sent) -> list[Candidate]:
@@ -149,7 +156,8 @@ async def remember(
     strays = have - {each.name for each in primaries}
     if sent.differs:
         doubtful |= have
-    if not delete and (doubtful or all(each.name in have for each in primaries)):
+    extra = is_after_a_kill(store, primaries)  # a sweep follows, which finds those
+    if not delete and (doubtful or all(each.name in have for each in primaries)) and not extra:
         doubtful |= strays
     number = partition(bucket, key)
     if written and not delete:

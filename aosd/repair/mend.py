@@ -272,7 +272,8 @@ class _Mending:
         # Who wasn't compared since the ring changed may have been a primary in the former one.
         holders = [name for name, head in self._heads.items() if head is not None]
         explained = bool(why_unsettled) or not mender.settled.is_covered(*holders)
-        late: set[str] = set()
+        # Copies that requests of a run that was killed may replace are no reason to remove others.
+        late = {name for name in self._candidates if mender.settled.late_for_s(name)}
         for mark in mender.marks.of(bucket, key):
             if mender.is_late(mark):
                 late |= mark.silent

@@ -212,8 +212,40 @@ def second_creation_while_the_first_is_made_up() -> None:
             s.read_in_every_way()
 
 
+def writes_of_a_killed_gateway_land_late() -> None:
+    """v1b is on its way to A and B, who are slow; the gateway is killed, the next one writes v2."""
+    with scene() as s:
+        for node in (s.a, s.b):
+            node.weather.foretell("put", KEY, Fate.SLOW, there_s=6.0)
+        s.world.put(KEY, b"v1b")
+        s.world.pass_time(0.5)
+        s.restart_gateway()
+        s.world.until_ready()
+        s.does(s.world.put(KEY, b"v2"))
+        s.world.pass_time(10.0)
+        s.read_in_every_way()
+
+
+def one_lands_late_and_the_other_primary_is_lost() -> None:
+    """The same on A alone; B's disk is lost before anything was compared for good."""
+    with scene() as s:
+        s.a.weather.foretell("put", KEY, Fate.SLOW, there_s=6.0)
+        s.b.weather.foretell("put", KEY, Fate.RESET)
+        s.world.put(KEY, b"v1b")
+        s.world.pass_time(0.5)
+        s.restart_gateway()
+        s.world.until_ready()
+        s.does(s.world.put(KEY, b"v2"))
+        s.world.sleep(600.0)
+        is_wiped(s.b)
+        s.world.pass_time(5.0)
+        s.read_in_every_way()
+
+
 STORIES: tuple[Callable[[], None], ...] = (
     second_creation_while_the_first_is_made_up,
+    writes_of_a_killed_gateway_land_late,
+    one_lands_late_and_the_other_primary_is_lost,
     put_while_a_delete_is_on_its_way,
     two_creations_at_once,
     wrong_digest_where_nodes_check_none,
