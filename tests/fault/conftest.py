@@ -42,6 +42,13 @@ class Fragile:
     proxies: dict[str, BadNode]
     nodes: dict[str, RealNode]
 
+    def store(self, key: str, data: bytes) -> None:
+        """What a test begins with: on a busy machine a node may take longer than it is given."""
+        until(
+            lambda: self.daemon.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201,
+            "it is stored",
+        )
+
     def misbehave(self, key: str, fault: Fault, verb: str = "") -> None:
         """Let the fault hit requests for `key` alone, whoever stands in for its node."""
         self.misbehave_for(meant(verb, key), fault)

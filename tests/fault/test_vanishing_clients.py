@@ -49,7 +49,7 @@ def expect_unharmed(fragile: Fragile, key: str) -> None:
 def test_in_an_upload_of_known_length(
     fragile: Fragile, key: str, length: int, sent: int, leave: Callable[[Wire], None]
 ) -> None:
-    assert fragile.daemon.ask("PUT", f"/object/{key}", {}, OLD).status == 201
+    fragile.store(key, OLD)
     with Wire(fragile.daemon.port) as wire:
         wire.send(head("PUT", f"/object/{key}", {}, length))
         wire.send(body(sent))
@@ -66,7 +66,7 @@ def test_in_an_upload_of_known_length(
 def test_in_a_chunked_upload_that_is_short_so_far(
     fragile: Fragile, key: str, sent: int, leave: Callable[[Wire], None]
 ) -> None:
-    assert fragile.daemon.ask("PUT", f"/object/{key}", {}, OLD).status == 201
+    fragile.store(key, OLD)
     with Wire(fragile.daemon.port) as wire:
         wire.send(head("PUT", f"/object/{key}", {"Transfer-Encoding": "chunked"}))
         if sent:
@@ -80,7 +80,7 @@ def test_in_a_chunked_upload_that_is_short_so_far(
 def test_in_a_chunked_upload_that_goes_in_parts(
     fragile: Fragile, key: str, sent: int, leave: Callable[[Wire], None]
 ) -> None:
-    assert fragile.daemon.ask("PUT", f"/object/{key}", {}, OLD).status == 201
+    fragile.store(key, OLD)
     node = fragile.node_of(key)
     with Wire(fragile.daemon.port) as wire:
         wire.send(head("PUT", f"/object/{key}", {"Transfer-Encoding": "chunked"}))
@@ -93,7 +93,7 @@ def test_in_a_chunked_upload_that_goes_in_parts(
 @LEAVE
 def test_in_a_download(fragile: Fragile, key: str, leave: Callable[[Wire], None]) -> None:
     data = body(64 * MIB)
-    assert fragile.daemon.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201
+    fragile.store(key, data)
     proxy = fragile.proxy_of(key)
     with Wire(fragile.daemon.port, receive_buffer_bytes=64 * KIB) as wire:
         wire.send_request("GET", f"/object/{key}")
@@ -119,7 +119,7 @@ def _keys_swept(fragile: Fragile) -> float:
 def test_before_the_node_has_answered(
     fragile: Fragile, key: str, verb: str, leave: Callable[[Wire], None]
 ) -> None:
-    assert fragile.daemon.ask("PUT", f"/object/{key}", {}, OLD).status == 201
+    fragile.store(key, OLD)
     # What other tests left in doubt is compared: no sweep is to ask for this key, too. One
     # that listed it on a node before it was written, and on another after that, has done so.
     fragile.daemon.wait_until_settled(60.0)
@@ -153,7 +153,7 @@ def test_clients_that_leave_say_nothing_of_the_node(fragile: Fragile, key: str, 
     """However many of them give up waiting: its breaker stays closed."""
     other = f"other{key[:20]}"
     for each in (key, other):
-        assert fragile.daemon.ask("PUT", f"/object/{each}", {}, OLD).status == 201
+        fragile.store(each, OLD)
     fragile.misbehave(key, Fault(Does.HANGS_BEFORE_HEADERS), verb)
     proxy = fragile.proxy_of(key)
     for number in range(1, 11):
@@ -176,7 +176,7 @@ def _count(proxy: BadNode, verb: str, key: str) -> int:
 def test_many_at_once(fragile: Fragile, key: str) -> None:
     """Half of them vanish; the others get what they asked for."""
     data = body(2 * MIB)
-    assert fragile.daemon.ask("PUT", f"/object/{key}", {}, data).status == 201
+    fragile.store(key, data)
     wires = [Wire(fragile.daemon.port, 60.0, receive_buffer_bytes=64 * KIB) for _ in range(40)]
     for wire in wires:
         wire.send_request("GET", f"/object/{key}")
