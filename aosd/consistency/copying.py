@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.consistency.turns import Turns
@@ -93,9 +92,9 @@ class Copier:
         stamp is written out). Not to be called by who has the key's turn.
 
         Raises a NodeError, SlowDown, or NoQuorum when one that goes in parts can't be
-        remembered. After an error of `target` that isn't a refusal,
-        the copy may appear there yet: the caller leaves a mark. Cancelling aborts it,
-        unless it has the key's turn, which `at_turn` is told: it goes on to its end then.
+        remembered. After an error of `target` that isn't a refusal, the copy may appear there
+        yet: the caller leaves a mark. Cancelling aborts it, unless it has the key's turn, which
+        `at_turn` is told: it goes on to its end then.
         """
         copying = _Copying(self, source, target, bucket, key, head, at_turn)
         parts = _PARTS_ETAG.fullmatch(head.etag)
@@ -108,8 +107,6 @@ class Copier:
 
 class _Copying:
     """One copy under way."""
-
-    _log = Logger()
 
     def __init__(
         self,

@@ -95,8 +95,10 @@ class Uploads:
     async def over(self, upload: str) -> None:
         """Nobody goes on with it: forgotten when it ended on all its nodes, else an orphan."""
         this = self._open.get(upload)
+        if this is None:
+            return  # it was never begun
         self._in_use.discard(upload)
-        if this is not None and this.uploads:
+        if this.uploads:
             self._given_up.add(upload)
         else:
             await self._forget(upload)

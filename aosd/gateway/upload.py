@@ -33,7 +33,6 @@ class Upload:
         self._id = upload
         self._sent = Sent()
         self._created: Deferred[None] | None = None
-        self._begun = False
         self._ids: dict[INode, str] = {}
         self._etags: dict[INode, list[str]] = {}
 
@@ -46,7 +45,6 @@ class Upload:
             try:
                 names = [each.name for each in self._nodes]
                 await uploads.begin(self._id, self._bucket, self._key, names)
-                self._begun = True
                 answers = await ask(
                     self._nodes,
                     lambda node: Deferred.fromCoroutine(uploads.create(self._id, node, headers)),
@@ -102,8 +100,7 @@ class Upload:
         """Let the nodes forget it; who can't be told is told later, by who tends uploads."""
         if self._created is not None:
             await self._created
-        if self._begun:
-            await self._end()
+        await self._end()
 
     def _out(self, answers: dict[str, str | Exception]) -> None:
         """Go on without those that failed; with nobody left, fail as the last one did."""

@@ -110,7 +110,7 @@ class Keeper:
         self._reading: Deferred[None] | None = None
         self._tended_s = clock.seconds()
         # When nothing of the runs before can land any more, and whose records are to be read then.
-        self._late_until_s: float | None = None
+        self._late_until_s = 0.0
         self._late_on: set[str] = set()
         self._window_s = late_write_window_s
         self._sweeping: Deferred[None] | None = None
@@ -395,7 +395,7 @@ class Keeper:
         except AosdError as error:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
         await self._recall.uploads.tend(nodes, self._now() - _ORPHAN_S)
-        if self._late_until_s is not None and self._clock.seconds() >= self._late_until_s:
+        if self._clock.seconds() >= self._late_until_s:
             await self._read_late_ones(nodes)
 
     async def _read_late_ones(self, nodes: Mapping[str, INode]) -> None:

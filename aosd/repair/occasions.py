@@ -46,9 +46,9 @@ class Occasions:
         self._change = change
         self._in_vain: Occasion | None = None
         # What a sweep was run for that did all there was to do, while some nodes were away.
-        self._spent: tuple[Occasion | None, Hashable] | None = None
-        self._all_up = True
-        self._doubts: Hashable = None
+        self._spent: Occasion | None = None
+        # What the present one will have been run for then; None when all are up.
+        self._spending: Occasion | None = None
         self._began_s = self._ended_s = clock.seconds()
         self._wait_s = _WAIT_S
 
@@ -75,8 +75,8 @@ class Occasions:
     def began(self) -> None:
         """A sweep begins."""
         now_s, present = self._clock.seconds(), self._present()
-        self._doubts = self._doubted()
-        self._all_up = len(self._up()) == len(self._placement.members())
+        all_up = len(self._up()) == len(self._placement.members())
+        self._spending = None if all_up else (present, self._doubted())
         self._wait_s = 2 * (now_s - self._began_s) if present == self._in_vain else _WAIT_S
         self._in_vain, self._began_s = present, now_s
 
@@ -84,8 +84,7 @@ class Occasions:
         """It is over; `in_vain`: not all was done that it was for."""
         self._ended_s = self._clock.seconds()
         if not in_vain:
-            self._spent = None if self._all_up else (self._in_vain, self._doubts)
-            self._in_vain = None
+            self._spent, self._in_vain = self._spending, None
         self._wait_s = min(max(self._wait_s, self._ended_s - self._began_s), _WAIT_MAX_S)
 
     # -- inside -----------------------------------------------------------------------------------

@@ -44,10 +44,13 @@ class Fragile:
 
     def store(self, key: str, data: bytes) -> None:
         """What a test begins with: on a busy machine a node may take longer than it is given."""
-        until(
-            lambda: self.daemon.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201,
-            "it is stored",
-        )
+
+        def is_stored() -> bool:
+            answer = self.daemon.ask("PUT", f"/object/{key}", {}, data, 60.0)
+            assert answer.status in (201, 504), answer
+            return answer.status == 201
+
+        until(is_stored, "it is stored")
 
     def misbehave(self, key: str, fault: Fault, verb: str = "") -> None:
         """Let the fault hit requests for `key` alone, whoever stands in for its node."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.testing.memory_disk import Copy, Snapshot
+from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import KEY, WINDOW_S, Scene, scene
 
@@ -14,14 +15,12 @@ from tests.simulation.scenes import KEY, WINDOW_S, Scene, scene
 def stopped_while_a_copy_is_unanswered() -> None:
     """The gateway ends cleanly while mending waits for A, who takes the copy minutes later."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         s.a.weather.foretell("put", KEY, Fate.REFUSED)
         s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=200.0)
         s.does(s.world.put(KEY, b"v2"))
         s.until(lambda: not s.a.weather.foretold, "the copy is on its way")
         # The last steps of a stop take longer than the copy is waited for.
-        heartbeat = f"gateways/{gateway.assembly.run}"
+        heartbeat = f"gateways/{s.assembly.run}"
         s.b.weather.foretell("delete", heartbeat, Fate.SLOW, there_s=0.0, back_s=40.0)
         s.restart_gateway(clean=True)
         s.world.until_ready()
@@ -34,19 +33,8 @@ def stopped_while_a_copy_is_unanswered() -> None:
 def swept_while_a_copy_is_unanswered() -> None:
     """A sweep by the calendar copies v2 to B, and makes way for one that C's return asks for."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
-        s.world.sleep(120.0)
-        for _ in range(6):
-            s.b.weather.foretell("put", KEY, Fate.REFUSED)
-        s.does(s.world.put(KEY, b"v2"))
-        s.until(lambda: not s.b.weather.foretold, "refused again and again", 120.0)
-        s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=400.0)
-        gateway.assembly.keeper._due_s = s.world.clock.seconds()
-        s.until(lambda: not s.b.weather.foretold, "the copy is on its way")
-        s.c.kill()
-        s.world.pass_time(0.3)
-        s.c.start()
+        _sweep_copies_without_an_answer(s)
+        _restarts(s, s.c)
         s.world.pass_time(120.0)
         s.does(s.world.put(KEY, b"v3"))
         for _ in range(40):
@@ -80,23 +68,12 @@ def stopped_while_mending_looks_again() -> None:
 def mark_of_a_sweep_cut_short_is_refused() -> None:
     """Mending is cut short and leaves a mark, which takes seconds, and all nodes refuse it."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         nodes = list(s.world.nodes.values())
-        s.world.sleep(120.0)
-        for _ in range(6):
-            s.b.weather.foretell("put", KEY, Fate.REFUSED)
-        s.does(s.world.put(KEY, b"v2"))
-        s.until(lambda: not s.b.weather.foretold, "refused again and again", 120.0)
-        s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=400.0)
-        gateway.assembly.keeper._due_s = s.world.clock.seconds()
-        s.until(lambda: not s.b.weather.foretold, "the copy is on its way")
+        _sweep_copies_without_an_answer(s)
         for node in nodes:
             node.weather.quick_s = 5.0
             node.weather.chances = {Fate.REFUSED: 1.0}
-        s.c.kill()
-        s.world.pass_time(0.3)
-        s.c.start()
+        _restarts(s, s.c)
         s.world.pass_time(6.0)
         for node in nodes:
             node.weather.quick_s = 0.02
@@ -114,8 +91,6 @@ def mark_of_a_sweep_cut_short_is_refused() -> None:
 def abort_takes_long_when_a_copy_is_cut_short() -> None:
     """A copy in parts makes way for another sweep, and B doesn't say that it was aborted."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         s.world.sleep(120.0)
         for _ in range(7):
             s.b.weather.foretell("complete_upload", KEY, Fate.REFUSED)
@@ -124,11 +99,9 @@ def abort_takes_long_when_a_copy_is_cut_short() -> None:
         for _ in range(30):
             s.b.weather.foretell("put_part", KEY, Fate.SLOW, there_s=5.0)
         s.b.weather.foretell("abort_upload", KEY, Fate.SILENT)
-        gateway.assembly.keeper._due_s = s.world.clock.seconds()
+        s.assembly.keeper._due_s = s.world.clock.seconds()
         s.until(lambda: len(s.b.weather.foretold) < 30, "the copy has begun", 120.0)
-        s.c.kill()
-        s.world.pass_time(0.3)
-        s.c.start()
+        _restarts(s, s.c)
         s.world.pass_time(5.0)
         s.b.weather.foretold.clear()
 
@@ -158,9 +131,7 @@ def _goes_back_after_its_note_was_read(goes_back: Callable[[Scene, Snapshot], No
         s.until(lambda: s.world.gateway is None, "stopped")
         s.c.kill()
         s.world.start_gateway()
-        gateway = s.world.gateway
-        assert gateway is not None
-        read = gateway.assembly.beginning._read
+        read = s.assembly.beginning._read
         s.until(lambda: {s.a.name, s.b.name} <= read.keys(), "their notes are read")
         goes_back(s, before)
         s.until(lambda: s.world.is_ready, "ready")
@@ -173,9 +144,7 @@ def _goes_back_after_its_note_was_read(goes_back: Callable[[Scene, Snapshot], No
 def cleared_while_another_gateway_is_seen() -> None:
     """A mark's records are being removed when another heartbeat moves, and then no more."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
-        assembly = gateway.assembly
+        assembly = s.assembly
         for beats in (1, 2):
             _another_beats(s, beats)
             s.world.pass_time(5.1)
@@ -260,6 +229,24 @@ def last_run_lands_late() -> None:
         s.world.until_ready()
         for key in (*keys, KEY):
             s.ends(s.world.get(key))
+
+
+def _sweep_copies_without_an_answer(s: Scene) -> None:
+    """A sweep by the calendar copies v2 to B, who says nothing and takes it minutes later."""
+    s.world.sleep(120.0)
+    for _ in range(6):
+        s.b.weather.foretell("put", KEY, Fate.REFUSED)
+    s.does(s.world.put(KEY, b"v2"))
+    s.until(lambda: not s.b.weather.foretold, "refused again and again", 120.0)
+    s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=400.0)
+    s.assembly.keeper._due_s = s.world.clock.seconds()
+    s.until(lambda: not s.b.weather.foretold, "the copy is on its way")
+
+
+def _restarts(s: Scene, node: SimulatedNode) -> None:
+    node.kill()
+    s.world.pass_time(0.3)
+    node.start()
 
 
 STORIES: tuple[Callable[[], None], ...] = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from aosd.assembly import Assembly
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.quiet import check_orphans_go, has_open_uploads
@@ -38,6 +39,12 @@ class Scene:
         assert self.lying() == {self.a.name: b"v1", self.b.name: b"v1"}
         world.pass_time(70.0)
         world.faulty = True
+
+    @property
+    def assembly(self) -> Assembly:
+        """The inside of the gateway that runs now."""
+        assert self.world.gateway is not None
+        return self.world.gateway.assembly
 
     def lying(self) -> dict[str, bytes]:
         """What lies where, of KEY."""
@@ -78,6 +85,13 @@ class Scene:
         node.lose_power(lost_s)
         self.world.pass_time(off_s)
         node.start()
+
+    def killed_while_writing(self, data: bytes) -> None:
+        """The gateway is killed while a PUT is on its way, and another one begins."""
+        self.world.put(KEY, data)
+        self.world.pass_time(1.0)
+        self.restart_gateway()
+        self.world.until_ready()
 
     def restart_gateway(self, *, clean: bool = False) -> None:
         """Stop or kill it, and start another."""

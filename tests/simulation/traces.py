@@ -59,10 +59,7 @@ def put_lands_long_after_a_kill() -> None:
     with scene() as s:
         s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=600.0)
         s.b.weather.foretell("put", KEY, Fate.SILENT)
-        s.world.put(KEY, b"v2")
-        s.world.pass_time(1.0)
-        s.restart_gateway()
-        s.world.until_ready()
+        s.killed_while_writing(b"v2")
         s.world.sleep(580.0)
         s.read_in_every_way()
         s.world.sleep(60.0)

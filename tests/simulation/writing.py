@@ -217,10 +217,7 @@ def writes_of_a_killed_gateway_land_late() -> None:
     with scene() as s:
         for node in (s.a, s.b):
             node.weather.foretell("put", KEY, Fate.SLOW, there_s=6.0)
-        s.world.put(KEY, b"v1b")
-        s.world.pass_time(0.5)
-        s.restart_gateway()
-        s.world.until_ready()
+        s.killed_while_writing(b"v1b")
         s.does(s.world.put(KEY, b"v2"))
         s.world.pass_time(10.0)
         s.read_in_every_way()
@@ -231,10 +228,7 @@ def one_lands_late_and_the_other_primary_is_lost() -> None:
     with scene() as s:
         s.a.weather.foretell("put", KEY, Fate.SLOW, there_s=6.0)
         s.b.weather.foretell("put", KEY, Fate.RESET)
-        s.world.put(KEY, b"v1b")
-        s.world.pass_time(0.5)
-        s.restart_gateway()
-        s.world.until_ready()
+        s.killed_while_writing(b"v1b")
         s.does(s.world.put(KEY, b"v2"))
         s.world.sleep(600.0)
         is_wiped(s.b)
