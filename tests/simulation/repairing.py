@@ -65,10 +65,8 @@ def joining_nodes_refuse_their_copies() -> None:
             for _ in range(12):
                 added.weather.foretell("put", key, Fate.REFUSED)
         s.world.look_around()
-        gateway = s.world.gateway
-        assert gateway is not None
-        s.until(lambda: gateway.assembly.changing, "changing")
-        s.until(lambda: not gateway.assembly.changing, "over", HOUR_S)
+        s.until(lambda: s.assembly.changing, "changing")
+        s.until(lambda: not s.assembly.changing, "over", HOUR_S)
         could_hold = {node.name for node in s.world.order(key)[:4]}
         for name in former:
             if name in could_hold:
@@ -81,30 +79,26 @@ def joining_nodes_refuse_their_copies() -> None:
 def full_node_for_hours() -> None:
     """Thirty keys can't be written to A: as many marks, no more, and no endless sweeps."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         keys = _several(s, s.a.name, 30)
         s.a.full = True
         for key in keys:
             s.does(s.world.put(key, b"v2"))
-        marks, swept = len(gateway.assembly.marks), _sweeps(s)
+        marks, swept = len(s.assembly.marks), _sweeps(s)
         assert marks == 30
         # In leaps: nobody writes for a minute, and by then it isn't known any more that A is full.
         s.world.sleep(3 * HOUR_S, leap_s=60.0)
-        _expect(len(gateway.assembly.marks) == marks, "as many marks as before")
+        _expect(len(s.assembly.marks) == marks, "as many marks as before")
         records = [key for key in s.c.disk.buckets[SYSTEM_BUCKET] if key.startswith("marks/")]
         _expect(len(records) == marks, "no more of them on disks")
         _expect(_sweeps(s) - swept < 3 * 20, "a sweep every some minutes")
         s.a.full = False
-        _comes(s, lambda: not len(gateway.assembly.marks), "all is mended", HOUR_S)
+        _comes(s, lambda: not len(s.assembly.marks), "all is mended", HOUR_S)
 
 
 def full_again_while_its_marks_are_cleared() -> None:
     """A had no space for v2 of twelve keys, was mended, and has none for v3 while marks go."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
-        marks, keys = gateway.assembly.marks, _several(s, s.a.name, 12)
+        marks, keys = s.assembly.marks, _several(s, s.a.name, 12)
         for key in keys:
             s.does(s.world.put(key, b"v1"))
         s.world.sleep(120.0)
@@ -129,8 +123,6 @@ def full_again_while_its_marks_are_cleared() -> None:
 def a_node_is_added_beside_a_full_one() -> None:
     """A has no space, not for what belongs there, and D is to give it some: the ring changes."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         keys = _several(s, s.a.name, 40)
         for key in keys:
             s.does(s.world.put(key, b"v1"))
@@ -138,16 +130,14 @@ def a_node_is_added_beside_a_full_one() -> None:
         for key in keys[:3]:
             s.does(s.world.put(key, b"v2"))
         s.world.add_node()
-        s.until(lambda: gateway.assembly.changing, "changing")
-        _comes(s, lambda: not gateway.assembly.changing, "the change is over", HOUR_S)
+        s.until(lambda: s.assembly.changing, "changing")
+        _comes(s, lambda: not s.assembly.changing, "the change is over", HOUR_S)
         s.read_in_every_way()
 
 
 def three_nodes_are_added_beside_a_full_one() -> None:
     """A has no space for what is to lie on it and a new node, and on nobody that has it now."""
     with scene(nodes=5) as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         joining = [f"n{6 + number}" for number in range(3)]
         key = _moves_beside(s, s.a.name, joining)
         s.does(s.world.put(key, b"v1"))
@@ -156,8 +146,8 @@ def three_nodes_are_added_beside_a_full_one() -> None:
         s.does(s.world.put(key, b"v2"))
         for _ in joining:
             s.world.add_node()
-        s.until(lambda: gateway.assembly.changing, "changing")
-        _comes(s, lambda: not gateway.assembly.changing, "the change is over", HOUR_S)
+        s.until(lambda: s.assembly.changing, "changing")
+        _comes(s, lambda: not s.assembly.changing, "the change is over", HOUR_S)
         s.ends(s.world.get(key))
 
 
@@ -215,10 +205,8 @@ def full_twice_while_a_node_is_away() -> None:
 def a_large_copy_is_paid_for_alone() -> None:
     """A copy costs minutes of the pace of repair; other keys are looked at meanwhile."""
     with scene() as s:
-        gateway = s.world.gateway
-        assert gateway is not None
         s.world.sleep(120.0)
-        gateway.assembly.keeper._copied._per_s = 1.0
+        s.assembly.keeper._copied._per_s = 1.0
         s.b.weather.foretell("put", KEY, Fate.REFUSED)
         s.does(s.world.put(KEY, b"0123456789" * 30))
         s.until(lambda: len(s.lying().get(s.b.name, b"")) == 300, "the copy is made")
