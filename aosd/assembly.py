@@ -15,6 +15,7 @@ from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
 from aosd.consistency.journal import Journal
@@ -95,6 +96,7 @@ class Assembly:
         self.marks = marks = Marks(memory, clock.seconds)
         registers = Registers(memory, stamps)
         uploads = Uploads(memory)
+        self.buckets = buckets = Buckets(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(memory, registers, journal, marks, uploads, stamps)
         self.admission = admission = Admission(roster, registers, settled, equip, make_id)
@@ -133,6 +135,7 @@ class Assembly:
             marks=marks,
             ledger=ledger,
             uploads=uploads,
+            buckets=buckets,
             writes=writes,
             settledness=settled,
             budget=budget,

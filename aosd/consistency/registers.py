@@ -17,7 +17,7 @@ from aosd.model.errors import ClusterError, NodeError
 from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
-KINDS = ("members", "buckets", "runs")
+KINDS = ("members", "buckets", "runs", "keys")
 
 
 @dataclass(frozen=True, slots=True)

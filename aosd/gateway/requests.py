@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aosd.model.conditions import UNCONDITIONAL, Conditions
@@ -16,7 +17,10 @@ class Put:
 
     `headers` are those to keep (KEPT_HEADERS and x-amz-meta-*), in lower case.
     `content_md5` and `content_sha256` are the digests claimed, raw (16 and 32 bytes);
-    `checksums` are x-amz-checksum-* headers, passed on for the node to check.
+    `checksums` are x-amz-checksum-* headers, passed on for the node to check. `own` is
+    aosd's own metadata, to be kept beside the stamp. `late`, asked once the whole body came
+    and was found right, gives what of that couldn't be known before (a trailer's checksum):
+    it is kept where a body is held whole, so those of up to `Limits.late_bytes` are.
     """
 
     bucket: str
@@ -27,14 +31,17 @@ class Put:
     content_md5: bytes | None = None
     content_sha256: bytes | None = None
     checksums: Headers = ()
+    own: Headers = ()
+    late: Callable[[], Headers] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A PUT that took effect; `etag` quoted."""
+    """A write that took effect; `etag` quoted, `modified_s` its Last-Modified."""
 
     etag: str
     size_bytes: int
+    modified_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.holders import Orders, could_hold, primaries
 from aosd.consistency.journal import Journal
@@ -54,13 +55,15 @@ class Limits:
     """Bounds of bodies, in bytes.
 
     Up to `held_bytes` a body of known length is read whole before it is sent; over
-    `single_put_bytes` it goes as parts, of `part_bytes` growing to `part_bytes_max`.
+    `single_put_bytes` it goes as parts, of `part_bytes` growing to `part_bytes_max`. One
+    whose metadata is complete only at its end is read whole up to `late_bytes`.
     """
 
     held_bytes: int = MIB
     single_put_bytes: int = 5 * 1024 * MIB
     part_bytes: int = 8 * MIB
     part_bytes_max: int = 64 * MIB
+    late_bytes: int = 8 * MIB
 
 
 @dataclass
@@ -101,6 +104,7 @@ class Store:
     marks: Marks
     ledger: Ledger
     uploads: Uploads
+    buckets: Buckets
     writes: Writes
     settledness: Settledness
     budget: MemoryBudget

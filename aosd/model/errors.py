@@ -44,6 +44,40 @@ class NoSuchKey(RequestError):
     code = "NoSuchKey"
 
 
+class NoSuchBucket(RequestError):
+    """There is no bucket of that name."""
+
+    code = "NoSuchBucket"
+
+
+class BucketExists(RequestError):
+    """The bucket to be made is there already."""
+
+    code = "BucketAlreadyOwnedByYou"
+
+
+class BucketNotEmpty(RequestError):
+    """The bucket to be deleted holds objects."""
+
+    code = "BucketNotEmpty"
+
+
+class NoSuchUpload(RequestError):
+    """There is no such multipart upload: never begun, completed or aborted."""
+
+    code = "NoSuchUpload"
+
+
+class KeyConflict(RequestError):
+    """Another key, or another change of the same thing, stands in the way; `code` says which."""
+
+    code = "OperationAborted"
+
+    def __init__(self, message: str, code: str = "OperationAborted") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class PreconditionFailed(RequestError):
     """A condition of the request doesn't hold (RFC 9110, section 13)."""
 

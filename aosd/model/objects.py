@@ -12,7 +12,13 @@ OBJECT_BUCKET = "object"
 SYSTEM_BUCKET = "aos-system"
 """The cluster's own memory on each node; no door knows it."""
 
-STAMP_HEADER = b"x-amz-meta-aos-stamp"
+USER_METADATA = b"x-amz-meta-"
+"""What names of a client's own metadata begin with."""
+
+OWN_METADATA = b"x-amz-meta-aos-"
+"""What names of aosd's metadata begin with; clients neither send nor see them."""
+
+STAMP_HEADER = OWN_METADATA + b"stamp"
 
 KEPT_HEADERS = frozenset(
     {
@@ -34,7 +40,8 @@ class ObjectHead:
     `etag` is the quoted string as S3 gives it; `modified_s` the node's own Last-Modified,
     in whole seconds since 1970; `stamp` None for an object that aosd didn't write.
     `headers` are the client's own (KEPT_HEADERS and x-amz-meta-*, without aosd's), names
-    in lower case, values untouched.
+    in lower case, values untouched. `own` is aosd's metadata but for the stamp: what is kept
+    of an object that nodes have no header for (checksum, tags, storage class).
     """
 
     etag: str
@@ -42,6 +49,7 @@ class ObjectHead:
     modified_s: int
     stamp: str | None
     headers: Headers = ()
+    own: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)

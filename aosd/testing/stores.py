@@ -13,11 +13,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.journal import Journal
 from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
 from aosd.consistency.memory import Memory
+from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
@@ -96,6 +98,7 @@ def make_store(
         "marks": marks,
         "ledger": ledger,
         "uploads": uploads,
+        "buckets": Buckets(Registers(memory, stamps)),
         "writes": writes,
         "settledness": settledness,
         "budget": budget,
