@@ -1,8 +1,7 @@
-"""Writes the list of all S3 operations into docs/s3.md, from the door's own table."""
+"""Writes the list of S3's operations into docs/s3.md; `--check` only says if it is stale."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
@@ -38,22 +37,23 @@ def _request(operation: Operation) -> str:
     return f"{operation.verb} {path}{query}{header}"
 
 
-def main() -> None:
-    """Write the list, or with --check fail when it isn't up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when the page is stale")
-    check = parser.parse_args().check
-    page = PAGE.read_text()
+def main(arguments: list[str]) -> int:
+    """Write the list into the page, or check it."""
+    page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
-        sys.exit(f"{PAGE.name} has no place for the operations")
-    wanted = f"{before}{BEGIN}\n{table()}\n{END}{after}"
-    if check and page != wanted:
-        sys.exit(f"{PAGE.name} is stale: run `make generate`")
-    if not check:
-        PAGE.write_text(wanted)
+        print("docs/s3.md has no place for the operations", file=sys.stderr)
+        return 1
+    fresh = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    if arguments == ["--check"]:
+        if page == fresh:
+            return 0
+        print("docs/s3.md is stale: run `make generate`", file=sys.stderr)
+        return 1
+    PAGE.write_text(fresh, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(sys.argv[1:]))
