@@ -34,7 +34,7 @@ async def ask_nodes(settings: Settings, reactor: Any, ask: Ask[T]) -> list[T]:
     """
     threads = ThreadPool(0, _THREADS, "aosctl")
     context = context_of(settings, reactor, threads, only_look=True)
-    views = [_View(make_provider(each, context)) for each in settings.nodes]
+    views = [View(make_provider(each, context)) for each in settings.nodes]
     troubles: list[str] = []
     asking: list[Deferred[T]] = []
     threads.start()
@@ -64,7 +64,7 @@ async def ask_nodes(settings: Settings, reactor: Any, ask: Ask[T]) -> list[T]:
     return answers
 
 
-class _View:
+class View:
     """What one provider sees in its first round."""
 
     def __init__(self, provider: IDiscovery) -> None:
