@@ -19,12 +19,13 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
-from aosd.discovery import DiscoveryContext
-from aosd.discovery.providers import make_provider
+from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
+from aosd.doors.s3.identities import Identities
+from aosd.doors.s3.identities_file import IdentitiesFile
 from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ConfigurationError
 from aosd.model.marker import Introduction
@@ -76,11 +77,12 @@ class Daemon(Service):
             complete_s=settings.complete_timeout_s,
             client_stall_s=settings.client_stall_timeout_s,
         )
+        discovery = context_of(settings, reactor, self._threads)
         self._assembly = Assembly(
             settings,
             reactor,
             now,
-            [make_provider(each, self._discovery_context()) for each in settings.nodes],
+            [make_provider(each, discovery) for each in settings.nodes],
             self._make_node,
             self._introduce,
             self._equip,
@@ -88,6 +90,12 @@ class Daemon(Service):
             self._metrics,
             lambda: secrets.token_hex(8),
         )
+        self._identities = Identities(self._root_pair, settings.identities)
+        self._identities_file: IdentitiesFile | None = None
+        if settings.identities_file is not None:
+            self._identities_file = IdentitiesFile(
+                settings.identities_file, self._identities, reactor
+            )
         self._oversight = Oversight(self._assembly, settings.replicas)
         store = self._assembly.store
         plain = PlainDoor(store) if settings.plain_door == "open" else None
@@ -122,6 +130,8 @@ class Daemon(Service):
         super().startService()
         self._threads.start()
         self._warn()
+        if self._identities_file is not None:
+            self._identities_file.start()
         self._assembly.start()
 
     def stopService(self) -> Deferred[None]:
@@ -147,6 +157,8 @@ class Daemon(Service):
         idle = Deferred.fromCoroutine(self._assembly.to_the_end.idle())
         with suppress(TimeoutError):
             await within(self._reactor, _LAST_ACTS_S, idle, lambda: TimeoutError())
+        if self._identities_file is not None:
+            self._identities_file.stop()
         await self._assembly.stop()
         self._threads.stop()
         self._log.info("stopped")
@@ -178,16 +190,9 @@ class Daemon(Service):
             client_idle_timeout_s=self._settings.client_idle_timeout_s,
         )
 
-    def _discovery_context(self) -> DiscoveryContext:
-        settings = self._settings
-        credentials = None
-        if settings.node_access_key and settings.node_secret_key:
-            credentials = Credentials(
-                settings.node_access_key, settings.node_secret_key.get_secret_value()
-            )
-        return DiscoveryContext(
-            self._reactor, self._threads, settings.data, credentials, settings.discovery_interval_s
-        )
+    def _root_pair(self) -> Credentials | None:
+        """The settings', otherwise the one that was made for the cluster."""
+        return self._settings.root_pair or self._assembly.keys.pair
 
     def _make_node(
         self, name: str, address: Address, credentials: Credentials, health: IHealth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,11 +27,20 @@ class Register:
     kind: str
     name: str
     stamp: str
-    value: Mapping[str, Any]
+    value: Mapping[str, Any] = field(repr=False)  # that of `keys` is secret
 
     def to_bytes(self) -> bytes:
         """As it lies on a node."""
         return json.dumps({"stamp": self.stamp, "value": self.value}).encode()
+
+
+def read_register(kind: str, name: str, data: bytes) -> Register:
+    """One as it lies on a node; ValueError when it can't be read. Its stamp may be none."""
+    try:
+        told = json.loads(data)
+        return Register(kind, name, str(told["stamp"]), dict(told["value"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{kind}/{name} can't be read") from error
 
 
 class Registers:
@@ -158,9 +167,8 @@ class Registers:
             if kind not in KINDS or not name:
                 continue
             try:
-                told = json.loads(data)
-                register = Register(kind, name, str(told["stamp"]), dict(told["value"]))
-            except (ValueError, TypeError, KeyError):
+                register = read_register(kind, name, data)
+            except ValueError:
                 self._log.warn("{key} can't be read", key=key)
                 continue
             if is_stamp(register.stamp):
