@@ -16,11 +16,13 @@ async def delete(
 
     The delete stands in the journal, on enough nodes, before any copy is removed: copies
     that can't be reached are dead from then on. `conditions` are decided at the key's turn.
-    Raises PreconditionFailed, or a ClusterError; the object may be gone all the same then.
+    Raises NoSuchBucket, PreconditionFailed, or a ClusterError; the object may be gone all the
+    same then.
     """
 
     async def act() -> None:
         check_taken(store)
+        store.buckets.check(bucket)
         if conditions:
             present = (await look(store, bucket, key, at_turn=True)).head
             if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
@@ -35,5 +37,6 @@ async def delete(
         await remember(store, bucket, key, stamp, sent, written=True, delete=True)
 
     with cluster_errors():
+        store.buckets.check(bucket)
         store.orders(bucket, key)
         await store.turns.take(bucket, key, act)

@@ -36,8 +36,9 @@ _LOOKS = 10  # a version that is found may be overwritten before it is opened
 async def head(store: Store, request: Get) -> Found:
     """The object's head; a range is ignored (RFC 9110, section 14.2).
 
-    Raises NoSuchKey, NotModified, PreconditionFailed, or a ClusterError.
+    Raises NoSuchBucket, NoSuchKey, NotModified, PreconditionFailed, or a ClusterError.
     """
+    store.buckets.check_read(request.bucket)
     with cluster_errors():
         found = (await look(store, request.bucket, request.key, newest=request.newest)).head
     if found is None:
@@ -51,6 +52,7 @@ async def get(store: Store, request: Get) -> Found:
     A node that fails in the middle of it is replaced by another copy of the same version.
     Raises what `head` does, and RangeNotSatisfiable. Cancelling releases the node.
     """
+    store.buckets.check_read(request.bucket)
     with cluster_errors():
         try:
             reading, partial = await _open(store, request)

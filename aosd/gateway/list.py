@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
+from aosd.consistency.buckets import has_none
 from aosd.gateway.look import look
 from aosd.gateway.store import Store, ask, cluster_errors, gather
 from aosd.model.listing import merge_pages
@@ -36,9 +37,11 @@ async def list_objects(
 ) -> Listing:
     """Up to `limit` (1 to 1,000) keys without a `/`, after `after` (exclusive), that are `wanted`.
 
-    Raises NoNodes, or NoQuorum while so many nodes are away that a key might be missed.
+    Raises NoSuchBucket, NoNodes, or NoQuorum while so many nodes are away that a key might be
+    missed.
     """
     members = store.members()
+    store.buckets.check_read(bucket)
     found: list[Entry] = []
     # One more than asked for tells whether there are more.
     page_keys = min(limit + 1, _PAGE_KEYS)
@@ -73,6 +76,7 @@ async def _pages(
     """A page of each node that answers, if those are enough."""
     doubts = store.doubts(members)
     answers = await ask(members, lambda node: node.list(bucket, prefix, after, page_keys, "/"))
+    answers = {name: Page(()) if has_none(each) else each for name, each in answers.items()}
     pages = {name: each for name, each in answers.items() if isinstance(each, Page)}
     failures = [each for each in answers.values() if isinstance(each, Exception)]
     if failures and not pages:

@@ -88,6 +88,8 @@ def make_store(
     budget = MemoryBudget(budget_bytes, clock)
     uploads = Uploads(memory)
     stamps = StampClock(clock.seconds, gateway_id)
+    buckets = Buckets(Registers(memory, stamps), clock.seconds, 1200.0)
+    journal.died = buckets.died
     made: dict[str, Any] = {
         "placement": placement,
         "replicas": replicas,
@@ -98,7 +100,7 @@ def make_store(
         "marks": marks,
         "ledger": ledger,
         "uploads": uploads,
-        "buckets": Buckets(Registers(memory, stamps)),
+        "buckets": buckets,
         "writes": writes,
         "settledness": settledness,
         "budget": budget,
