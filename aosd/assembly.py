@@ -125,7 +125,7 @@ class Assembly:
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
         admission.contested = lambda: self.contested
-        writes = Writes()
+        writes = Writes(clock.seconds)
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
         copier = Copier(
             turns=turns,

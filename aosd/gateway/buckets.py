@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from aosd.consistency.buckets import CLOSED, DELETED, LIVE, Bucket, has_none
 from aosd.consistency.presence import turn_of
 from aosd.gateway.sent import Sent, check_taken, remember
-from aosd.gateway.store import Store, ask, cluster_errors
+from aosd.gateway.store import Store, ask, cluster_errors, gather
 from aosd.model.errors import (
     AosdError,
     BadRequest,
@@ -33,6 +33,7 @@ _log = Logger()
 _SETTINGS_BYTES = 64 * 1024
 _LOOKED_AT = 100  # Dead copies that a delete removes in one look
 _LOOKS = 10
+_AT_ONCE = 16
 
 
 def buckets(store: Store) -> list[Bucket]:
@@ -196,7 +197,8 @@ async def _check_empty(store: Store, name: str, *, clear: bool) -> None:
     """Raise BucketNotEmpty when it has an object; NoQuorum while that can't be known.
 
     With `clear` what is dead in it is removed; that it can't be is a NoQuorum, too. A node
-    may hide keys beneath others, but it lists those.
+    may hide keys beneath others, but it lists those; its page may be of a while ago, so what
+    was written since is looked at, listed or not.
     """
     for _ in range(_LOOKS):
         members = store.members()
@@ -212,8 +214,11 @@ async def _check_empty(store: Store, name: str, *, clear: bool) -> None:
             node for node, each in answers.items() if isinstance(each, Page) or has_none(each)
         }
         store.check_absence(members, answered, doubts)
-        for key in sorted(keys):
-            await _check_dead(store, name, key, clear=clear)
+        wanted = sorted(keys | store.writes.of_late(name))
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            looking = [_check_dead(store, name, key, clear=clear) for key in some]
+            await gather([Deferred.fromCoroutine(each) for each in looking])
         if not keys or not clear:
             return
     raise NoQuorum(f"the bucket {name} holds more that was deleted than can be removed at once")
@@ -224,6 +229,7 @@ async def _check_dead(store: Store, bucket: str, key: str, *, clear: bool) -> No
 
     async def act() -> None:
         members = store.members()
+        doubts = store.doubts(members)
         answers = await ask(members, lambda node: node.head(bucket, key))
         deleted = store.journal.delete_of(bucket, key) or ""
         sent = Sent()
@@ -235,9 +241,10 @@ async def _check_dead(store: Store, bucket: str, key: str, *, clear: bool) -> No
                 dead.add(name)
             elif has_none(outcome):
                 sent.answered(name, "")
+        store.check_absence(members, dead | sent.etags.keys(), doubts)
         if not clear or not dead:
             return
-        store.writes.effect(bucket, key, deleted)
+        store.writes.effect(bucket, key, deleted, delete=True)
         holders = [each for each in members if each.name in dead]
         removed = await ask(holders, lambda node: node.delete(bucket, key))
         for name, gone in removed.items():

@@ -28,7 +28,7 @@ async def delete(
             if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
                 raise PreconditionFailed("a condition of the request doesn't hold")
         stamp = store.stamps.next()
-        store.writes.effect(bucket, key, stamp)
+        store.writes.effect(bucket, key, stamp, delete=True)
         await store.journal.deleted(bucket, key, stamp)
         sent = Sent()
         answers = await ask(store.could_hold(bucket, key), lambda node: node.delete(bucket, key))

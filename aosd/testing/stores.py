@@ -84,7 +84,7 @@ def make_store(
     settledness = Settledness(clock.seconds, marks.marked)
     settledness.founded(placement.nodes)
     turns = Turns(clock, 20.0, to_the_end)
-    writes = Writes()
+    writes = Writes(clock.seconds)
     budget = MemoryBudget(budget_bytes, clock)
     uploads = Uploads(memory)
     stamps = StampClock(clock.seconds, gateway_id)
