@@ -50,9 +50,11 @@ async def list_objects(
     one that only begins with it leaves it to be told if there are later keys in it.
 
     `wanted` is asked of each key and common prefix; what it doesn't want isn't counted.
-    Raises NoNodes, or NoQuorum while so many nodes are away that a key might be missed.
+    Raises NoSuchBucket, NoNodes, or NoQuorum while so many nodes are away that a key might be
+    missed.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
+    store.buckets.check_read(bucket)
     with cluster_errors():
         reading = _Reading(store, bucket, wanted)
         if limit == 0 or (utf8(after) > utf8(prefix) and not after.startswith(prefix)):
@@ -159,6 +161,9 @@ class _Reading:
 
     def _hides_dead(self, prefix: str, after: str = "") -> bool:
         """Whether there may be such a key beneath `prefix`, after `after`."""
-        ledger = self._store.ledger
+        store, ledger = self._store, self._store.ledger
+        names = [each.name for each in self._members]
+        if store.buckets.died(self._bucket) and not store.settledness.is_covered(*names):
+            return True  # any that lies on from a bucket of the same name
         keys = ledger.deleted_beneath(self._bucket, prefix, after, _MOST_DELETES)
         return len(keys) == _MOST_DELETES or any(map(self._may_be_dead, keys))

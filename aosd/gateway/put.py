@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from aosd.consistency.buckets import in_bucket
 from aosd.consistency.writes import Flight
 from aosd.gateway.look import look
 from aosd.gateway.requests import Put, Written
@@ -62,9 +63,9 @@ _STAMP_BYTES = len(STAMP_HEADER) + STAMP_LENGTH
 async def put(store: Store, request: Put) -> Written:
     """Store the object on its nodes; returns when R of them have it (all, of fewer than R).
 
-    Raises BadRequest, PreconditionFailed, Overtaken, DigestMismatch, TooLarge, ClientGone and
-    its kin, or a ClusterError; after one of the last the write may still appear. The body
-    isn't started before the request is acceptable and its nodes are found.
+    Raises BadRequest, NoSuchBucket, PreconditionFailed, Overtaken, DigestMismatch, TooLarge,
+    ClientGone and its kin, or a ClusterError; after one of the last the write may still appear.
+    The body isn't started before the request is acceptable and its nodes are found.
     """
     check_headers(request.headers, request.own)
     valid_for_write(request.conditions)
@@ -122,7 +123,9 @@ class Writing:
             raise TooLarge(f"no object can be over {largest} bytes")
         with cluster_errors():
             check_taken(self._store)
+            self._store.buckets.check(self._bucket)
             nodes = targets(self._store, self._bucket, self._key)
+            await self._store.buckets.give(self._bucket, nodes)
             # An early look spares a body that would be refused; its turn decides.
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
@@ -151,6 +154,11 @@ class Writing:
             check_headers(self._request.headers, self._own)
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
 
+        async def send(node: INode, headers: Headers) -> str:
+            return await in_bucket(
+                node, bucket, lambda: node.put(bucket, key, HeldBody(pieces), headers)
+            )
+
         async def act() -> Written:
             await self._decide()
             stamp = store.stamps.next()
@@ -158,9 +166,7 @@ class Writing:
             store.writes.effect(bucket, key, stamp)
             asked = targets(store, bucket, key)
             while asked:
-                answers = await ask(
-                    asked, lambda node: node.put(bucket, key, HeldBody(pieces), headers)
-                )
+                answers = await ask(asked, lambda node: Deferred.fromCoroutine(send(node, headers)))
                 for name, outcome in answers.items():
                     sent.answered(name, outcome)
                 if refused_by_digest(sent):
@@ -351,6 +357,7 @@ class Writing:
         What its stamp counts as from then on.
         """
         store, bucket, key = self._store, self._bucket, self._key
+        store.buckets.check(bucket, stamp)
         if flight.newest > stamp:
             await store.journal.restamped(bucket, key, stamp, store.stamps.next())
         return store.journal.counts_as(bucket, key, stamp)
@@ -372,6 +379,7 @@ class Writing:
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:
             check_taken(self._store)
+            self._store.buckets.check(self._bucket)
             return await act()
 
         return await self._store.turns.take(self._bucket, self._key, checked)
