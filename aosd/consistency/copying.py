@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -207,7 +207,8 @@ class _Copying:
                 if known is not None:
                     return known
                 self._effect()
-                etag = await target.complete_upload(bucket, key, upload_id, etags)
+                parts = tuple(enumerate(etags, 1))
+                etag = await target.complete_upload(bucket, key, upload_id, parts)
                 uploads.ended(upload, target.name)
                 return await self._stored(etag)
             finally:
@@ -257,7 +258,7 @@ class _Copying:
         # Before the Complete: a wrong copy with a right stamp might count.
         if len(etags) != count or first != self._head.size_bytes:
             raise NodeNonsense(self._source.name, "it can't tell an object's parts")
-        if _etag_of_parts(etags) != self._head.etag:
+        if etag_of_parts(etags) != self._head.etag:
             raise NodeNonsense(self._target.name, "parts that it took make another ETag")
         return etags
 
@@ -404,7 +405,7 @@ class _Flow:
         self._fanout.drop(self._fanout.branches[0], failure)
 
 
-def _etag_of_parts(etags: list[str]) -> str | None:
+def etag_of_parts(etags: Sequence[str]) -> str | None:
     """The ETag of an object of these parts, as S3 defines it; None when theirs are no MD5s."""
     found = [_MD5_ETAG.fullmatch(etag) for etag in etags]
     digests = b"".join(bytes.fromhex(each[1]) for each in found if each)

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from aosd.model.errors import NodeNonsense
-from aosd.model.objects import KEPT_HEADERS, STAMP_HEADER, Entry, ObjectHead, Page
+from aosd.model.objects import KEPT_HEADERS, STAMP_HEADER, Entry, ObjectHead, Page, Part, PartsPage
 from aosd.nodes.http import STORED_ENCODING
 
 _USER_METADATA = b"x-amz-meta-"
@@ -127,6 +127,27 @@ class Answers:
             for item in root.iterfind("Upload")
             if item.findtext("Key") == key
         ]
+
+    def parts(self, data: bytes) -> PartsPage:
+        """A page of ListParts."""
+        root = self.xml(data)
+        if root.tag != "ListPartsResult":
+            raise NodeNonsense(self._node, f"its listing of parts is a {root.tag}")
+        try:
+            parts = tuple(
+                Part(
+                    number=int(item.findtext("PartNumber") or ""),
+                    etag=quoted(item.findtext("ETag") or ""),
+                    size_bytes=int(item.findtext("Size") or ""),
+                    modified_s=datetime.fromisoformat(
+                        item.findtext("LastModified") or ""
+                    ).timestamp(),
+                )
+                for item in root.iterfind("Part")
+            )
+        except ValueError as error:
+            raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
+        return PartsPage(parts, truncated=root.findtext("IsTruncated") == "true")
 
     def error(self, data: bytes, status: int) -> tuple[str, str]:
         """The code and the message of an error answer; made up from the status without one."""
