@@ -105,13 +105,15 @@ class Uploads:
         self._open[upload] = replace(this, uploads={**this.uploads, node.name: upload_id})
         return upload_id
 
-    async def begun(self, upload: str) -> None:
+    async def begun(self, upload: str) -> OpenUpload:
         """All its nodes were asked: from now on it is the client's, whatever run there is.
 
         Where too few nodes remember the ids now, it can't be listed by a run after this one.
         """
+        this = self._open[upload]
         self._in_use.discard(upload)
-        await self._remember(self._open[upload])
+        await self._remember(this)
+        return this
 
     def adopt(self, upload: str, bucket: str, key: str, ids: Mapping[str, str]) -> None:
         """Somebody came with the ids of an upload that may be known without them, or not at all."""
