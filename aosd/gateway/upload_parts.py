@@ -121,6 +121,8 @@ class _Sending:
         limits = self._store.limits
         length = self._request.body.length
         nodes = [each for each in self._upload.reachable(self._store) if not each.full]
+        if not self._upload.members(self._store):
+            raise NoSuchUpload("its nodes were removed")
         if not nodes:
             raise NoQuorum("all nodes of this upload are away")
         if length is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from aosd.gateway.multipart import copy_part
 from aosd.gateway.requests import CopyPart
@@ -19,7 +19,7 @@ from aosd.model.errors import (
 )
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import stamp_time_s
-from aosd.testing.faults import late
+from aosd.testing.faults import late, stalls
 from tests.unit.gateway_case import BUCKET, KEY, S1
 from tests.unit.uploads_case import LONG_PART, SHORT, UploadsTestCase
 
@@ -129,13 +129,19 @@ class UploadTests(UploadsTestCase):
 
     def test_a_slow_node_slows_the_client_and_cancelling_ends_it(self) -> None:
         upload_id = self.created()
-        gate: Deferred[None] = Deferred()
-        self.b.script("put_part", late(lambda: gate))
-        putting = self.putting(upload_id, 1, LONG_PART)
-        self.assertNoResult(putting)
-        putting.cancel()
-        self.failureResultOf(putting)
-        gate.callback(None)
+        for gone in (True, False):
+            gate: Deferred[None] = Deferred()
+            self.b.script("put_part", stalls(600, lambda gate=gate: gate))
+            putting = self.putting(upload_id, 1, LONG_PART)
+            self.assertNoResult(putting)
+            self.assertLess(self.source.sent_bytes, 1500)
+            if gone:
+                putting.cancel()
+                self.failureResultOf(putting, CancelledError)
+                self.assertEqual(self.parts_of(upload_id), [])
+            gate.callback(None)
+            if not gone:
+                self.successResultOf(putting)
         self.successResultOf(self.aborting(upload_id))
 
     # -- what clients do wrong --------------------------------------------------------------------
