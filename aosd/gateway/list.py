@@ -148,7 +148,8 @@ class _Reading:
             if len(doubtful) < len(keys):
                 return True
             looking = [Deferred.fromCoroutine(self._lives(each, "")) for each in doubtful]
-            if any(await gather(looking)):
+            lives: list[bool] = await gather(looking)
+            if any(lives):
                 return True
         return False
 
