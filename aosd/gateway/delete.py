@@ -5,8 +5,7 @@ from __future__ import annotations
 from aosd.gateway.look import look
 from aosd.gateway.sent import Sent, check_taken, remember
 from aosd.gateway.store import Store, ask, cluster_errors
-from aosd.model.conditions import UNCONDITIONAL, Conditions, Verdict, check_write
-from aosd.model.errors import PreconditionFailed
+from aosd.model.conditions import UNCONDITIONAL, Conditions, require_write
 
 
 async def delete(
@@ -23,8 +22,7 @@ async def delete(
         check_taken(store)
         if conditions:
             present = (await look(store, bucket, key, at_turn=True)).head
-            if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
-                raise PreconditionFailed("a condition of the request doesn't hold")
+            require_write(conditions, present.etag if present else None)
         stamp = store.stamps.next()
         store.writes.effect(bucket, key, stamp)
         await store.journal.deleted(bucket, key, stamp)

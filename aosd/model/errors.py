@@ -84,6 +84,10 @@ class PreconditionFailed(RequestError):
     code = "PreconditionFailed"
 
 
+class NothingToMatch(PreconditionFailed):
+    """A write's If-Match, and there is no object: for HTTP a 412, for S3 a 404."""
+
+
 class NotModified(RequestError):
     """A conditional read whose object the client has already (RFC 9110, 15.4.5).
 
@@ -118,9 +122,16 @@ class TooLarge(RequestError):
 
 
 class DigestMismatch(RequestError):
-    """The body that came isn't the one whose digest the client gave."""
+    """The body that came isn't the one whose digest the client gave.
+
+    `code` is XAmzContentSHA256Mismatch where that is the digest of the signature.
+    """
 
     code = "BadDigest"
+
+    def __init__(self, message: str, code: str = "BadDigest") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class IncompleteBody(RequestError):

@@ -195,7 +195,9 @@ class Exchange:
         if status == 404 and code not in ("NoSuchBucket", "NoSuchUpload"):
             return NoSuchKey("no such object")
         if code in _DIGEST_CODES:
-            return DigestMismatch(message)
+            # Nodes have several words for it; S3 has two.
+            signed = code == "XAmzContentSHA256Mismatch"
+            return DigestMismatch(message, code if signed else "BadDigest")
         if code in _CLIENTS_FAULT:
             return BadRequest(message, code)
         if code == "EntityTooLarge":
