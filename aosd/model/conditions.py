@@ -8,7 +8,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-from aosd.model.errors import BadRequest, NothingToMatch, PreconditionFailed
+from aosd.model.errors import BadRequest, PreconditionFailed
 
 _ONE_ETAG = re.compile(r'(?:W/)?"[^"]*"|[^",\s]+')
 
@@ -79,12 +79,9 @@ def check_write(conditions: Conditions, etag: str | None) -> Verdict:
 
 
 def require_write(conditions: Conditions, etag: str | None) -> None:
-    """Raise PreconditionFailed (NothingToMatch where there is nothing) unless a write may be."""
-    if check_write(conditions, etag) is Verdict.PROCEED:
-        return
-    if etag is None:
-        raise NothingToMatch("there is no object that If-Match could name")
-    raise PreconditionFailed("a condition of the request doesn't hold")
+    """Raise PreconditionFailed unless a write of a key whose object has `etag` may be."""
+    if check_write(conditions, etag) is not Verdict.PROCEED:
+        raise PreconditionFailed("a condition of the request doesn't hold", absent=etag is None)
 
 
 def valid_for_write(conditions: Conditions) -> None:

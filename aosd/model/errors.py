@@ -79,13 +79,16 @@ class KeyConflict(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """A condition of the request doesn't hold (RFC 9110, section 13)."""
+    """A condition of the request doesn't hold (RFC 9110, section 13).
+
+    `absent`: there is no object that a write's If-Match could name, a 404 in S3.
+    """
 
     code = "PreconditionFailed"
 
-
-class NothingToMatch(PreconditionFailed):
-    """A write's If-Match, and there is no object: for HTTP a 412, for S3 a 404."""
+    def __init__(self, message: str, *, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
 
 
 class NotModified(RequestError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aosd.doors.heads import header_items
 from aosd.doors.s3.call import Call
@@ -76,6 +76,17 @@ def watched(call: Call, claim: Claim) -> Checked:
 def header_name(algorithm: Algorithm) -> bytes:
     """The header of requests and answers that carries such a checksum, in base64."""
     return _HEADER + algorithm.name.lower().encode("ascii")
+
+
+def with_checked_body(call: Call) -> Call:
+    """The same call, whose body fails when it isn't what a checksum claims."""
+    claim = claim_of(call)
+    return call if claim is None else replace(call, body=watched(call, claim))
+
+
+def header(algorithm: Algorithm, checksum: bytes) -> tuple[bytes, bytes]:
+    """That header and its value."""
+    return header_name(algorithm), b64encode(checksum)
 
 
 def kept(algorithm: Algorithm, checksum: bytes) -> Headers:
