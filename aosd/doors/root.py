@@ -1,4 +1,4 @@
-"""Which door a request knocks at, by its raw path."""
+"""Which door a request knocks at, by its raw path, its host and whether it is signed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from aosd.doors.answers import HttpError, not_found, write_error
+from aosd.doors.answers import not_found, write_error
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.plain import PlainDoor
+from aosd.doors.s3.door import S3Door
+from aosd.doors.s3.targets import bucket_of_host
 from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import AosdError
 
@@ -17,28 +19,46 @@ _SIGNED_QUERY = (b"X-Amz-Signature=", b"Signature=")
 
 
 class Doors(Resource):
-    """All doors of one port; None for one that isn't on it."""
+    """All doors of one port; None for one that isn't on it. `domain`: see S3Door."""
 
     isLeaf = True
 
-    def __init__(self, plain: PlainDoor | None, operations: OperationsDoor | None) -> None:
+    def __init__(
+        self,
+        plain: PlainDoor | None,
+        operations: OperationsDoor | None,
+        s3: S3Door | None,
+        domain: str | None = None,
+    ) -> None:
         super().__init__()
         self._plain = plain
         self._operations = operations
+        self._s3 = s3
+        self._domain = domain
         self._plain_app = plain.app.resource() if plain else None
         self._operations_app = operations.app.resource() if operations else None
 
-    def door_of(self, path: bytes) -> str:
-        """The name of the door that a raw path belongs to, for logs and metrics."""
+    def door_of(self, request: HeadFirstRequest) -> str:
+        """The name of the door that a request knocks at, for logs and metrics.
+
+        What is signed, or comes to a bucket's own host name, is the S3 door's.
+        """
+        path = request.path
+        host = (request.requestHeaders.getRawHeaders(b"host") or [b""])[0]
+        if self._s3 is not None and bucket_of_host(host, self._domain) is not None:
+            return "s3"
         if self._operations is not None and self._operations.takes(path):
             return "operations"
-        if self._plain is not None and self._plain.takes(path):
+        is_plain = self._plain is not None and self._plain.takes(path)
+        if is_plain and not (self._s3 is not None and _is_signed(request)):
             return "plain"
-        return "none"
+        return "none" if self._s3 is None else "s3"
 
     def render(self, request: IRequest) -> object:
         """Hand a request to its door. Klein sees only paths that a door has looked at."""
         assert isinstance(request, HeadFirstRequest)
+        if request.door == "s3" and self._s3 is not None:
+            return self._s3.render(request)
         try:
             return self._app(request).render(request)
         except AosdError as error:
@@ -51,16 +71,12 @@ class Doors(Resource):
             self._operations.check(request.path, request.method)
             return self._operations_app
         if request.door == "plain" and self._plain and self._plain_app:
-            if _signed(request):
-                raise HttpError(
-                    501, "NotImplemented", "signed requests are for the S3 door, not built yet"
-                )
             self._plain.check(request.path, request.method)
             return self._plain_app
         raise not_found()
 
 
-def _signed(request: HeadFirstRequest) -> bool:
+def _is_signed(request: HeadFirstRequest) -> bool:
     if request.requestHeaders.hasHeader(b"authorization"):
         return True
     query = request.uri.partition(b"?")[2]

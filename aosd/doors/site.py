@@ -268,7 +268,7 @@ class HeadFirstRequest(Request):
     def _dispatch(self) -> None:
         self._dispatched = True
         site = self._site
-        self.door = site.door_of(self.path)
+        self.door = site.door_of(self)
         self.began_s = site.clock.seconds()
         self.request_id = site.make_request_id()
         self.responseHeaders.setRawHeaders(b"x-amz-request-id", [self.request_id.encode()])
@@ -375,7 +375,7 @@ class HeadFirstSite(Site):
         clock: IReactorTime,
         observer: AccessLog,
         make_request_id: Callable[[], str],
-        door_of: Callable[[bytes], str],
+        door_of: Callable[[HeadFirstRequest], str],
         client_idle_timeout_s: float,
         keep_alive_s: float = 60.0,
     ) -> None:

@@ -12,9 +12,11 @@ from aosd.model.errors import AosdError
 
 _STATUS: dict[str, int] = {
     "AccessDenied": 403,
+    "AccessForbidden": 403,
     "AuthorizationHeaderMalformed": 400,
     "AuthorizationQueryParametersError": 400,
     "BadDigest": 400,
+    "BadRequest": 400,
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
     "EntityTooLarge": 400,
@@ -40,6 +42,7 @@ _STATUS: dict[str, int] = {
     "MalformedPolicy": 400,
     "MalformedXML": 400,
     "MaxMessageLengthExceeded": 400,
+    "MetadataConfigurationNotFound": 404,
     "MetadataTooLarge": 400,
     "MethodNotAllowed": 405,
     "MissingContentLength": 411,
@@ -47,8 +50,10 @@ _STATUS: dict[str, int] = {
     "NoSuchBucket": 404,
     "NoSuchBucketPolicy": 404,
     "NoSuchCORSConfiguration": 404,
+    "NoSuchConfiguration": 404,
     "NoSuchKey": 404,
     "NoSuchLifecycleConfiguration": 404,
+    "NoSuchObjectLockConfiguration": 404,
     "NoSuchTagSet": 404,
     "NoSuchUpload": 404,
     "NoSuchVersion": 404,
@@ -90,6 +95,11 @@ class S3Error(HttpError):
 def status_of_code(code: str) -> int:
     """The status that goes with a code; 400 for one that isn't known."""
     return _STATUS.get(code, 400)
+
+
+def is_code(code: str) -> bool:
+    """Whether it is known which status goes with a code."""
+    return code in _STATUS
 
 
 def code_of(error: AosdError) -> str:

@@ -1,0 +1,177 @@
+"""The S3 door: any S3 client, at `/{bucket}/{key}` or `/{key}` of a bucket's own host name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.web.server import NOT_DONE_YET
+
+from aosd.doors.answers import wrong_verb
+from aosd.doors.s3 import cors, table
+from aosd.doors.s3.access import is_public
+from aosd.doors.s3.call import Call, Who
+from aosd.doors.s3.chunks import decoded
+from aosd.doors.s3.errors import S3Error
+from aosd.doors.s3.problems import write_problem
+from aosd.doors.s3.signature import Authentic, Sha256Payload, authenticate
+from aosd.doors.s3.targets import Target, parse_target
+from aosd.doors.site import HeadFirstRequest
+from aosd.gateway.store import Store
+from aosd.model.errors import ClientGone
+from aosd.model.names import check_bucket_name, check_key
+from aosd.model.objects import SYSTEM_BUCKET
+
+REGION = "us-east-1"
+
+
+class Accounts(Protocol):
+    """Who has keys (see aosd.doors.s3.identities)."""
+
+    def secret_of(self, access_key: str) -> str | None:
+        """The secret that goes with an access key; None for one that nobody has."""
+
+    def identity(self, access_key: str) -> Who | None:
+        """Whose it is."""
+
+
+class S3Door:
+    """`domain` is that of virtual-host style; `now` gives seconds since 1970."""
+
+    _log = Logger()
+
+    def __init__(
+        self, store: Store, accounts: Accounts, domain: str | None, now: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._domain = domain
+        self._now = now
+
+    def render(self, request: HeadFirstRequest) -> object:
+        """Answer a request, whatever it is; for twisted.web."""
+        serving = Deferred.fromCoroutine(self._answer(request))
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: serving.cancel())
+
+        def over(_: object) -> None:
+            if not request.aborted and not request._disconnected:
+                request.finish()
+
+        serving.addCallback(over)
+        return NOT_DONE_YET
+
+    async def _answer(self, request: HeadFirstRequest) -> None:
+        """Never fails: what is raised becomes an answer, or an abort."""
+        target: Target | None = None
+        try:
+            host = (request.requestHeaders.getRawHeaders(b"host") or [b""])[0]
+            target = parse_target(request.uri, host, self._domain)
+            await self._serve(request, target)
+        except (CancelledError, ClientGone):
+            request.abort()
+        except Exception as error:  # noqa: BLE001 — the last place before twisted.web
+            if request.startedWriting:
+                self._log.warn(
+                    "request {request} broken off: {error}",
+                    request=request.request_id,
+                    error=error,
+                )
+                request.abort()
+            else:
+                write_problem(request, target, error)
+
+    async def _serve(self, request: HeadFirstRequest, target: Target) -> None:
+        verb = request.method.decode("latin-1")
+        bucket = None
+        if target.bucket:
+            bucket = self._store.buckets.get(target.bucket)
+        if verb == "OPTIONS":
+            self._preflight(request, target)
+            return
+        origin = _text(request, b"origin")
+        for name, value in cors.headers_for(bucket, origin, verb):
+            request.setHeader(name, value)
+        headers = [
+            (name.lower(), value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        now_s = self._now()
+        authentic = authenticate(
+            request.method, request.uri, headers, self._accounts.secret_of, now_s
+        )
+        level = table.level_of(target.bucket, target.key)
+        operation = table.find(verb, level, target.query, frozenset(name for name, _ in headers))
+        if operation is None:
+            raise wrong_verb(*table.verbs_at(level))
+        who = self._check_allowed(authentic, operation, target)
+        if operation.handler is None:
+            raise S3Error("NotImplemented", f"{operation.name} isn't implemented")
+        if target.bucket:
+            _check_names(target)
+        version = target.query.get("versionId", "null")
+        if level == table.OBJECT and version != "null":
+            raise S3Error("NoSuchVersion", "the only version of an object is `null`")
+        payload = authentic.payload if authentic is not None else None
+        body = request.body if authentic is None else decoded(request.body, authentic, headers)
+        await operation.handler(
+            Call(
+                request,
+                self._store,
+                target.bucket,
+                target.key,
+                target.query,
+                who,
+                body,
+                payload.digest if isinstance(payload, Sha256Payload) else None,
+                REGION,
+            )
+        )
+
+    def _check_allowed(
+        self, authentic: Authentic | None, operation: table.Operation, target: Target
+    ) -> Who | None:
+        """Who it is; raises S3Error AccessDenied for whoever may not."""
+        if target.bucket == SYSTEM_BUCKET:
+            raise S3Error("AccessDenied", "the bucket is aosd's own")
+        if authentic is None:
+            bucket = self._store.buckets.get(target.bucket)
+            if is_public(bucket, operation.name, target.key):
+                return None
+            raise S3Error("AccessDenied", "sign the request: this isn't public")
+        who = self._accounts.identity(authentic.access_key)
+        if who is None:
+            raise S3Error("InvalidAccessKeyId", "nobody has this access key")
+        if operation.needs != table.ANY and not who.may(operation.needs, target.bucket):
+            raise S3Error("AccessDenied", f"this key pair may not: {operation.name}")
+        return who
+
+    def _preflight(self, request: HeadFirstRequest, target: Target) -> None:
+        bucket = self._store.buckets.get(target.bucket)
+        origin = _text(request, b"origin")
+        verb = _text(request, b"access-control-request-method")
+        if origin is None or verb is None:
+            raise S3Error("BadRequest", "a preflight has Origin and Access-Control-Request-Method")
+        asked = _text(request, b"access-control-request-headers") or ""
+        names = [each.strip() for each in asked.split(",") if each.strip()]
+        told = cors.headers_for(bucket, origin, verb, names)
+        if not told:
+            raise S3Error("AccessForbidden", "no CORS rule of the bucket allows this request")
+        for name, value in told:
+            request.setHeader(name, value)
+        request.setResponseCode(200)
+        request.setHeader(b"content-length", b"0")
+
+
+def _check_names(target: Target) -> None:
+    check_bucket_name(target.bucket)
+    if target.key:
+        check_key(target.key)
+
+
+def _text(request: HeadFirstRequest, name: bytes) -> str | None:
+    values = request.requestHeaders.getRawHeaders(name)
+    return values[0].decode("latin-1") if values else None
