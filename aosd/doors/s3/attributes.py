@@ -13,7 +13,6 @@ from aosd.doors.s3 import checksums
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.metadata import storage_class_of
-from aosd.doors.s3.objects import check_version
 from aosd.doors.s3.xml_out import Markup, document, element, elements
 from aosd.gateway.get import head
 from aosd.gateway.requests import Get
@@ -28,7 +27,6 @@ async def get_object_attributes(call: Call) -> None:
 
     Of ObjectParts the count alone, as S3 gives it where parts have no checksums.
     """
-    check_version(call.query.get("versionId"))
     asked = {
         each.strip() for each in (call.header(b"x-amz-object-attributes") or "").split(",")
     } - {""}

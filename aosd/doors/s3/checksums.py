@@ -40,22 +40,48 @@ def claim_of(call: Call) -> Claim | None:
     Only headers count: a presigned URL may carry that of an empty body in its query. Raises
     S3Error for one that can't be, for several, and for kinds that aren't known here.
     """
-    found = [
-        (_algorithm(name[len(_HEADER) :]), value.decode("latin-1"))
-        for name, value in header_items(call.request)
-        if name.startswith(_HEADER) and name[len(_HEADER) :] not in _NOT_VALUES
-    ]
-    claims = [Claim(algorithm, _value(algorithm, value)) for algorithm, value in found]
+    claims = [Claim(algorithm, _value(algorithm, text)) for algorithm, text in _claimed(call)]
     for name in (call.header(b"x-amz-trailer") or "").lower().split(","):
         if (trailer := name.strip().encode("latin-1")).startswith(_HEADER):
             claims.append(Claim(_algorithm(trailer[len(_HEADER) :]), None))
     if len(claims) > 1:
-        raise S3Error("InvalidRequest", "one x-amz-checksum-* at most")
+        raise _several()
     claim = claims[0] if claims else None
     told = call.header(b"x-amz-sdk-checksum-algorithm")
     if told and claim is not None and named(told) is not claim.algorithm:
         raise S3Error("InvalidRequest", "x-amz-sdk-checksum-algorithm names another checksum")
     return claim
+
+
+def whole_claim_of(call: Call, count: int) -> tuple[Algorithm, bytes, bool] | None:
+    """What a Complete of `count` parts claims of the object; the flag says: of its parts' checksums.
+
+    A value may end in `-count`, and is that of the parts then. Raises S3Error.
+    """
+    found = _claimed(call)
+    if not found:
+        return None
+    if len(found) > 1:
+        raise _several()
+    algorithm, text = found[0]
+    value, dash, told = text.partition("-")
+    if dash and told != str(count):
+        raise S3Error("BadDigest", f"the checksum is of {told[:8]} parts, and not of {count}")
+    return algorithm, _value(algorithm, value), bool(dash)
+
+
+def type_of(call: Call, algorithm: Algorithm) -> str | None:
+    """The kind of checksum that x-amz-checksum-type names; None without it. Raises S3Error."""
+    kind = call.header(TYPE)
+    if kind is None:
+        return None
+    if kind not in (FULL_OBJECT, COMPOSITE):
+        raise S3Error("InvalidRequest", f"x-amz-checksum-type is {FULL_OBJECT} or {COMPOSITE}")
+    if (kind == FULL_OBJECT and algorithm.joined is None) or (
+        kind == COMPOSITE and algorithm.name == "CRC64NVME"
+    ):
+        raise S3Error("InvalidRequest", f"{algorithm.name} can't be {kind}")
+    return kind
 
 
 def named(name: str) -> Algorithm:
@@ -89,6 +115,11 @@ def header(algorithm: Algorithm, checksum: bytes) -> tuple[bytes, bytes]:
     return header_name(algorithm), b64encode(checksum)
 
 
+def element_name(algorithm: Algorithm) -> str:
+    """The element of documents that carries such a checksum, in base64."""
+    return f"Checksum{algorithm.name}"
+
+
 def kept(algorithm: Algorithm, checksum: bytes) -> Headers:
     """The own metadata that keeps a whole object's checksum."""
     return ((_OWN + algorithm.name.lower().encode("ascii"), b64encode(checksum)),)
@@ -115,6 +146,18 @@ def decoded(algorithm: Algorithm, text: str) -> bytes | None:
     except binascii.Error:
         return None
     return checksum if len(checksum) == algorithm.size_bytes else None
+
+
+def _claimed(call: Call) -> list[tuple[Algorithm, str]]:
+    return [
+        (_algorithm(name[len(_HEADER) :]), value.decode("latin-1").strip())
+        for name, value in header_items(call.request)
+        if name.startswith(_HEADER) and name[len(_HEADER) :] not in _NOT_VALUES
+    ]
+
+
+def _several() -> S3Error:
+    return S3Error("InvalidRequest", "one x-amz-checksum-* at most")
 
 
 def _algorithm(name: bytes) -> Algorithm:

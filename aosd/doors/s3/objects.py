@@ -5,9 +5,9 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, and 
 
 from __future__ import annotations
 
-from aosd.doors.heads import check_length, conditions_of, content_md5, text_of, write_object_head
+from aosd.doors.heads import check_length, conditions_of, text_of, write_object_head
 from aosd.doors.s3 import checksums, metadata
-from aosd.doors.s3.call import Call
+from aosd.doors.s3.call import Call, content_md5
 from aosd.doors.s3.errors import S3Error
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head, last_modified_s
@@ -54,7 +54,7 @@ async def put_object(call: Call) -> None:
             body,
             headers=headers,
             conditions=conditions_of(call.request),
-            content_md5=content_md5(call.request),
+            content_md5=content_md5(call),
             content_sha256=call.content_sha256,
             checksums=sent,
             own=own,
@@ -93,7 +93,6 @@ async def head_object(call: Call) -> None:
 
 async def delete_object(call: Call) -> None:
     """DeleteObject: 204, also where there was none."""
-    check_version(call.query.get("versionId"))
     await delete(call.store, call.bucket, call.key, conditions_of(call.request))
     call.no_content()
 
@@ -114,7 +113,6 @@ def part_number(call: Call, name: str = "partNumber") -> int:
 
 
 def _get_of(call: Call) -> Get:
-    check_version(call.query.get("versionId"))
     request = call.request
     wanted = parse_range(text_of(request, b"range"))
     part = part_number(call) if "partNumber" in call.query else None

@@ -18,6 +18,7 @@ from aosd.doors.s3.targets import Target
 from aosd.doors.s3.xml_out import DECLARATION
 from aosd.model.errors import ClientGone
 
+_DECLARATION = DECLARATION.encode("ascii")
 _PATIENCE_S = 5.0  # what can be said by then gets its own status
 _PULSE_S = 10.0  # load balancers give up after 30 s of silence, some after 15
 
@@ -49,7 +50,7 @@ async def patiently(call: Call, work: Coroutine[Any, Any, bytes]) -> None:
         if pulse.running:
             pulse.stop()
     if request.startedWriting:
-        request.write(data.removeprefix(DECLARATION))
+        request.write(data.removeprefix(_DECLARATION))
     else:
         call.write_xml(data)
 
@@ -57,7 +58,7 @@ async def patiently(call: Call, work: Coroutine[Any, Any, bytes]) -> None:
 def _begin(call: Call, pulse: LoopingCall) -> None:
     call.request.setResponseCode(200)
     call.request.setHeader(b"content-type", b"application/xml")
-    call.request.write(DECLARATION)
+    call.request.write(_DECLARATION)
     pulse.start(_PULSE_S, now=False)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.checksums import with_checked_body
 from aosd.doors.s3.metadata import check_size
-from aosd.doors.s3.objects import check_version
 from aosd.doors.s3.tags import NAME, Tags, checked_tags, kept_tags, tags_in
 from aosd.doors.s3.xml_in import malformed
 from aosd.doors.s3.xml_out import document, element, elements
@@ -22,7 +21,6 @@ _LONGEST_DOCUMENT_BYTES = 64 * 1024
 
 async def get_object_tagging(call: Call) -> None:
     """GetObjectTagging: an empty set where there are none."""
-    check_version(call.query.get("versionId"))
     found = await head(call.store, Get(call.bucket, call.key))
     tags = (
         element("Tag", elements(Key=key, Value=value)) for key, value in tags_in(found.head.own)
@@ -32,7 +30,6 @@ async def get_object_tagging(call: Call) -> None:
 
 async def put_object_tagging(call: Call) -> None:
     """PutObjectTagging: these and no others. Its body's digests are checked."""
-    check_version(call.query.get("versionId"))
     root = await with_checked_body(call).document("Tagging", _LONGEST_DOCUMENT_BYTES)
     tag_set = root.find("TagSet")
     if tag_set is None:
@@ -48,7 +45,6 @@ async def put_object_tagging(call: Call) -> None:
 
 async def delete_object_tagging(call: Call) -> None:
     """DeleteObjectTagging."""
-    check_version(call.query.get("versionId"))
     await _change(call, ())
     call.no_content()
 
