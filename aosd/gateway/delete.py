@@ -5,7 +5,8 @@ from __future__ import annotations
 from aosd.gateway.look import look
 from aosd.gateway.sent import Sent, check_taken, remember
 from aosd.gateway.store import Store, ask, cluster_errors
-from aosd.model.conditions import UNCONDITIONAL, Conditions, require_write
+from aosd.model.conditions import UNCONDITIONAL, Conditions, Verdict, check_write
+from aosd.model.errors import PreconditionFailed
 
 
 async def delete(
@@ -22,7 +23,8 @@ async def delete(
         check_taken(store)
         if conditions:
             present = (await look(store, bucket, key, at_turn=True)).head
-            require_write(conditions, present.etag if present else None)
+            if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
+                raise PreconditionFailed("a condition of the request doesn't hold")
         stamp = store.stamps.next()
         store.writes.effect(bucket, key, stamp)
         await store.journal.deleted(bucket, key, stamp)

@@ -25,13 +25,14 @@ from aosd.gateway.sent import (
 )
 from aosd.gateway.store import Store, ask, cluster_errors
 from aosd.gateway.upload import Upload
-from aosd.model.conditions import require_write, valid_for_write
+from aosd.model.conditions import Verdict, check_write, valid_for_write
 from aosd.model.errors import (
     AosdError,
     BadRequest,
     NodeNonsense,
     NodeUnavailable,
     NoSuchKey,
+    PreconditionFailed,
     SlowDown,
     TooLarge,
 )
@@ -338,7 +339,8 @@ class _Writing:
             return
         present = (await look(self._store, self._bucket, self._key, at_turn=at_turn)).head
         etag = present.etag if present else None
-        require_write(self._request.conditions, etag)
+        if check_write(self._request.conditions, etag) is not Verdict.PROCEED:
+            raise PreconditionFailed("a condition of the request doesn't hold")
 
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:

@@ -8,7 +8,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-from aosd.model.errors import BadRequest, PreconditionFailed
+from aosd.model.errors import BadRequest
 
 _ONE_ETAG = re.compile(r'(?:W/)?"[^"]*"|[^",\s]+')
 
@@ -76,12 +76,6 @@ def check_write(conditions: Conditions, etag: str | None) -> Verdict:
     ):
         return Verdict.FAILED
     return Verdict.PROCEED
-
-
-def require_write(conditions: Conditions, etag: str | None) -> None:
-    """Raise PreconditionFailed unless a write of a key whose object has `etag` may be."""
-    if check_write(conditions, etag) is not Verdict.PROCEED:
-        raise PreconditionFailed("a condition of the request doesn't hold", absent=etag is None)
 
 
 def valid_for_write(conditions: Conditions) -> None:

@@ -79,16 +79,9 @@ class KeyConflict(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """A condition of the request doesn't hold (RFC 9110, section 13).
-
-    `absent`: there is no object that a write's If-Match could name, a 404 in S3.
-    """
+    """A condition of the request doesn't hold (RFC 9110, section 13)."""
 
     code = "PreconditionFailed"
-
-    def __init__(self, message: str, *, absent: bool = False) -> None:
-        super().__init__(message)
-        self.absent = absent
 
 
 class NotModified(RequestError):

@@ -10,29 +10,22 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from aosd.doors.heads import conditions_of, text_of
-from aosd.doors.s3 import checksums, metadata
+from aosd.doors.s3 import metadata
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.objects import check_version, part_number
 from aosd.doors.s3.patience import patiently
 from aosd.doors.s3.tags import NAME as TAGS
-from aosd.doors.s3.xml_out import document, element, elements, iso_date
-from aosd.gateway.copy import Copy, copy
-from aosd.gateway.get import head
+from aosd.doors.s3.xml_out import document, elements, iso_date
+from aosd.gateway.copy import copy
 from aosd.gateway.multipart import CopyPart, copy_part
-from aosd.gateway.requests import Get
+from aosd.gateway.requests import Copy
 from aosd.model.conditions import Conditions
-from aosd.model.errors import NotModified, PreconditionFailed
 from aosd.model.names import check_bucket_name, check_key
-from aosd.model.objects import Headers, ObjectHead
+from aosd.model.objects import Headers
 from aosd.model.ranges import ByteRange
 
 _RANGE = re.compile(r"bytes=(\d{1,19})-(\d{1,19})", re.ASCII)
-_SAME = (
-    "This copy request is illegal because it is trying to copy an object to itself without"
-    " changing the object's metadata, storage class, website redirect location or encryption"
-    " attributes."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +38,28 @@ class _Source:
 async def copy_object(call: Call) -> None:
     """CopyObject: a new write with all of the source's metadata, or with the request's.
 
-    The storage class is the request's, and STANDARD without one; a checksum goes along.
+    The storage class is the request's, and STANDARD without one, as S3 has it.
     """
     metadata.refuse_what_isnt_built(call)
     source = _source(call)
     replaced = _replaces(call, b"x-amz-metadata-directive")
     tags_replaced = _replaces(call, b"x-amz-tagging-directive")
-    same = (source.bucket, source.key) == (call.bucket, call.key)
-    if same and not (replaced or tags_replaced or call.header(b"x-amz-storage-class")):
-        raise S3Error("InvalidRequest", _SAME)
-    headers = metadata.headers_to_keep(call) if replaced else None
-    chosen = metadata.class_to_keep(call)
+    own = [_instead(metadata.CLASS, metadata.class_to_keep(call))]
     if tags_replaced:
-        chosen += metadata.tags_to_keep(call)
-    await patiently(call, _copied(call, source, headers, chosen, tags_replaced))
+        own.append(_instead(TAGS, metadata.tags_to_keep(call)))
+    headers = metadata.headers_to_keep(call) if replaced else None
+    metadata.check_size(headers or (), tuple(own))
+    request = Copy(
+        source.bucket,
+        source.key,
+        call.bucket,
+        call.key,
+        source_conditions=source.conditions,
+        headers=headers,
+        own=tuple(own),
+        conditions=conditions_of(call.request),
+    )
+    await patiently(call, _copied(call, request))
 
 
 async def upload_part_copy(call: Call) -> None:
@@ -75,34 +76,11 @@ async def upload_part_copy(call: Call) -> None:
     await patiently(call, _part_copied(call, source, number, wanted))
 
 
-async def _copied(
-    call: Call, source: _Source, headers: Headers | None, chosen: Headers, tags_replaced: bool
-) -> bytes:
-    present = await _look(call, source)
-    own = chosen + tuple(
-        each
-        for each in present.own
-        if checksums.is_kept(each[0]) or (each[0] == TAGS and not tags_replaced)
-    )
-    metadata.check_size(present.headers if headers is None else headers, own)
-    written = await copy(
-        call.store,
-        Copy(
-            source.bucket,
-            source.key,
-            # What was looked at, and no other.
-            Conditions(if_match=present.etag),
-            call.bucket,
-            call.key,
-            headers=headers,
-            own=own,
-            conditions=conditions_of(call.request),
-        ),
-    )
+async def _copied(call: Call, request: Copy) -> bytes:
+    written = await copy(call.store, request)
     return document(
         "CopyObjectResult",
         elements(LastModified=iso_date(written.modified_s), ETag=written.etag),
-        *_checksum(own),
     )
 
 
@@ -128,24 +106,9 @@ async def _part_copied(
     )
 
 
-async def _look(call: Call, source: _Source) -> ObjectHead:
-    """The source's head. A condition of it that doesn't hold is a 412, whichever it is."""
-    asked = Get(source.bucket, source.key, conditions=source.conditions)
-    try:
-        return (await head(call.store, asked)).head
-    except NotModified as error:
-        raise PreconditionFailed("a condition of the source doesn't hold") from error
-
-
-def _checksum(own: Headers) -> tuple[str, ...]:
-    found = checksums.kept_in(own)
-    if found is None:
-        return ()
-    algorithm, text = found
-    return (
-        element(checksums.element_name(algorithm), text),
-        element("ChecksumType", checksums.FULL_OBJECT),
-    )
+def _instead(name: bytes, kept: Headers) -> tuple[bytes, bytes]:
+    """Own metadata in place of the source's; empty: without it."""
+    return kept[0] if kept else (name, b"")
 
 
 def _source(call: Call) -> _Source:
