@@ -20,6 +20,12 @@ OWN_METADATA = b"x-amz-meta-aos-"
 
 STAMP_HEADER = OWN_METADATA + b"stamp"
 
+LARGEST_METADATA_BYTES = 2048
+"""What all x-amz-meta-* of an object may have together: names in full, and values.
+
+MinIO's bound. The stamp and aosd's own count.
+"""
+
 KEPT_HEADERS = frozenset(
     {
         b"content-type",

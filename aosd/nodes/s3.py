@@ -26,6 +26,7 @@ from aosd.nodes.bodies import ResponseReading, drop_body
 from aosd.nodes.connections import ControlConnection
 from aosd.nodes.exchange import Deadlines, Exchange
 from aosd.nodes.http import client_over, make_client
+from aosd.nodes.parts import part_sizes
 from aosd.nodes.signing import Signer
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth, INode, IReading
@@ -88,6 +89,10 @@ class S3Node:
         if not told or not told[0].isdigit():
             raise NodeNonsense(self.name, "its answer to HEAD has no Content-Length")
         return self._exchange.answers.object_head(response, int(told[0]))
+
+    def part_sizes(self, bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
+        """See INode."""
+        return Deferred.fromCoroutine(part_sizes(self._exchange, self._head, bucket, key, etag))
 
     def get(
         self,
