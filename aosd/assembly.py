@@ -19,6 +19,7 @@ from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
 from aosd.consistency.journal import Journal
+from aosd.consistency.keys import ClusterKeys
 from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
 from aosd.consistency.memory import Memory
@@ -97,6 +98,7 @@ class Assembly:
         registers = Registers(memory, stamps)
         uploads = Uploads(memory)
         self.buckets = buckets = Buckets(registers)
+        self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(memory, registers, journal, marks, uploads, stamps)
         self.admission = admission = Admission(roster, registers, settled, equip, make_id)
@@ -104,6 +106,7 @@ class Assembly:
             roster,
             admission,
             recall,
+            keys,
             settled,
             stamps,
             clock,
@@ -136,6 +139,7 @@ class Assembly:
             ledger=ledger,
             uploads=uploads,
             buckets=buckets,
+            seal=keys.seal,
             writes=writes,
             settledness=settled,
             budget=budget,

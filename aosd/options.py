@@ -14,6 +14,7 @@ from aosd.settings import (
     Settings,
     default_of,
     flag_of,
+    from_flags,
     is_repeatable,
     load_settings,
     variable_of,
@@ -65,7 +66,7 @@ class Options(usage.Options):
         """Take one flag's value; the last one counts unless the setting is repeatable."""
         if is_repeatable(name):
             self._given.setdefault(name, []).append(value)
-        elif value or name not in ("operations", "config"):
+        elif value or name not in ("operations", "config", "identities_file", "s3_domain"):
             self._given[name] = value
 
     @staticmethod
@@ -73,7 +74,7 @@ class Options(usage.Options):
         words = message.split()
         if not message.endswith("not recognized"):
             return message
-        flags = [flag_of(name) for name in Settings.model_fields]
+        flags = [flag_of(name) for name in from_flags()]
         close = difflib.get_close_matches(words[1], flags, n=1, cutoff=0.7)
         meant = f": {close[0]} may be meant" if close else ""
         return f"{words[1]} is no option{meant}; twistd aosd --help lists them all"
@@ -90,5 +91,5 @@ def _handler(name: str) -> Callable[[Options, str], None]:
     return handle
 
 
-for _name in Settings.model_fields:
+for _name in from_flags():
     setattr(Options, f"opt_{_name}", _handler(_name))

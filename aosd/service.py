@@ -25,6 +25,8 @@ from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
+from aosd.doors.s3.identities import Identities
+from aosd.doors.s3.identities_file import IdentitiesFile
 from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ConfigurationError
 from aosd.model.marker import Introduction
@@ -88,6 +90,12 @@ class Daemon(Service):
             self._metrics,
             lambda: secrets.token_hex(8),
         )
+        self._identities = Identities(self._root_pair, settings.identities)
+        self._identities_file: IdentitiesFile | None = None
+        if settings.identities_file is not None:
+            self._identities_file = IdentitiesFile(
+                settings.identities_file, self._identities, reactor
+            )
         self._oversight = Oversight(self._assembly, settings.replicas)
         store = self._assembly.store
         plain = PlainDoor(store) if settings.plain_door == "open" else None
@@ -122,6 +130,8 @@ class Daemon(Service):
         super().startService()
         self._threads.start()
         self._warn()
+        if self._identities_file is not None:
+            self._identities_file.start()
         self._assembly.start()
 
     def stopService(self) -> Deferred[None]:
@@ -147,6 +157,8 @@ class Daemon(Service):
         idle = Deferred.fromCoroutine(self._assembly.to_the_end.idle())
         with suppress(TimeoutError):
             await within(self._reactor, _LAST_ACTS_S, idle, lambda: TimeoutError())
+        if self._identities_file is not None:
+            self._identities_file.stop()
         await self._assembly.stop()
         self._threads.stop()
         self._log.info("stopped")
@@ -177,6 +189,10 @@ class Daemon(Service):
             door_of=doors.door_of,
             client_idle_timeout_s=self._settings.client_idle_timeout_s,
         )
+
+    def _root_pair(self) -> Credentials | None:
+        """The settings', otherwise the one that was made for the cluster."""
+        return self._settings.root_pair or self._assembly.keys.pair
 
     def _discovery_context(self) -> DiscoveryContext:
         settings = self._settings

@@ -27,7 +27,17 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 from twisted.internet.endpoints import serverFromString
 
+from aosd.identity_tables import (
+    ACCESS_KEY_WORDS,
+    SECRET_KEY_WORDS,
+    DoorAccessKey,
+    DoorSecretKey,
+    IdentityTable,
+    explain,
+    first_twice,
+)
 from aosd.model.errors import ConfigurationError
+from aosd.model.node import Credentials
 
 ENVIRONMENT_PREFIX = "AOSD_"
 
@@ -37,6 +47,9 @@ COMPOSE_NAMES = frozenset(
     | {f"AOSD_NODE_{n}_{part}" for n in (1, 2, 3) for part in ("USER", "PASSWORD")}
 )
 
+# What no flag and no variable can hold.
+FILE_ONLY = frozenset({"identities"})
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -44,6 +57,10 @@ GIB = 1024 * MIB
 _RELATION = "aosd_relation"
 _ENDPOINT = "aosd_endpoint"
 _PORT = re.compile(r"(?:tcp|tcp6|ssl):(?:port=)?(\d+)(?::|$)")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+# With a bucket's name in front it has to be a host's name still.
+_DOMAIN = re.compile(rf"(?=.{{1,189}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
+_ALL_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
 _PROVIDER = re.compile(r"[a-z][a-z0-9_.+-]*(:.*)?", re.DOTALL)
 _LONGEST_SHOWN = 120
 
@@ -73,6 +90,13 @@ def _provider(text: str) -> str:
     if not _PROVIDER.fullmatch(text):
         raise ValueError("no provider")
     return text
+
+
+def _domain(text: str) -> str:
+    domain = text.lower()
+    if _DOMAIN.fullmatch(domain) is None or _ALL_DIGITS.fullmatch(domain):
+        raise ValueError("no domain")
+    return domain
 
 
 _DAY_S = 86400
@@ -136,6 +160,14 @@ LogFormat = Annotated[Literal["text", "json"], Kind("text or json")]
 PlainDoor = Annotated[Literal["open", "off"], Kind("open or off")]
 AccessKey = Annotated[str, Field(min_length=1), Kind("an access key")]
 SecretKey = Annotated[SecretStr, Field(min_length=1), Kind("a secret key")]
+RootAccessKey = Annotated[DoorAccessKey, Kind(ACCESS_KEY_WORDS)]
+RootSecretKey = Annotated[DoorSecretKey, Kind(SECRET_KEY_WORDS)]
+Domain = Annotated[
+    str,
+    AfterValidator(_domain),
+    Kind("the name of a host, such as s3.example.org, in front of which buckets' names may stand"),
+]
+Tables = Annotated[tuple[IdentityTable, ...], Kind("tables of an identity each")]
 Zone = Annotated[str, Field(min_length=1, max_length=63), Kind("the name of a zone")]
 
 
@@ -174,6 +206,21 @@ class Settings(BaseModel):
     plain_door: PlainDoor = Field(
         "open",
         description="Whether the plain door, which asks nobody for credentials, is open.",
+    )
+    access_key: RootAccessKey | None = Field(
+        None,
+        description="The access key of the root pair, which may do everything; without it the "
+        "pair made for the cluster counts.",
+    )
+    secret_key: RootSecretKey | None = Field(None, description="The secret key of the root pair.")
+    identities: Tables = Field((), description="Who else may use the S3 door, a table each.")
+    identities_file: FilePath | None = Field(
+        None,
+        description="A TOML file with more identities, read again when it changes.",
+    )
+    s3_domain: Domain | None = Field(
+        None,
+        description="The domain whose subdomains are buckets to the S3 door.",
     )
     node_access_key: AccessKey | None = Field(
         None, description="The access key of nodes that are found by DNS."
@@ -262,16 +309,35 @@ class Settings(BaseModel):
         30, description="How long requests in flight may go on when the daemon stops."
     )
 
-    @field_validator("node_secret_key")
+    @property
+    def root_pair(self) -> Credentials | None:
+        """The pair that may do everything; None when the cluster's own counts."""
+        if self.access_key is None or self.secret_key is None:
+            return None
+        return Credentials(self.access_key, self.secret_key.get_secret_value())
+
+    @field_validator("node_secret_key", "secret_key")
     @classmethod
     def _goes_with_access_key(
         cls, value: SecretStr | None, info: ValidationInfo
     ) -> SecretStr | None:
-        if "node_access_key" in info.data and (info.data["node_access_key"] is None) != (
-            value is None
-        ):
+        other = str(info.field_name).replace("secret_key", "access_key")
+        if other in info.data and (info.data[other] is None) != (value is None):
             raise PydanticCustomError(
-                _RELATION, "given together with node_access_key or not at all"
+                _RELATION, "given together with {other} or not at all", {"other": other}
+            )
+        return value
+
+    @field_validator("identities")
+    @classmethod
+    def _differ_in_access_keys(
+        cls, value: tuple[IdentityTable, ...], info: ValidationInfo
+    ) -> tuple[IdentityTable, ...]:
+        root = info.data.get("access_key")
+        keys = [each.access_key for each in value]
+        if twice := first_twice(keys if root is None else [root, *keys]):
+            raise PydanticCustomError(
+                _RELATION, "of an access key each, and {twice} is there twice", {"twice": twice}
             )
         return value
 
@@ -297,6 +363,11 @@ class Settings(BaseModel):
         return value
 
 
+def from_flags() -> list[str]:
+    """The names of settings that a flag or a variable can set: all but FILE_ONLY."""
+    return [name for name in Settings.model_fields if name not in FILE_ONLY]
+
+
 def flag_of(name: str) -> str:
     """The flag that sets `name`, such as `--log-format`."""
     return "--" + name.replace("_", "-")
@@ -309,11 +380,13 @@ def variable_of(name: str) -> str:
 
 def is_repeatable(name: str) -> bool:
     """Whether `name` takes several values."""
-    return get_origin(Settings.model_fields[name].annotation) is tuple
+    return name not in FILE_ONLY and get_origin(Settings.model_fields[name].annotation) is tuple
 
 
 def is_secret(name: str) -> bool:
     """Whether values of `name` must never be shown."""
+    if name in FILE_ONLY:
+        return True
     annotation = Settings.model_fields[name].annotation
     return any(get_args(inner)[:1] == (SecretStr,) for inner in get_args(annotation))
 
@@ -380,7 +453,7 @@ def _from_environment(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     given: dict[str, Any] = {}
     unknown = []
-    names = {variable_of(name): name for name in Settings.model_fields}
+    names = {variable_of(name): name for name in from_flags()}
     for variable, value in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
@@ -417,6 +490,8 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 def _refuse(error: ErrorDetails, origins: Mapping[str, str]) -> NoReturn:
     name = str(error["loc"][0])
+    if name in FILE_ONLY and error["type"] != _RELATION:
+        raise ConfigurationError(f"{origins[name]}: {explain(error)}")
     origin = origins.get(name, f"the default of {flag_of(name)}")
     if error["type"] == _RELATION:
         right = error["msg"]

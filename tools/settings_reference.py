@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from aosd.settings import (
+    FILE_ONLY,
     Settings,
     default_of,
     flag_of,
@@ -22,7 +23,7 @@ _HEAD = """\
 
 # Settings
 
-Each setting is a flag of `twistd aosd`, an environment variable, and a name in the TOML file that `--config` (or `AOSD_CONFIG`) names. A flag beats the environment, the environment beats the file, the file beats the default.
+Each setting (but for those that only the file can hold) is a flag of `twistd aosd`, an environment variable, and a name in the TOML file that `--config` (or `AOSD_CONFIG`) names. A flag beats the environment, the environment beats the file, the file beats the default.
 
 All settings are checked once, before anything listens. A wrong one ends the start with one line that names the setting, its value and what would be right. So does a flag, or a name in the file, that is no setting; a variable that begins with `AOSD_` and is no setting is warned of in the log. A variable that is empty counts as not set.
 
@@ -35,6 +36,8 @@ nodes = ["static:/etc/aosd/nodes.toml"]
 log_format = "json"
 body_memory_bytes = 536870912
 ```
+
+Who may use the S3 door, and how `identities` are written: [identities.md](identities.md).
 
 A flag can be seen by everyone who can list the machine's processes: secrets are better given in the environment or in the file.
 
@@ -50,9 +53,11 @@ def reference() -> str:
         default = f"`{default_of(name)}`" if default_of(name) else "none"
         notes = " Repeatable." if is_repeatable(name) else ""
         notes += " Never shown or logged." if is_secret(name) else ""
+        how = "in the file only"
+        if name not in FILE_ONLY:
+            how = f"`{flag_of(name)}`<br>`{variable_of(name)}`"
         rows.append(
-            f"| **{name}**<br>`{flag_of(name)}`<br>`{variable_of(name)}` "
-            f"| {field.description}{notes} | {kind_of(name)} | {default} |\n"
+            f"| **{name}**<br>{how} | {field.description}{notes} | {kind_of(name)} | {default} |\n"
         )
     return _HEAD + "".join(rows)
 

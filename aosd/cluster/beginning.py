@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from aosd.cluster.admission import JOINING, MEMBER, Admission
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.consistency.keys import ClusterKeys
 from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote, read_note
 from aosd.consistency.settled import Pass, Settledness
 from aosd.model.errors import AosdError, NodeError
@@ -47,6 +48,7 @@ class Beginning:
         roster: Roster,
         admission: Admission,
         recall: Recall,
+        keys: ClusterKeys,
         settled: Settledness,
         stamps: StampClock,
         clock: IReactorTime,
@@ -61,6 +63,7 @@ class Beginning:
         self._roster = roster
         self._admission = admission
         self._recall = recall
+        self._keys = keys
         self._settled = settled
         self._stamps = stamps
         self._clock = clock
@@ -194,6 +197,7 @@ class Beginning:
         admission = self._admission
         for watched, marker in self._founders:
             await admission.register(watched.member, marker.incarnation, MEMBER)
+        await self._keys.confirm()
         await self._recall.registers.set("runs", "last", {"run": self._run})
         self._settled.founded(watched.member.name for watched, _ in self._founders)
         self._founders = []
@@ -338,6 +342,7 @@ class Beginning:
             # What these may lack may lie on nodes that are away now.
             for name in returning:
                 self._settled.returned(name)
+        await self._keys.confirm()
         # From here on no note of an earlier run counts, wherever it lies.
         await registers.set("runs", "last", {"run": self._run})
         await self._recall.memory.remove([STOPPED_KEY])

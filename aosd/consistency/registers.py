@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ class Register:
     kind: str
     name: str
     stamp: str
-    value: Mapping[str, Any]
+    value: Mapping[str, Any] = field(repr=False)  # that of `keys` is secret
 
     def to_bytes(self) -> bytes:
         """As it lies on a node."""

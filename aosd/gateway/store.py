@@ -38,6 +38,7 @@ from aosd.model.node import NodeState
 from aosd.model.objects import ObjectHead
 from aosd.model.quorum import absence
 from aosd.model.ring import partition
+from aosd.model.seal import Seal
 from aosd.model.stamp import StampClock
 from aosd.model.versions import Version, version_of
 from aosd.ports import Candidate, INode, IPlacement
@@ -91,6 +92,7 @@ class Doubts:
 class Store:
     """The object store, as use cases see it.
 
+    `seal` gives what upload ids are sealed with; a ClusterError while it isn't known.
     `refusal` says why writes aren't taken now, "" when they are; `absent` why nothing is
     served at all yet. `zone` is the gateway's own: its nodes are read from first.
     """
@@ -105,6 +107,7 @@ class Store:
     ledger: Ledger
     uploads: Uploads
     buckets: Buckets
+    seal: Callable[[], Seal]
     writes: Writes
     settledness: Settledness
     budget: MemoryBudget

@@ -28,6 +28,7 @@ from aosd.consistency.writes import Writes
 from aosd.gateway.store import Limits, Store
 from aosd.model.node import Member, NodeState
 from aosd.model.ring import Ring
+from aosd.model.seal import SEAL_KEY_BYTES, Seal
 from aosd.model.stamp import StampClock
 from aosd.ports import Candidate, INode, IPlacement
 from aosd.streams.budget import MemoryBudget
@@ -88,6 +89,7 @@ def make_store(
     budget = MemoryBudget(budget_bytes, clock)
     uploads = Uploads(memory)
     stamps = StampClock(clock.seconds, gateway_id)
+    seal = Seal(bytes(SEAL_KEY_BYTES))
     made: dict[str, Any] = {
         "placement": placement,
         "replicas": replicas,
@@ -99,6 +101,7 @@ def make_store(
         "ledger": ledger,
         "uploads": uploads,
         "buckets": Buckets(Registers(memory, stamps)),
+        "seal": lambda: seal,
         "writes": writes,
         "settledness": settledness,
         "budget": budget,

@@ -10,12 +10,14 @@ from pydantic import ValidationError
 from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.model.errors import ConfigurationError
+from aosd.model.node import Credentials
 from aosd.settings import (
     COMPOSE_NAMES,
     MIB,
     Settings,
     default_of,
     flag_of,
+    from_flags,
     is_repeatable,
     is_secret,
     kind_of,
@@ -81,10 +83,14 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(self.load(AOSD_OPERATIONS="", AOSD_HTTP="", AOSD_DATA=""), Settings())
 
     def test_every_setting_can_come_from_the_environment(self) -> None:
-        values = {name: default_of(name) for name in Settings.model_fields}
+        values = {name: default_of(name) for name in from_flags()}
         values |= {
             "operations": "tcp:3001",
             "access_log": "false",
+            "access_key": "root",
+            "secret_key": "hushhush",
+            "identities_file": "/etc/aosd/identities.toml",
+            "s3_domain": "s3.example.org",
             "node_access_key": "key",
             "node_secret_key": "hush",
             "config": self.file(""),
@@ -168,6 +174,20 @@ class SettingsTests(SynchronousTestCase):
             ("part_bytes", str(5 * MIB - 1)),
             ("single_put_bytes", str(5 * MIB - 1)),
             ("node_access_key", ""),
+            ("access_key", ""),
+            ("access_key", "ab"),
+            ("access_key", "a b c"),
+            ("access_key", "a/b/c"),
+            ("access_key", "abc=d"),
+            ("access_key", "abc,d"),
+            ("access_key", "äbcde"),
+            ("access_key", "a" * 129),
+            ("s3_domain", ""),
+            ("s3_domain", "10.0.0.1"),
+            ("s3_domain", "a..b"),
+            ("s3_domain", "-a.example"),
+            ("s3_domain", "s3.example:3000"),
+            ("s3_domain", ".".join(["a" * 63] * 3)),
         ]:
             said = self.refused({name: value})
             self.assertIn(f"{flag_of(name)} is ", said)
@@ -195,6 +215,7 @@ class SettingsTests(SynchronousTestCase):
             ("replay_bytes", str(257 * MIB), "at most body_memory_bytes, which is 268435456"),
             ("part_bytes_max", str(257 * MIB), "at most body_memory_bytes, which is 268435456"),
             ("node_access_key", "key", "--node-secret-key is not set, but must be given"),
+            ("access_key", "root", "--secret-key is not set, but must be given together with"),
         ]:
             self.assertIn(said, self.refused({name: value}))
 
@@ -218,6 +239,64 @@ class SettingsTests(SynchronousTestCase):
         self.assertIn("at line 2", self.refused({"config": self.file("\nhttp = ]")}))
         self.assertIn("AOSD_CONFIG is", self.refused(AOSD_CONFIG=self.file(b"\xff\xfe")))
 
+    # -- who may use the S3 door ----------------------------------------------------------------
+
+    def test_the_root_pair(self) -> None:
+        self.assertIsNone(Settings().root_pair)
+        settings = self.load({"access_key": "!-+.<>~"}, AOSD_SECRET_KEY="hush hush")
+        self.assertEqual(settings.root_pair, Credentials("!-+.<>~", "hush hush"))
+        self.assertNotIn("hush hush", repr(settings.root_pair) + repr(settings))
+        for secret in ("", "hushhus", "hush\thush", "hush\nhush", "hush\0hush"):
+            said = self.refused({"access_key": "root", "secret_key": secret})
+            self.assertIn("--secret-key is a secret not shown here, but must be 8", said)
+        self.assertIn(
+            "AOSD_SECRET_KEY is a secret not shown here, but must be given together",
+            self.refused(AOSD_SECRET_KEY="hushhush"),
+        )
+
+    def test_a_domain_is_folded(self) -> None:
+        for domain in ("localhost", "S3.Example.org", "a" * 63 + ".1.example"):
+            self.assertEqual(self.load({"s3_domain": domain}).s3_domain, domain.lower())
+
+    def test_identities_are_tables_of_the_file(self) -> None:
+        config = self.file(
+            '[[identities]]\naccess_key = "one"\nsecret_key = "hushhush1"\nrole = "admin"\n'
+            '[[identities]]\naccess_key = "two"\nsecret_key = "hushhush2"\nrole = "readonly"\n'
+            'buckets = ["a-*", "b?"]\n'
+        )
+        settings = self.load({"config": config})
+        self.assertEqual([each.access_key for each in settings.identities], ["one", "two"])
+        self.assertEqual([each.buckets for each in settings.identities], [("*",), ("a-*", "b?")])
+        shown = repr(settings) + str(settings) + settings.model_dump_json()
+        self.assertNotIn("hushhush", shown)
+        loaded = load_settings({}, {"AOSD_IDENTITIES": "x"})
+        self.assertEqual(loaded.unknown_environment, ("AOSD_IDENTITIES",))
+
+    def test_identities_that_cant_be(self) -> None:
+        good = 'access_key = "one"\nsecret_key = "hushhush"\nrole = "admin"\n'
+        table = f"[[identities]]\n{good}"
+        for content, said in [
+            (table + "buckets = []", "number 1: buckets must be a list of buckets' names"),
+            (table + 'buckets = ["A"]', "number 1: buckets is 'A', but must be a list of"),
+            (table.replace("admin", "god"), "role is 'god', but must be admin, readwrite or"),
+            (table.replace('"one"', '"o e"'), "access_key is 'o e', but must be 3 to 128"),
+            (table.replace("hushhush", "hush"), "number 1: secret_key must be 8 printable"),
+            (table.replace('"hushhush"', "12345678"), "number 1: secret_key must be 8 printable"),
+            (table.replace("secret_key", "secret"), "number 1: secret_key is missing"),
+            (table + 'bucket = "a"', "number 1: bucket is unknown; there are access_key, "),
+            (table + table.replace("hushhush", "hushhash"), "and one is there twice"),
+            (f"access_key = 'one'\nsecret_key = 'hushhush'\n{table}", "and one is there twice"),
+            ("identities = 7", "identities must be tables"),
+            ("identities = ['hushhush']", "identities must be tables"),
+            (f"[identities]\n{good}", "identities must be tables"),
+        ]:
+            config = self.file(content)
+            message = self.refused({"config": config})
+            self.assertIn(said, message)
+            self.assertIn(f"identities in {config}", message)
+            for secret in ("hush", "1234"):
+                self.assertNotIn(secret, message)
+
     # -- what the reference is made of ------------------------------------------------------------
 
     def test_every_setting_is_described_in_one_sentence(self) -> None:
@@ -229,11 +308,13 @@ class SettingsTests(SynchronousTestCase):
         repeatable = [name for name in Settings.model_fields if is_repeatable(name)]
         self.assertEqual(repeatable, ["http", "nodes"])
         secret = [name for name in Settings.model_fields if is_secret(name)]
-        self.assertEqual(secret, ["node_secret_key"])
+        self.assertEqual(secret, ["secret_key", "identities", "node_secret_key"])
         self.assertEqual(default_of("data"), "./aosd-data")
         self.assertEqual(default_of("access_log"), "true")
 
     def test_the_reference_names_every_setting(self) -> None:
         page = reference()
         for name in Settings.model_fields:
+            self.assertIn(f"| **{name}**<br>", page)
+        for name in from_flags():
             self.assertIn(f"`{flag_of(name)}`<br>`{variable_of(name)}`", page)

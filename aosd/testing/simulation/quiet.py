@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from aosd.consistency.registers import KINDS
 from aosd.model.marker import MARKER_KEY, read_marker
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
@@ -215,7 +216,7 @@ def _wrong_registers(world: World) -> str:
     gateway = world.gateway
     assert gateway is not None
     found: dict[str, dict[str, str]] = {}
-    for kind in ("members", "buckets", "runs"):
+    for kind in KINDS:
         for name, key, data in _records(world, f"{kind}/"):
             found.setdefault(key, {})[name] = data.decode()
     wanted = memory_acks(world.replicas, len(world.nodes))
