@@ -84,6 +84,8 @@ class INode(Interface):
 
     Every method errbacks with a NodeError when the node can't be asked or answers badly,
     and with what is named below when it answers well but says no. 404 is an answer.
+    Of a bucket that it doesn't have, it errbacks with NodeRefused, whose code is NoSuchBucket
+    (where it gives one: HEAD needn't, and is NoSuchKey then).
     Headers are lower-case names with values as they go on the wire.
     """
 
@@ -122,7 +124,7 @@ class INode(Interface):
         """
 
     def delete(bucket: str, key: str) -> Deferred[None]:
-        """DELETE an object; fires also when there was none."""
+        """DELETE an object; fires also when there was none, or no such bucket."""
 
     def list(
         bucket: str,
@@ -157,6 +159,18 @@ class INode(Interface):
 
     def list_uploads(bucket: str, key: str) -> Deferred[Sequence[str]]:
         """Ids of uploads that are open for exactly this key; of many maybe not all."""
+
+    def create_bucket(bucket: str) -> Deferred[None]:
+        """Make a bucket; fires also when it is there."""
+
+    def delete_bucket(bucket: str) -> Deferred[None]:
+        """Remove an empty bucket; fires also when there is none. Errbacks with BucketNotEmpty.
+
+        Some servers remove full ones as readily: who asks has to know that it is empty.
+        """
+
+    def list_buckets() -> Deferred[Sequence[str]]:
+        """The names of all buckets, `aos-system` among them."""
 
     def probe() -> Deferred[bytes | None]:
         """Read `node.json` over the control connection; fires with its bytes or None (404).

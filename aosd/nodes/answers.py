@@ -170,6 +170,13 @@ class Answers:
             if item.findtext("Key") == key
         ]
 
+    def bucket_names(self, data: bytes) -> list[str]:
+        """The names in an answer to ListBuckets."""
+        root = self.xml(data)
+        if root.tag != "ListAllMyBucketsResult":
+            raise NodeNonsense(self._node, f"its list of buckets is a {root.tag}")
+        return [self.text(item, "Name") for item in root.iterfind("Buckets/Bucket")]
+
     def error(self, data: bytes, status: int) -> tuple[str, str]:
         """The code and the message of an error answer; made up from the status without one."""
         if data:

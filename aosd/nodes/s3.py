@@ -12,6 +12,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from aosd.model.errors import (
+    BucketNotEmpty,
     NodeNonsense,
     NodeRefused,
     NoSuchKey,
@@ -31,6 +32,8 @@ from aosd.nodes.signing import Signer
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth, INode, IReading
 from aosd.streams.bodies import HeldBody
+
+_THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
 @implementer(INode)
@@ -157,7 +160,7 @@ class S3Node:
             return
         error = await self._exchange.refuse(response)
         gone = isinstance(error, NoSuchKey) or (
-            isinstance(error, NodeRefused) and error.code == "NoSuchUpload"
+            isinstance(error, NodeRefused) and error.code in ("NoSuchUpload", "NoSuchBucket")
         )
         if not gone:
             raise error
@@ -259,6 +262,41 @@ class S3Node:
         query = {"uploads": "", "prefix": key, "encoding-type": "url"}
         response = await self._exchange.ask("GET", bucket, query=query)
         return self._exchange.answers.upload_ids(await self._read(response))
+
+    # -- buckets --------------------------------------------------------------------------------
+
+    def create_bucket(self, bucket: str) -> Deferred[None]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._create_bucket(bucket))
+
+    async def _create_bucket(self, bucket: str) -> None:
+        response = await self._exchange.ask("PUT", bucket)
+        if response.code in (200, 204):
+            self._drop(response)
+            return
+        error = await self._exchange.refuse(response)
+        if not (isinstance(error, NodeRefused) and error.code in _THERE_ALREADY):
+            raise error
+
+    def delete_bucket(self, bucket: str) -> Deferred[None]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._delete_bucket(bucket))
+
+    async def _delete_bucket(self, bucket: str) -> None:
+        try:
+            await self._delete(bucket, "", {})
+        except NodeRefused as error:
+            if error.code == "BucketNotEmpty":
+                raise BucketNotEmpty(f"{bucket} isn't empty on node {self.name}") from error
+            raise
+
+    def list_buckets(self) -> Deferred[Sequence[str]]:
+        """See INode."""
+        return Deferred.fromCoroutine(self._list_buckets())
+
+    async def _list_buckets(self) -> Sequence[str]:
+        response = await self._exchange.ask("GET", "")
+        return self._exchange.answers.bucket_names(await self._read(response))
 
     # -- the node itself ------------------------------------------------------------------------
 

@@ -11,7 +11,13 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from aosd.model.errors import DigestMismatch, NodeRefused, NoSuchKey, PreconditionFailed
+from aosd.model.errors import (
+    BucketNotEmpty,
+    DigestMismatch,
+    NodeRefused,
+    NoSuchKey,
+    PreconditionFailed,
+)
 from aosd.model.objects import (
     KEPT_HEADERS,
     OWN_METADATA,
@@ -85,7 +91,8 @@ class MemoryDisk:
     as SeaweedFS does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath
     another one; with `tells_stamps` listings tell them when asked, as MinIO's do; without
     `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does,
-    and without `checks_md5` Content-MD5.
+    and without `checks_md5` Content-MD5. `refuses_full_buckets` may be set to False: then it
+    removes them, as SeaweedFS does by default.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class MemoryDisk:
         self.buckets: dict[str, dict[str, Copy]] = {bucket: {} for bucket in buckets}
         self.uploads: dict[str, Upload] = {}
         self.hides_beneath = hides_beneath
+        self.refuses_full_buckets = True
         self.tells_stamps = tells_stamps
         self._node = node
         self._now = now
@@ -149,7 +157,7 @@ class MemoryDisk:
 
     def delete(self, bucket: str, key: str) -> None:
         """A DELETE, also of what isn't there."""
-        self._bucket(bucket).pop(key, None)
+        self.buckets.get(bucket, {}).pop(key, None)
 
     def page(
         self,
@@ -249,6 +257,20 @@ class MemoryDisk:
             for upload_id, upload in self.uploads.items()
             if (upload.bucket, upload.key) == (bucket, key)
         ]
+
+    # -- buckets --------------------------------------------------------------------------------
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make one, unless it is there."""
+        self.buckets.setdefault(bucket, {})
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Remove one, also one that isn't there; uploads that are open in it go with it."""
+        if self.buckets.get(bucket) and self.refuses_full_buckets:
+            raise BucketNotEmpty(f"{bucket} isn't empty on node {self._node}")
+        self.buckets.pop(bucket, None)
+        for upload_id in [each for each, open_ in self.uploads.items() if open_.bucket == bucket]:
+            del self.uploads[upload_id]
 
     # -- as a whole -----------------------------------------------------------------------------
 

@@ -250,6 +250,20 @@ class MemoryNode:
         """See INode."""
         return self._answer("list_uploads", lambda: self.disk.list_uploads(bucket, key))
 
+    # -- buckets --------------------------------------------------------------------------------
+
+    def create_bucket(self, bucket: str) -> Deferred[None]:
+        """See INode."""
+        return self._answer("create_bucket", lambda: self.disk.create_bucket(bucket))
+
+    def delete_bucket(self, bucket: str) -> Deferred[None]:
+        """See INode."""
+        return self._answer("delete_bucket", lambda: self.disk.delete_bucket(bucket))
+
+    def list_buckets(self) -> Deferred[Sequence[str]]:
+        """See INode."""
+        return self._answer("list_buckets", lambda: sorted(self.disk.buckets))
+
     # -- the node itself ------------------------------------------------------------------------
 
     def probe(self) -> Deferred[bytes | None]:

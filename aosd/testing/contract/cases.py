@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aosd.testing.contract.buckets import BUCKETS
 from aosd.testing.contract.listings import LISTINGS
 from aosd.testing.contract.motion import MOTION
 from aosd.testing.contract.objects import OBJECTS
 from aosd.testing.contract.subject import Case
 from aosd.testing.contract.uploads import UPLOADS
 
-CASES: Mapping[str, Case] = {**OBJECTS, **LISTINGS, **UPLOADS, **MOTION}
+CASES: Mapping[str, Case] = {**OBJECTS, **LISTINGS, **UPLOADS, **BUCKETS, **MOTION}
 """The contract, by name."""
