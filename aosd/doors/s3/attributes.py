@@ -5,8 +5,6 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.
 
 from __future__ import annotations
 
-import re
-
 from aosd.doors.answers import http_date
 from aosd.doors.heads import conditions_of
 from aosd.doors.s3 import checksums
@@ -17,9 +15,9 @@ from aosd.doors.s3.xml_out import Markup, document, element, elements
 from aosd.gateway.get import head
 from aosd.gateway.requests import Get
 from aosd.model.objects import ObjectHead
+from aosd.model.parts import count_of_parts
 
 _KNOWN = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
-_PARTS = re.compile(r'[0-9a-f]{32}-(\d{1,5})"?$', re.ASCII)
 
 
 async def get_object_attributes(call: Call) -> None:
@@ -50,8 +48,8 @@ def _attribute(name: str, found: ObjectHead) -> Markup | None:
         case "Checksum":
             return _checksum(found)
         case "ObjectParts":
-            parts = _PARTS.search(found.etag)
-            return parts and element("ObjectParts", elements(PartsCount=int(parts[1])))
+            count = count_of_parts(found.etag)
+            return None if count is None else element("ObjectParts", elements(PartsCount=count))
         case "StorageClass":
             return element("StorageClass", storage_class_of(found.own))
         case _:

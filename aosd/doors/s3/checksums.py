@@ -41,9 +41,12 @@ def claim_of(call: Call) -> Claim | None:
     S3Error for one that can't be, for several, and for kinds that aren't known here.
     """
     claims = [Claim(algorithm, _value(algorithm, text)) for algorithm, text in _claimed(call)]
-    for name in (call.header(b"x-amz-trailer") or "").lower().split(","):
-        if (trailer := name.strip().encode("latin-1")).startswith(_HEADER):
-            claims.append(Claim(_algorithm(trailer[len(_HEADER) :]), None))
+    trailers = (call.header(b"x-amz-trailer") or "").lower().encode("latin-1").split(b",")
+    claims.extend(
+        Claim(_algorithm(name.strip()[len(_HEADER) :]), None)
+        for name in trailers
+        if name.strip().startswith(_HEADER)
+    )
     if len(claims) > 1:
         raise _several()
     claim = claims[0] if claims else None
@@ -54,9 +57,10 @@ def claim_of(call: Call) -> Claim | None:
 
 
 def whole_claim_of(call: Call, count: int) -> tuple[Algorithm, bytes, bool] | None:
-    """What a Complete of `count` parts claims of the object; the flag says: of its parts' checksums.
+    """What a Complete of `count` parts claims of the object.
 
-    A value may end in `-count`, and is that of the parts then. Raises S3Error.
+    The flag says that it is made of the parts' checksums: such a value ends in `-count`, though
+    some clients leave that out. Raises S3Error.
     """
     found = _claimed(call)
     if not found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree.ElementTree import Element
 
 from aosd.doors.s3 import checksums
@@ -87,7 +88,7 @@ def completion_of(call: Call, root: Element) -> Completion:
     if not 1 <= len(items) <= MOST_PARTS:
         raise malformed(f"a Complete names 1 to {MOST_PARTS} parts")
     parts = tuple((_number(each), _etag(each)) for each in items)
-    if any(one >= other for (one, _), (other, _) in zip(parts, parts[1:], strict=False)):
+    if any(one >= other for (one, _), (other, _) in pairwise(parts)):
         raise S3Error("InvalidPartOrder", "the parts aren't in the order of their numbers")
     claim = checksums.whole_claim_of(call, len(parts))
     given = {
@@ -158,6 +159,4 @@ def _size(call: Call) -> int | None:
 
 
 def _told(algorithm: Algorithm, text: str, kind: str) -> Markup:
-    return Markup(
-        element(checksums.element_name(algorithm), text) + element("ChecksumType", kind)
-    )
+    return Markup(element(checksums.element_name(algorithm), text) + element("ChecksumType", kind))

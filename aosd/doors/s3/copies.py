@@ -84,9 +84,7 @@ async def _copied(call: Call, request: Copy) -> bytes:
     )
 
 
-async def _part_copied(
-    call: Call, source: _Source, number: int, wanted: ByteRange | None
-) -> bytes:
+async def _part_copied(call: Call, source: _Source, number: int, wanted: ByteRange | None) -> bytes:
     written = await copy_part(
         call.store,
         CopyPart(
@@ -134,10 +132,7 @@ def _source(call: Call) -> _Source:
 def _source_conditions(call: Call) -> Conditions:
     names = ("match", "none-match", "modified-since", "unmodified-since")
     return Conditions(
-        *(
-            text_of(call.request, f"x-amz-copy-source-if-{name}".encode("ascii"))
-            for name in names
-        )
+        *(text_of(call.request, f"x-amz-copy-source-if-{name}".encode("ascii")) for name in names)
     )
 
 

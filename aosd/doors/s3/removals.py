@@ -80,9 +80,7 @@ async def _remove(call: Call, removal: _Removal, quiet: bool) -> Markup | None:
         raise
     except Exception as error:  # noqa: BLE001 — what goes wrong with one key is that key's alone
         told = as_s3(error, call.request.request_id)
-        return element(
-            "Error", elements(Key=removal.key, Code=code_of(told), Message=str(told))
-        )
+        return element("Error", elements(Key=removal.key, Code=code_of(told), Message=str(told)))
     return None if quiet else element("Deleted", elements(Key=removal.key))
 
 

@@ -95,9 +95,7 @@ async def list_parts(call: Call) -> None:
     encoded = encoding_of(query)
     after = number_of(query, "part-number-marker", 0, 0, MOST_PARTS)
     limit = number_of(query, "max-parts", _MOST_LISTED, 0, _MOST_LISTED)
-    page = await parts_of(
-        call.store, call.bucket, call.key, query["uploadId"], after, limit
-    )
+    page = await parts_of(call.store, call.bucket, call.key, query["uploadId"], after, limit)
     listed = (
         element(
             "Part",
@@ -155,9 +153,7 @@ async def list_multipart_uploads(call: Call) -> None:
         )
         for each in page.uploads
     )
-    prefixes = (
-        element("CommonPrefixes", element("Prefix", name(each))) for each in page.prefixes
-    )
+    prefixes = (element("CommonPrefixes", element("Prefix", name(each))) for each in page.prefixes)
     call.write_xml(
         document(
             "ListMultipartUploadsResult",
