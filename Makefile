@@ -45,13 +45,15 @@ lint: tools ## style, types, the direction of imports, and that generated files 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.settings_reference --check
+	$(BIN)/python -m tools.s3_reference --check
 
 format: tools ## lays out the code, and mends what can be mended without thought
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generate: tools ## writes the files that are made from code (docs/settings.md)
+generate: tools ## writes what is made from code (docs/settings.md, the list in docs/s3.md)
 	$(BIN)/python -m tools.settings_reference
+	$(BIN)/python -m tools.s3_reference
 
 clean: ## removes .venv, caches and whatever was built; never ./aosd-data
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
