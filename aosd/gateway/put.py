@@ -32,46 +32,53 @@ from aosd.model.errors import (
     NodeNonsense,
     NodeUnavailable,
     NoSuchKey,
+    Overtaken,
     PreconditionFailed,
     SlowDown,
     TooLarge,
 )
-from aosd.model.objects import STAMP_HEADER, Headers, ObjectHead
+from aosd.model.objects import (
+    LARGEST_METADATA_BYTES,
+    OWN_METADATA,
+    STAMP_HEADER,
+    USER_METADATA,
+    Headers,
+    ObjectHead,
+)
 from aosd.model.parts import largest_body_bytes, part_sizes
 from aosd.model.ring import partition
+from aosd.model.stamp import STAMP_LENGTH, stamp_time_s
 from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
-from aosd.streams.fanout import Branch, Fanout
+from aosd.streams.fanout import Fanout, drop_when_over
 from aosd.streams.reader import BodyReader, Pieces, size_of
 
 T = TypeVar("T")
 
-_LARGEST_METADATA_BYTES = 1900  # MinIO takes some 2,000, and the stamp counts
-_USER_METADATA = b"x-amz-meta-"
-_OURS = b"x-amz-meta-aos-"
+_STAMP_BYTES = len(STAMP_HEADER) + STAMP_LENGTH
 
 
 async def put(store: Store, request: Put) -> Written:
     """Store the object on its nodes; returns when R of them have it (all, of fewer than R).
 
-    Raises BadRequest, PreconditionFailed, DigestMismatch, TooLarge, ClientGone and its
-    kin, or a ClusterError; after one of the last the write may still appear. The body
+    Raises BadRequest, PreconditionFailed, Overtaken, DigestMismatch, TooLarge, ClientGone and
+    its kin, or a ClusterError; after one of the last the write may still appear. The body
     isn't started before the request is acceptable and its nodes are found.
     """
-    check_headers(request.headers)
+    check_headers(request.headers, request.own)
     valid_for_write(request.conditions)
-    return await _Writing(store, request).run()
+    return await Writing(store, request).run()
 
 
-def check_headers(headers: Headers) -> None:
-    """Raise BadRequest for metadata that no node could keep."""
-    size_bytes = 0
-    for name, value in headers:
-        if name.startswith(_OURS):
-            raise BadRequest("x-amz-meta-aos-* is aosd's own", "InvalidArgument")
-        if name.startswith(_USER_METADATA):
-            size_bytes += len(name) - len(_USER_METADATA) + len(value)
+def check_headers(headers: Headers, own: Headers = ()) -> None:
+    """Raise BadRequest for metadata that no node could keep, beside what is aosd's own."""
+    size_bytes = _STAMP_BYTES
+    if any(name.startswith(OWN_METADATA) for name, _ in headers):
+        raise BadRequest("x-amz-meta-aos-* is aosd's own", "InvalidArgument")
+    for name, value in (*headers, *own):
+        if name.startswith(USER_METADATA):
+            size_bytes += len(name) + len(value)
         try:
             text = value.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -82,19 +89,21 @@ def check_headers(headers: Headers) -> None:
             raise BadRequest(
                 f"{name.decode()} has control characters or odd white space", "InvalidArgument"
             )
-    if size_bytes > _LARGEST_METADATA_BYTES:
+    if size_bytes > LARGEST_METADATA_BYTES:
         raise BadRequest(
-            f"user metadata is {size_bytes} bytes, over {_LARGEST_METADATA_BYTES}",
+            f"metadata, tags and checksums are {size_bytes} bytes with their names,"
+            f" over {LARGEST_METADATA_BYTES}",
             "MetadataTooLarge",
         )
 
 
-class _Writing:
+class Writing:
     """One PUT under way."""
 
     def __init__(self, store: Store, request: Put) -> None:
         self._store = store
         self._request = request
+        self._own = request.own
         self._bucket = request.bucket
         self._key = request.key
         self._sent = Sent()
@@ -105,6 +114,7 @@ class _Writing:
         self._digests = Digests({name: value for name, value in claimed.items() if value})
 
     async def run(self) -> Written:
+        """See `put`."""
         limits = self._store.limits
         length = self._request.body.length
         largest = largest_body_bytes(limits.part_bytes, limits.part_bytes_max)
@@ -117,7 +127,7 @@ class _Writing:
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
                 return await self._in_parts(nodes)
-            if length <= limits.held_bytes:
+            if length <= max(limits.held_bytes, self._late_bytes):
                 return await self._held(length)
             return await self._flowing(nodes, length)
 
@@ -127,13 +137,18 @@ class _Writing:
         """Read whole, then sent: its stamp is given at its turn."""
         await self._store.budget.acquire(length)
         try:
-            pieces = await BodyReader(self._request.body, self._digests).read(length)
+            reader = BodyReader(self._request.body, self._digests)
+            pieces = await reader.read(length)
+            await reader.more()  # no more bytes, but the end: it may yet turn out to be wrong
             return await self._put_whole(pieces)
         finally:
             self._store.budget.release(length)
 
     async def _put_whole(self, pieces: Pieces) -> Written:
         self._digests.check()
+        if self._request.late is not None:
+            self._own = (*self._own, *self._request.late())
+            check_headers(self._request.headers, self._own)
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
 
         async def act() -> Written:
@@ -166,7 +181,7 @@ class _Writing:
         for candidate, branch in zip(nodes, fanout.branches, strict=True):
             assert candidate.node is not None
             putting = candidate.node.put(bucket, key, branch, headers)
-            putting = _drop_when_over(putting, fanout, branch, candidate.name)
+            putting = drop_when_over(putting, fanout, branch, candidate.name)
             puts.append(putting.addCallbacks(*_noted(self._sent, candidate.name)))
 
         async def act() -> None:
@@ -188,7 +203,7 @@ class _Writing:
             raise
         finally:
             flight.end()
-        return _written(await ends[0])
+        return written_of(await ends[0])
 
     async def _in_parts(self, nodes: Sequence[Candidate]) -> Written:
         """Of unknown length, or longer than a single PUT may be: a multipart upload."""
@@ -198,7 +213,7 @@ class _Writing:
         upload: Upload | None = None
         flight = store.writes.flight(self._bucket, self._key)
         stamp = store.stamps.next()
-        size = next(sizes)
+        size = max(next(sizes), self._late_bytes)
         await budget.acquire(size)
         try:
             pieces = await reader.read(size)
@@ -222,7 +237,7 @@ class _Writing:
                 more = size_of(pieces) == size and await reader.more()
             self._digests.check()
             (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
-            return _written(await end)
+            return written_of(await end)
         except BaseException:
             if upload is not None and not upload.completing:
                 # Whoever leaves cancels us, here too.
@@ -233,6 +248,13 @@ class _Writing:
             budget.release(size)
 
     # -- what they share ------------------------------------------------------------------------
+
+    @property
+    def _late_bytes(self) -> int:
+        """Up to how many bytes the body is held for what is known of it only at its end."""
+        if self._request.late is None:
+            return 0
+        return min(self._store.limits.late_bytes, self._store.budget.size_bytes)
 
     async def _complete(
         self, upload: Upload, stamp: str, flight: Flight
@@ -335,12 +357,19 @@ class _Writing:
 
     async def _decide(self, *, at_turn: bool = True) -> None:
         """Whether the request's conditions hold now; PreconditionFailed when they don't."""
-        if not self._request.conditions:
+        replaces = self._request.replaces
+        if not self._request.conditions and replaces is None:
             return
         present = (await look(self._store, self._bucket, self._key, at_turn=at_turn)).head
         etag = present.etag if present else None
         if check_write(self._request.conditions, etag) is not Verdict.PROCEED:
-            raise PreconditionFailed("a condition of the request doesn't hold")
+            raise PreconditionFailed(
+                "a condition of the request doesn't hold", absent=present is None
+            )
+        if replaces is not None and (
+            present is None or self._store.version(self._bucket, self._key, present) != replaces
+        ):
+            raise Overtaken("another write of it came between")
 
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:
@@ -352,8 +381,7 @@ class _Writing:
     def _headers(self, stamp: str, whole: bool) -> Headers:
         """What goes to the nodes, stamped; digests only with a `whole` body."""
         request = self._request
-        headers = list(request.headers)
-        headers.append((STAMP_HEADER, stamp.encode("ascii")))
+        headers = [*request.headers, *self._own, (STAMP_HEADER, stamp.encode("ascii"))]
         if whole:
             headers.extend(request.checksums)
             if request.content_md5:
@@ -374,10 +402,11 @@ class _Writing:
             raise refused
         if not enough and not sent.differs:
             raise failure(sent, "too few nodes took it")
-        return Written(agreed_etag(sent), size_bytes)
+        return Written(agreed_etag(sent), size_bytes, stamp_time_s(stamp))
 
 
-def _written(outcome: Written | AosdError) -> Written:
+def written_of(outcome: Written | AosdError) -> Written:
+    """What came of a write, which went on to its end; raises what that is."""
     if isinstance(outcome, AosdError):
         raise outcome
     return outcome
@@ -389,22 +418,3 @@ def _noted(sent: Sent, name: str) -> tuple[Callable[[str], None], Callable[[Fail
         sent.answered(name, error if isinstance(error, Exception) else CancelledError())
 
     return lambda etag: sent.answered(name, etag), failed
-
-
-def _drop_when_over(
-    putting: Deferred[str], fanout: Fanout, branch: Branch, node: str
-) -> Deferred[str]:
-    """Tell the fanout when a node is done with its branch, for better or worse."""
-
-    def answered(etag: str) -> str:
-        if not fanout.released:
-            error = NodeNonsense(node, "it took a PUT before its last byte was sent")
-            fanout.drop(branch, Failure(error))
-            raise error
-        return etag
-
-    def failed(reason: Failure) -> Failure:
-        fanout.drop(branch, reason)
-        return reason
-
-    return putting.addCallback(answered).addErrback(failed)
