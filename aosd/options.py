@@ -37,6 +37,8 @@ class Options(usage.Options):
         "names (log_format); an option beats the environment, which beats the file."
     )
 
+    program = "aosd"  # as errors name it
+    usage_from = "twistd aosd --help"
     settings: Settings
     unknown_environment: tuple[str, ...]
 
@@ -50,7 +52,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except (usage.UsageError, ConfigurationError) as error:
-            raise SystemExit(f"aosd: {self._explained(str(error))}") from error
+            raise SystemExit(f"{self.program}: {self._explained(str(error))}") from error
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse whatever is no option."""
@@ -69,15 +71,14 @@ class Options(usage.Options):
         elif value or name not in ("operations", "config", "identities_file", "s3_domain"):
             self._given[name] = value
 
-    @staticmethod
-    def _explained(message: str) -> str:
+    def _explained(self, message: str) -> str:
         words = message.split()
         if not message.endswith("not recognized"):
             return message
         flags = [flag_of(name) for name in from_flags()]
         close = difflib.get_close_matches(words[1], flags, n=1, cutoff=0.7)
         meant = f": {close[0]} may be meant" if close else ""
-        return f"{words[1]} is no option{meant}; twistd aosd --help lists them all"
+        return f"{words[1]} is no option{meant}; {self.usage_from} lists them all"
 
 
 def _handler(name: str) -> Callable[[Options, str], None]:

@@ -19,8 +19,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
-from aosd.discovery import DiscoveryContext
-from aosd.discovery.providers import make_provider
+from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
@@ -78,11 +77,12 @@ class Daemon(Service):
             complete_s=settings.complete_timeout_s,
             client_stall_s=settings.client_stall_timeout_s,
         )
+        discovery = context_of(settings, reactor, self._threads)
         self._assembly = Assembly(
             settings,
             reactor,
             now,
-            [make_provider(each, self._discovery_context()) for each in settings.nodes],
+            [make_provider(each, discovery) for each in settings.nodes],
             self._make_node,
             self._introduce,
             self._equip,
@@ -193,17 +193,6 @@ class Daemon(Service):
     def _root_pair(self) -> Credentials | None:
         """The settings', otherwise the one that was made for the cluster."""
         return self._settings.root_pair or self._assembly.keys.pair
-
-    def _discovery_context(self) -> DiscoveryContext:
-        settings = self._settings
-        credentials = None
-        if settings.node_access_key and settings.node_secret_key:
-            credentials = Credentials(
-                settings.node_access_key, settings.node_secret_key.get_secret_value()
-            )
-        return DiscoveryContext(
-            self._reactor, self._threads, settings.data, credentials, settings.discovery_interval_s
-        )
 
     def _make_node(
         self, name: str, address: Address, credentials: Credentials, health: IHealth

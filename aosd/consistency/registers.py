@@ -34,6 +34,15 @@ class Register:
         return json.dumps({"stamp": self.stamp, "value": self.value}).encode()
 
 
+def read_register(kind: str, name: str, data: bytes) -> Register:
+    """One as it lies on a node; ValueError when it can't be read. Its stamp may be none."""
+    try:
+        told = json.loads(data)
+        return Register(kind, name, str(told["stamp"]), dict(told["value"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{kind}/{name} can't be read") from error
+
+
 class Registers:
     """See DESIGN, What lies on a node: never one document for everything."""
 
@@ -158,9 +167,8 @@ class Registers:
             if kind not in KINDS or not name:
                 continue
             try:
-                told = json.loads(data)
-                register = Register(kind, name, str(told["stamp"]), dict(told["value"]))
-            except (ValueError, TypeError, KeyError):
+                register = read_register(kind, name, data)
+            except ValueError:
                 self._log.warn("{key} can't be read", key=key)
                 continue
             if is_stamp(register.stamp):

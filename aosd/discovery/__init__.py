@@ -18,7 +18,8 @@ class DiscoveryContext:
     `reactor` is the whole reactor (time, TCP, threads, processes); `threads` a small pool
     for blocking calls, started and stopped by the daemon. `data_dir` is where embedded
     nodes keep their data. `credentials` are for nodes whose provider knows none (dns).
-    `interval_s` is the time between two rounds of a provider that has to look.
+    `interval_s` is the time between two rounds of a provider that has to look. `only_look`:
+    the daemon may be running elsewhere, and nothing that it started is to be started again.
     """
 
     reactor: Any
@@ -26,3 +27,4 @@ class DiscoveryContext:
     data_dir: Path
     credentials: Credentials | None = None
     interval_s: float = 10.0
+    only_look: bool = False

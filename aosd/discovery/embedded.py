@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -21,9 +21,9 @@ from zope.interface import implementer
 
 from aosd.discovery import DiscoveryContext
 from aosd.discovery.children import EmbeddedNode, Prepare, make_is_healthy
-from aosd.discovery.servers import Server, choose_server, launch
+from aosd.discovery.servers import HOST, Server, choose_server, launch, remembered_port
 from aosd.model.errors import ConfigurationError
-from aosd.model.node import Credentials
+from aosd.model.node import Address, Credentials, Sighting
 from aosd.ports import IDiscovery, Report, Trouble
 
 MOST_NODES = 32
@@ -159,6 +159,37 @@ class EmbeddedDiscovery:
             self._trouble(trouble)
 
 
+@implementer(IDiscovery)
+class EmbeddedFolder:
+    """The same nodes, as whoever runs them left word of them in the folder; starts nothing."""
+
+    def __init__(self, count: int, context: DiscoveryContext) -> None:
+        self.name = f"embedded:{count}"
+        self._count = count
+        self._folder = context.data_dir.absolute()
+
+    def start(self, report: Report, trouble: Trouble) -> Deferred[None]:
+        """See IDiscovery. There is one round only."""
+        try:
+            report([self._sighting(number) for number in range(1, self._count + 1)])
+        except OSError as error:
+            trouble(f"{error.filename or self._folder}: {error.strerror}")
+        except ConfigurationError as error:
+            trouble(str(error))
+        return succeed(None)
+
+    def stop(self) -> Deferred[None]:
+        """See IDiscovery."""
+        return succeed(None)
+
+    def _sighting(self, number: int) -> Sighting:
+        folder = self._folder / f"embedded-{number}"
+        credentials = _read_credentials(folder / "credentials")
+        port = remembered_port(folder)
+        address = None if port is None else Address("http", HOST, port)
+        return Sighting(folder.name, address, credentials, seen_as=str(folder))
+
+
 def _credentials(path: Path) -> Credentials:
     """A node's key pair, made on its first start."""
     if not path.exists():
@@ -168,6 +199,10 @@ def _credentials(path: Path) -> Credentials:
         fresh.touch(mode=0o600)
         fresh.write_text(f"{secrets.token_hex(8)}\n{secrets.token_hex(20)}\n", encoding="ascii")
         fresh.rename(path)
+    return _read_credentials(path)
+
+
+def _read_credentials(path: Path) -> Credentials:
     try:
         access_key, secret_key = path.read_text(encoding="ascii").split()
     except ValueError as error:

@@ -48,12 +48,13 @@ def _dns(argument: str, context: DiscoveryContext) -> IDiscovery:
 
 
 def _embedded(argument: str, context: DiscoveryContext) -> IDiscovery:
-    from aosd.discovery.embedded import MOST_NODES, EmbeddedDiscovery
+    from aosd.discovery.embedded import MOST_NODES, EmbeddedDiscovery, EmbeddedFolder
 
     number = argument or "3"
     if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= MOST_NODES):
         raise ConfigurationError(f"a number from 1 to {MOST_NODES} must follow, as in embedded:3")
-    provider: IDiscovery = EmbeddedDiscovery(int(number), context)
+    kind = EmbeddedFolder if context.only_look else EmbeddedDiscovery
+    provider: IDiscovery = kind(int(number), context)
     return provider
 
 

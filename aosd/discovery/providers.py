@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.plugin import getPlugins
+from twisted.python.threadpool import ThreadPool
 
 from aosd.discovery import DiscoveryContext
 from aosd.model.errors import ConfigurationError
+from aosd.model.node import Credentials
 from aosd.ports import IDiscovery, IDiscoveryPlugin
+from aosd.settings import Settings
+
+
+def context_of(
+    settings: Settings, reactor: Any, threads: ThreadPool, *, only_look: bool = False
+) -> DiscoveryContext:
+    """What the settings say to providers."""
+    credentials = None
+    if settings.node_access_key and settings.node_secret_key:
+        credentials = Credentials(
+            settings.node_access_key, settings.node_secret_key.get_secret_value()
+        )
+    return DiscoveryContext(
+        reactor, threads, settings.data, credentials, settings.discovery_interval_s, only_look
+    )
 
 
 def make_provider(words: str, context: DiscoveryContext) -> IDiscovery:

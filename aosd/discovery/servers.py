@@ -20,6 +20,7 @@ _HIGHEST_PORT = 65_535
 _ENOUGH_PORTS = 5_000
 _given: set[int] = set()  # to servers of this process, lately
 _LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_PORTS_FILE = "ports.json"
 _PARTS = ("master", "volume", "filer", "s3")  # of SeaweedFS
 
 IsFree = Callable[[int], bool]
@@ -178,7 +179,7 @@ def _ports(folder: Path, names: Sequence[str], is_free: IsFree) -> Mapping[str, 
     So a node keeps its address from one start to the next, and finds the sockets again that
     it left behind when it was killed.
     """
-    path = folder / "ports.json"
+    path = folder / _PORTS_FILE
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         if set(known) == set(names) and all(is_free(int(port)) for port in known.values()):
@@ -188,6 +189,15 @@ def _ports(folder: Path, names: Sequence[str], is_free: IsFree) -> Mapping[str, 
     ports = dict(zip(names, free_ports(len(names), is_free), strict=True))
     path.write_text(json.dumps(ports), encoding="utf-8")
     return ports
+
+
+def remembered_port(folder: Path) -> int | None:
+    """The S3 port that a node of this folder had when it was started last; None for never."""
+    try:
+        port = json.loads((folder / _PORTS_FILE).read_text(encoding="utf-8"))["s3"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return port if isinstance(port, int) else None
 
 
 def free_ports(count: int, is_free: IsFree | None = None) -> list[int]:
