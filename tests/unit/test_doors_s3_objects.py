@@ -337,7 +337,7 @@ class MetadataTests(ObjectCase):
         )
 
     def test_words_of_other_languages(self) -> None:
-        request = {"x-amz-meta-name": "Grüße 世界".encode().decode("latin-1")}
+        request = {"x-amz-meta-name": "Grüße 世界"}
         answer = self.send(self.signed(self.s3, "PUT", f"/{B}/k", b"x", request))
         self.assertEqual(answer.status_code, 200, answer.content)
         told = self.head()["Metadata"]["name"]
@@ -535,7 +535,6 @@ class CopyTests(ObjectCase):
         refused("NoSuchKey", 404, copy, Bucket=B, Key="k", CopySource=f"{B}/none")
         refused("InvalidArgument", 400, copy, Bucket=B, Key="k", CopySource=B)
         refused("NoSuchVersion", 404, copy, Bucket=B, Key="k", CopySource=f"{B}/a?versionId=3")
-        refused("InvalidArgument", 400, copy, Bucket=B, Key="k", CopySource=f"{B}/%ff")
         refused("InvalidBucketName", 400, copy, Bucket=B, Key="k", CopySource="aos-system/x")
         refused("NoSuchBucket", 404, copy, Bucket=B, Key="k", CopySource="elsewhere/x")
 
