@@ -83,7 +83,9 @@ class ThereAndBackTests(ObjectCase):
                 [each[name] for name in ("ContentType", "ContentEncoding", "CacheControl")],
                 ["a/b", "gzip", "no-store"],
             )
-            self.assertEqual((each["ContentDisposition"], each["ContentLanguage"]), ("inline", "de"))
+            self.assertEqual(
+                (each["ContentDisposition"], each["ContentLanguage"]), ("inline", "de")
+            )
             self.assertEqual((each["AcceptRanges"], each["ContentLength"]), ("bytes", 5))
             self.assertNotIn("StorageClass", each)
             names = each["ResponseMetadata"]["HTTPHeaders"]
@@ -135,9 +137,7 @@ class RangeTests(ObjectCase):
         self.assert_refused(
             "InvalidRange", 416, self.s3.get_object, Bucket=B, Key="k", Range="bytes=10-"
         )
-        self.assert_refused(
-            "416", 416, self.s3.head_object, Bucket=B, Key="k", Range="bytes=10-"
-        )
+        self.assert_refused("416", 416, self.s3.head_object, Bucket=B, Key="k", Range="bytes=10-")
 
     def test_parts_of_what_has_one(self) -> None:
         self.put(body=b"0123456789")
@@ -192,7 +192,9 @@ class ChecksumTests(ObjectCase):
                 self.own(), {f"x-amz-meta-aos-checksum-{name.lower()}".encode(): value.encode()}
             )
             head = self.head(ChecksumMode="ENABLED")
-            self.assertEqual((head[f"Checksum{name}"], head["ChecksumType"]), (value, "FULL_OBJECT"))
+            self.assertEqual(
+                (head[f"Checksum{name}"], head["ChecksumType"]), (value, "FULL_OBJECT")
+            )
             got = self.get(ChecksumMode="ENABLED")
             self.assertEqual((got["Body"].read(), got[f"Checksum{name}"]), (b"x" * 3000, value))
             # A whole object's checksum on a part makes botocore fail.
@@ -230,7 +232,9 @@ class ChecksumTests(ObjectCase):
             {"ChecksumCRC32": "no base64"},
             {"ChecksumCRC32": crc32(b"hello"), "ChecksumAlgorithm": "SHA1"},
         ):
-            self.assert_refused("InvalidRequest", 400, put, Bucket=B, Key="k", Body=b"hello", **more)
+            self.assert_refused(
+                "InvalidRequest", 400, put, Bucket=B, Key="k", Body=b"hello", **more
+            )
 
     def test_content_md5(self) -> None:
         plain = self.client_without_checksums()
@@ -274,9 +278,7 @@ class ChecksumTests(ObjectCase):
             if status == 200:
                 self.assertEqual(answer.headers["x-amz-checksum-crc32"], trailer)
                 self.assertEqual(self.get()["Body"].read(), body)
-                self.assertEqual(
-                    self.own(), {b"x-amz-meta-aos-checksum-crc32": trailer.encode()}
-                )
+                self.assertEqual(self.own(), {b"x-amz-meta-aos-checksum-crc32": trailer.encode()})
 
     def test_of_a_signature(self) -> None:
         plain = self.client_without_checksums()
@@ -493,12 +495,14 @@ class CopyTests(ObjectCase):
 
     def test_with_all_that_is_kept(self) -> None:
         self.put(
-            "a b+c/ü", Metadata={"who": "me"}, ContentType="a/b", Tagging="t=1", StorageClass="GLACIER"
+            "a b+c/ü",
+            Metadata={"who": "me"},
+            ContentType="a/b",
+            Tagging="t=1",
+            StorageClass="GLACIER",
         )
         told = self.copy("copy", {"Bucket": B, "Key": "a b+c/ü"})
-        self.assertEqual(
-            told["CopyObjectResult"]["ETag"], '"5d41402abc4b2a76b9719d911017c592"'
-        )
+        self.assertEqual(told["CopyObjectResult"]["ETag"], '"5d41402abc4b2a76b9719d911017c592"')
         head = self.head("copy", ChecksumMode="ENABLED")
         self.assertEqual((head["Metadata"], head["ContentType"]), ({"who": "me"}, "a/b"))
         self.assertEqual(self.get("copy")["TagCount"], 1)

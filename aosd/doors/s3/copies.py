@@ -18,8 +18,8 @@ from aosd.doors.s3.patience import patiently
 from aosd.doors.s3.tags import NAME as TAGS
 from aosd.doors.s3.xml_out import document, elements, iso_date
 from aosd.gateway.copy import copy
-from aosd.gateway.multipart import CopyPart, copy_part
-from aosd.gateway.requests import Copy
+from aosd.gateway.multipart import copy_part
+from aosd.gateway.requests import Copy, CopyPart
 from aosd.model.conditions import Conditions
 from aosd.model.names import check_bucket_name, check_key
 from aosd.model.objects import Headers

@@ -16,17 +16,10 @@ from aosd.doors.s3.owner import owner
 from aosd.doors.s3.patience import patiently
 from aosd.doors.s3.queries import encoding_of, number_of
 from aosd.doors.s3.xml_out import document, element, elements, iso_date, url_encoded
-from aosd.gateway.multipart import (
-    Complete,
-    Create,
-    PutPart,
-    abort_upload,
-    complete_upload,
-    create_upload,
-    put_part,
-)
+from aosd.gateway.multipart import abort_upload, complete_upload, create_upload, put_part
 from aosd.gateway.multipart import list_parts as parts_of
 from aosd.gateway.multipart import list_uploads as uploads_of
+from aosd.gateway.requests import Complete, Create, PutPart
 from aosd.model.parts import MOST_PARTS
 
 _MOST_LISTED = 1000
@@ -94,7 +87,7 @@ async def list_parts(call: Call) -> None:
     query = call.query
     encoded = encoding_of(query)
     after = number_of(query, "part-number-marker", 0, 0, MOST_PARTS)
-    limit = number_of(query, "max-parts", _MOST_LISTED, 0, _MOST_LISTED)
+    limit = number_of(query, "max-parts", _MOST_LISTED, 1, _MOST_LISTED)
     page = await parts_of(call.store, call.bucket, call.key, query["uploadId"], after, limit)
     listed = (
         element(
@@ -139,7 +132,7 @@ async def list_multipart_uploads(call: Call) -> None:
     name = url_encoded if encoded else str
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     key_marker, id_marker = query.get("key-marker", ""), query.get("upload-id-marker", "")
-    limit = number_of(query, "max-uploads", _MOST_LISTED, 0, _MOST_LISTED)
+    limit = number_of(query, "max-uploads", _MOST_LISTED, 1, _MOST_LISTED)
     page = await uploads_of(
         call.store, call.bucket, prefix, key_marker, id_marker, delimiter, limit
     )
@@ -161,13 +154,13 @@ async def list_multipart_uploads(call: Call) -> None:
                 Bucket=call.bucket,
                 KeyMarker=name(key_marker),
                 UploadIdMarker=id_marker,
-                NextKeyMarker=name(page.next_key) if page.truncated else None,
-                NextUploadIdMarker=page.next_id if page.truncated else None,
+                NextKeyMarker=name(page.last_key) if page.more else None,
+                NextUploadIdMarker=page.last_id if page.more else None,
                 Prefix=name(prefix),
                 Delimiter=name(delimiter) if delimiter else None,
                 EncodingType="url" if encoded else None,
                 MaxUploads=limit,
-                IsTruncated="true" if page.truncated else "false",
+                IsTruncated="true" if page.more else "false",
             ),
             *listed,
             *prefixes,
