@@ -15,7 +15,7 @@ from aosd.model.errors import (
     PreconditionFailed,
     UpstreamNonsense,
 )
-from aosd.model.objects import OWN_METADATA, Headers
+from aosd.model.objects import OWN_METADATA, Headers, ObjectHead
 from aosd.model.parts import md5_of
 from aosd.streams.source import ReadingSource
 
@@ -31,8 +31,8 @@ async def copy(store: Store, request: Copy) -> Written:
     its own making. The copy is a write of its own, with a stamp and an ETag of its own: the MD5
     of its bytes, but of one over `Limits.single_put_bytes`, which goes in parts.
 
-    A copy of an object onto itself (that is how S3 clients rewrite metadata) is a change of the
-    version that was read: when another write came between, it starts over.
+    A copy of an object onto itself (that is how S3 clients rewrite metadata) is a change of what
+    was read: when other bytes, or other metadata that is to stay, came between, it starts over.
 
     Raises what `put` does, NoSuchKey, PreconditionFailed also where a read would say
     NotModified, and BadRequest for a copy onto itself that changes nothing.
@@ -62,7 +62,12 @@ async def _copy(store: Store, request: Copy, onto_itself: bool) -> Written:
                 "without changing the object's metadata, storage class, website redirect "
                 "location or encryption attributes."
             )
-        version = store.version(request.bucket, request.key, head) if onto_itself else None
+
+        def is_same(there: ObjectHead) -> bool:
+            if request.headers is None:
+                return there.is_like(head)
+            return there.etag == head.etag and set(there.own) == set(head.own)
+
         return await put(
             store,
             Put(
@@ -73,7 +78,7 @@ async def _copy(store: Store, request: Copy, onto_itself: bool) -> Written:
                 conditions=request.conditions,
                 own=without_composites(own),
                 content_md5=md5_of(head.etag),
-                replaces=version,
+                over=is_same if onto_itself else None,
             ),
         )
     except DigestMismatch as error:

@@ -357,8 +357,8 @@ class Writing:
 
     async def _decide(self, *, at_turn: bool = True) -> None:
         """Whether the request's conditions hold now; PreconditionFailed when they don't."""
-        replaces = self._request.replaces
-        if not self._request.conditions and replaces is None:
+        over = self._request.over
+        if not self._request.conditions and over is None:
             return
         present = (await look(self._store, self._bucket, self._key, at_turn=at_turn)).head
         etag = present.etag if present else None
@@ -366,9 +366,7 @@ class Writing:
             raise PreconditionFailed(
                 "a condition of the request doesn't hold", absent=present is None
             )
-        if replaces is not None and (
-            present is None or self._store.version(self._bucket, self._key, present) != replaces
-        ):
+        if over is not None and (present is None or not over(present)):
             raise Overtaken("another write of it came between")
 
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:

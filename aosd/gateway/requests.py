@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from aosd.model.conditions import UNCONDITIONAL, Conditions
 from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.ranges import ByteRange
-from aosd.model.versions import Version
 from aosd.ports import IBodySource, IReading
 
 
@@ -22,7 +21,8 @@ class Put:
     aosd's own metadata, to be kept beside the stamp. `late`, asked once the whole body came
     and was found right, gives what of that couldn't be known before (a trailer's checksum):
     it is kept where a body is held whole, so those of up to `Limits.late_bytes` are.
-    `replaces` is the version that it was made from: Overtaken when that isn't there any more.
+    `over` says of what is there whether this may take its place: it was made from that. If not,
+    or if nothing is there, it is Overtaken.
     """
 
     bucket: str
@@ -35,7 +35,7 @@ class Put:
     checksums: Headers = ()
     own: Headers = ()
     late: Callable[[], Headers] | None = None
-    replaces: Version | None = None
+    over: Callable[[ObjectHead], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

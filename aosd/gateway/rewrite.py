@@ -23,7 +23,6 @@ from aosd.model.errors import (
 from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.parts import count_of_parts, md5_of
 from aosd.model.ranges import ByteRange
-from aosd.model.versions import Version
 from aosd.ports import IBodySource
 from aosd.streams.nothing import NothingSent
 from aosd.streams.source import ReadingSource
@@ -55,14 +54,13 @@ async def _rewrite(store: Store, bucket: str, key: str, change: Change) -> Writt
     found = (await head(store, Get(bucket, key))).head
     own = change(found)
     check_headers(found.headers, own)
-    version = store.version(bucket, key, found)
     if count_of_parts(found.etag) is not None:
-        parts = Put(bucket, key, NothingSent(), found.headers, own=own, replaces=version)
+        parts = Put(bucket, key, NothingSent(), found.headers, own=own, over=found.is_like)
         return await _InParts(store, parts).run_like(found)
-    body = await _read(store, bucket, key, version, Span(0, found.size_bytes))
+    body = await _read(store, bucket, key, found.etag, Span(0, found.size_bytes))
     md5 = md5_of(found.etag)
     try:
-        whole = Put(bucket, key, body, found.headers, content_md5=md5, own=own, replaces=version)
+        whole = Put(bucket, key, body, found.headers, content_md5=md5, own=own, over=found.is_like)
         return await put(store, whole)
     except DigestMismatch as error:
         # Bytes that rotted must not spread under a new stamp.
@@ -89,7 +87,7 @@ class _InParts(Writing):
             upload = Upload(store, bucket, key, nodes, stamp)
             try:
                 await upload.create(self._headers(stamp, whole=False))
-                await self._send(upload, sizes)
+                await self._send(upload, found.etag, sizes)
                 # Before the Complete: other bytes with a newer stamp would count.
                 if upload.etags != {found.etag}:
                     raise UpstreamNonsense("the object isn't what its ETag says")
@@ -103,16 +101,14 @@ class _InParts(Writing):
             finally:
                 flight.end()
 
-    async def _send(self, upload: Upload, sizes: Sequence[int]) -> None:
-        version = self._request.replaces
-        assert version is not None
+    async def _send(self, upload: Upload, etag: str, sizes: Sequence[int]) -> None:
         first = 0
         for size_bytes in sizes:
             if not size_bytes:
                 await upload.put_part([])
                 continue
             span = Span(first, size_bytes)
-            body = await _read(self._store, self._bucket, self._key, version, span)
+            body = await _read(self._store, self._bucket, self._key, etag, span)
             try:
                 await upload.flow_part(body)
             finally:
@@ -120,18 +116,14 @@ class _InParts(Writing):
             first += size_bytes
 
 
-async def _read(store: Store, bucket: str, key: str, version: Version, span: Span) -> IBodySource:
-    """These bytes of that version, as a body; Overtaken when there is another one now."""
+async def _read(store: Store, bucket: str, key: str, etag: str, span: Span) -> IBodySource:
+    """These bytes of what has that ETag, as a body; Overtaken when there is another one now."""
     if not span.length:
         return NothingSent()
     wanted = ByteRange(span.first, span.first + span.length - 1)
-    same = Conditions(if_match=version.etag)
     try:
-        reading = (await get(store, Get(bucket, key, same, wanted))).reading
+        reading = (await get(store, Get(bucket, key, Conditions(if_match=etag), wanted))).reading
     except (NoSuchKey, PreconditionFailed, RangeNotSatisfiable) as error:
         raise Overtaken("another write of it came between") from error
     assert reading is not None
-    if store.version(bucket, key, reading.head) != version:
-        reading.abandon()
-        raise Overtaken("another write of it came between")
     return ReadingSource(reading)

@@ -57,6 +57,14 @@ class ObjectHead:
     headers: Headers = ()
     own: Headers = ()
 
+    def is_like(self, other: ObjectHead) -> bool:
+        """Whether both tell of the same bytes with the same metadata, whenever it was written."""
+        return (
+            self.etag == other.etag
+            and set(self.headers) == set(other.headers)
+            and set(self.own) == set(other.own)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
