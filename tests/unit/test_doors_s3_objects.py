@@ -335,7 +335,7 @@ class MetadataTests(ObjectCase):
             Bucket=B,
             Key="k",
             Body=b"",
-            Metadata={"a": "x" * 1901},
+            Metadata={"a": "x" * 2040},
         )
 
     def test_words_of_other_languages(self) -> None:

@@ -103,6 +103,15 @@ def watched(call: Call, claim: Claim) -> Checked:
     return Checked(body, claim.algorithm, claimed)
 
 
+def write(call: Call, claim: Claim | None, watched: Checked | None, kind: str = "") -> None:
+    """Tell in the answer what the body's checksum is, where one was claimed."""
+    if claim is None or watched is None or watched.checksum is None:
+        return
+    call.request.setHeader(*header(claim.algorithm, watched.checksum))
+    if kind:
+        call.request.setHeader(TYPE, kind.encode("ascii"))
+
+
 def header_name(algorithm: Algorithm) -> bytes:
     """The header of requests and answers that carries such a checksum, in base64."""
     return _HEADER + algorithm.name.lower().encode("ascii")

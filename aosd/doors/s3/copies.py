@@ -47,15 +47,13 @@ async def copy_object(call: Call) -> None:
     own = [_instead(metadata.CLASS, metadata.class_to_keep(call))]
     if tags_replaced:
         own.append(_instead(TAGS, metadata.tags_to_keep(call)))
-    headers = metadata.headers_to_keep(call) if replaced else None
-    metadata.check_size(headers or (), tuple(own))
     request = Copy(
         source.bucket,
         source.key,
         call.bucket,
         call.key,
         source_conditions=source.conditions,
-        headers=headers,
+        headers=metadata.headers_to_keep(call) if replaced else None,
         own=tuple(own),
         conditions=conditions_of(call.request),
     )

@@ -10,7 +10,7 @@ from aosd.doors.s3 import checksums
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.tags import kept_tags, tags_in, tags_of_header
-from aosd.model.objects import OWN_METADATA, USER_METADATA, Headers
+from aosd.model.objects import OWN_METADATA, Headers
 
 CLASS = OWN_METADATA + b"class"
 STANDARD = "STANDARD"
@@ -47,7 +47,6 @@ _NOT_BUILT = (
     b"x-amz-website-redirect-location",
     b"x-amz-write-offset-bytes",
 )
-_LARGEST_METADATA_BYTES = 1900  # MinIO takes some 2,000, and the stamp counts
 
 
 def refuse_what_isnt_built(call: Call) -> None:
@@ -93,21 +92,6 @@ def class_to_keep(call: Call) -> Headers:
 def tags_to_keep(call: Call) -> Headers:
     """The tags of x-amz-tagging. Raises S3Error."""
     return kept_tags(tags_of_header(call.header(b"x-amz-tagging") or ""))
-
-
-def check_size(headers: Headers, own: Headers) -> None:
-    """Raise S3Error for more metadata than nodes keep with an object."""
-    size_bytes = sum(len(name) + len(value) - len(USER_METADATA) for name, value in own)
-    size_bytes += sum(
-        len(name) + len(value) - len(USER_METADATA)
-        for name, value in headers
-        if name.startswith(USER_METADATA)
-    )
-    if size_bytes > _LARGEST_METADATA_BYTES:
-        raise S3Error(
-            "MetadataTooLarge",
-            f"metadata and tags are {size_bytes} bytes, over {_LARGEST_METADATA_BYTES}",
-        )
 
 
 def storage_class_of(own: Headers) -> str:

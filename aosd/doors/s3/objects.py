@@ -34,38 +34,34 @@ async def put_object(call: Call) -> None:
     metadata.refuse_what_isnt_built(call)
     headers, own = metadata.headers_to_keep(call), metadata.own_to_keep(call)
     claim = checksums.claim_of(call)
-    body, sent, late = call.body, (), None
-    if claim is not None:
-        body = watched = checksums.watched(call, claim)
-        if claim.value is None:
+    watched = None if claim is None else checksums.watched(call, claim)
+    sent: Headers = ()
+    if claim is not None and claim.value is not None:
+        own += checksums.kept(claim.algorithm, claim.value)
+        sent = (checksums.header(claim.algorithm, claim.value),)
 
-            def late() -> Headers:
-                assert watched.checksum is not None
-                return checksums.kept(claim.algorithm, watched.checksum)
-        else:
-            own += checksums.kept(claim.algorithm, claim.value)
-            sent = (checksums.header(claim.algorithm, claim.value),)
-    metadata.check_size(headers, own)
+    def late() -> Headers:
+        assert claim is not None
+        assert watched is not None and watched.checksum is not None
+        return checksums.kept(claim.algorithm, watched.checksum)
+
     written = await put(
         call.store,
         Put(
             call.bucket,
             call.key,
-            body,
+            call.body if watched is None else watched,
             headers=headers,
             conditions=conditions_of(call.request),
             content_md5=content_md5(call),
             content_sha256=call.content_sha256,
             checksums=sent,
             own=own,
-            late=late,
+            late=late if claim is not None and claim.value is None else None,
         ),
     )
     call.request.setHeader(b"etag", written.etag.encode("latin-1"))
-    if claim is not None:
-        assert watched.checksum is not None
-        call.request.setHeader(*checksums.header(claim.algorithm, watched.checksum))
-        call.request.setHeader(checksums.TYPE, checksums.FULL_OBJECT.encode("ascii"))
+    checksums.write(call, claim, watched, checksums.FULL_OBJECT)
     call.no_content(200)
 
 

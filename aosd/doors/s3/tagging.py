@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.checksums import with_checked_body
-from aosd.doors.s3.metadata import check_size
 from aosd.doors.s3.tags import NAME, Tags, checked_tags, kept_tags, tags_in
 from aosd.doors.s3.xml_in import malformed
 from aosd.doors.s3.xml_out import document, element, elements
@@ -52,8 +51,6 @@ async def delete_object_tagging(call: Call) -> None:
 async def _change(call: Call, tags: Tags) -> None:
     def changed(present: ObjectHead) -> Headers:
         others = tuple(each for each in present.own if each[0] != NAME)
-        own = others + kept_tags(tags)
-        check_size(present.headers, own)
-        return own
+        return others + kept_tags(tags)
 
     await rewrite(call.store, call.bucket, call.key, changed)

@@ -29,7 +29,6 @@ async def create_multipart_upload(call: Call) -> None:
     """CreateMultipartUpload. How checksums are to be made is echoed; each is checked alone."""
     metadata.refuse_what_isnt_built(call)
     headers, own = metadata.headers_to_keep(call), metadata.own_to_keep(call)
-    metadata.check_size(headers, own)
     told = _checksum_headers(call)
     upload_id = await create_upload(
         call.store, Create(call.bucket, call.key, headers=headers, own=own)
@@ -64,8 +63,7 @@ async def upload_part(call: Call) -> None:
         ),
     )
     call.request.setHeader(b"etag", written.etag.encode("latin-1"))
-    if claim is not None and watched is not None and watched.checksum is not None:
-        call.request.setHeader(*checksums.header(claim.algorithm, watched.checksum))
+    checksums.write(call, claim, watched)
     call.no_content(200)
 
 
