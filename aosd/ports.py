@@ -19,7 +19,7 @@ from zope.interface import Attribute, Interface
 
 from aosd.model.errors import NodeError
 from aosd.model.node import NodeState, Sighting
-from aosd.model.objects import Headers, ObjectHead, Page, Span
+from aosd.model.objects import Headers, ObjectHead, Page, PartsPage, Span
 from aosd.model.ranges import ByteRange
 
 
@@ -150,12 +150,26 @@ class INode(Interface):
         """Upload part `number` (1 to 10,000); fires with its quoted ETag."""
 
     def complete_upload(
-        bucket: str, key: str, upload_id: str, etags: Sequence[str]
+        bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]]
     ) -> Deferred[str]:
-        """Complete an upload of parts 1 to len(etags); fires with the object's quoted ETag."""
+        """Complete an upload of these parts; fires with the object's quoted ETag.
+
+        Each is its number and its quoted ETag, the numbers ascending, with gaps or without.
+        Errbacks with NodeRefused, NoSuchUpload as its code, when it isn't open; a server may
+        also answer once more as it did when the upload was completed.
+        """
 
     def abort_upload(bucket: str, key: str, upload_id: str) -> Deferred[None]:
         """Abort an upload; fires also when it is unknown."""
+
+    def list_parts(
+        bucket: str, key: str, upload_id: str, after: int = 0, limit: int = 1000
+    ) -> Deferred[PartsPage]:
+        """One page of an open upload's parts numbered over `after`, at most `limit` (to 1,000).
+
+        Ascending by number; one that was sent again may be there as it was before, too, in any
+        order. Errbacks with NoSuchUpload when it isn't open.
+        """
 
     def list_uploads(bucket: str, key: str) -> Deferred[Sequence[str]]:
         """Ids of uploads that are open for exactly this key; of many maybe not all."""

@@ -203,7 +203,8 @@ class _Copying:
                 if known is not None:
                     return known
                 self._effect()
-                etag = await target.complete_upload(bucket, key, upload_id, etags)
+                parts = tuple(enumerate(etags, 1))
+                etag = await target.complete_upload(bucket, key, upload_id, parts)
                 uploads.ended(upload, target.name)
                 return await self._stored(etag)
             finally:

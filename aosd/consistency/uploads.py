@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -16,6 +17,7 @@ from aosd.model.stamp import is_stamp, stamp_time_s
 from aosd.ports import INode
 
 _PREFIX = "uploads/"
+_MOST_ENDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,33 @@ class OpenUpload:
     """An upload, and what is left of it to end. `id` is its stamp.
 
     `uploads` are the ids that the nodes gave it, by node name; None where that isn't known:
-    the run that began it is over, or the answer to its Create never came.
+    the run that began it is over, or the answer to its Create never came. `client`: a client
+    goes on with it, through this run or another, until it is completed, aborted or old.
     """
 
     id: str
     bucket: str
     key: str
     uploads: Mapping[str, str | None]
+    client: bool = False
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The nodes' ids that are known, by node name."""
+        return {name: each for name, each in sorted(self.uploads.items()) if each is not None}
+
+    def to_bytes(self, *, over: bool = False) -> bytes:
+        """As it is remembered; `over`: nobody goes on with it."""
+        told: dict[str, Any] = {
+            "bucket": self.bucket,
+            "key": self.key,
+            "nodes": sorted(self.uploads),
+        }
+        if self.client:
+            told |= {"client": True, "ids": self.ids}
+        if over:
+            told["over"] = True
+        return json.dumps(told).encode()
 
 
 class Uploads:
@@ -37,7 +59,8 @@ class Uploads:
 
     The record of an upload is written before any node is asked to begin it, so that there
     is never one that nobody knows; it says on which nodes, and not what ids they gave it: an
-    orphan's are found by asking the nodes for what is open for its key.
+    orphan's are found by asking the nodes for what is open for its key. A client's upload
+    outlives runs, and is listed: its record is written once more, with the ids.
     """
 
     _log = Logger()
@@ -48,18 +71,23 @@ class Uploads:
         # Of this run: those that somebody is at, and those that nobody goes on with.
         self._in_use: set[str] = set()
         self._given_up: set[str] = set()
+        # Clients' that ended in this run: what lies on a node that was away says nothing.
+        self._ended: dict[str, None] = {}
+        # Parts that were acknowledged, and that a node of the upload lacks.
+        self._missed: dict[str, dict[str, set[int]]] = {}
 
-    async def begin(self, upload: str, bucket: str, key: str, nodes: Iterable[str]) -> None:
+    async def begin(
+        self, upload: str, bucket: str, key: str, nodes: Iterable[str], *, client: bool = False
+    ) -> None:
         """Remember the one stamped `upload`, which those nodes will be asked to begin.
 
         Raises NoQuorum: it isn't to be begun then.
         """
-        began = OpenUpload(upload, bucket, key, dict.fromkeys(nodes))
+        began = OpenUpload(upload, bucket, key, dict.fromkeys(nodes), client)
         self._open[upload] = began
         self._in_use.add(upload)
-        told = {"bucket": bucket, "key": key, "nodes": sorted(began.uploads)}
         try:
-            await self._memory.write(_PREFIX + upload, json.dumps(told).encode())
+            await self._memory.write(_PREFIX + upload, began.to_bytes())
         except (NoQuorum, CancelledError):
             await self._forget(upload)
             raise
@@ -76,6 +104,56 @@ class Uploads:
         this = self._open[upload]
         self._open[upload] = replace(this, uploads={**this.uploads, node.name: upload_id})
         return upload_id
+
+    async def begun(self, upload: str) -> OpenUpload:
+        """All its nodes were asked: from now on it is the client's, whatever run there is.
+
+        Where too few nodes remember the ids now, it can't be listed by a run after this one.
+        """
+        this = self._open[upload]
+        self._in_use.discard(upload)
+        await self._remember(this)
+        return this
+
+    def adopt(self, upload: str, bucket: str, key: str, ids: Mapping[str, str]) -> None:
+        """Somebody came with the ids of an upload that may be known without them, or not at all."""
+        this = self._open.get(upload)
+        if this is None:
+            self._open[upload] = OpenUpload(upload, bucket, key, dict(ids), client=True)
+        else:
+            known = {name: each or ids.get(name) for name, each in this.uploads.items()}
+            self._open[upload] = replace(this, uploads=known)
+
+    def knows(self, upload: str) -> bool:
+        """Whether it is remembered, and somebody may go on with it."""
+        return upload in self._open and upload not in self._given_up
+
+    def is_over(self, upload: str) -> bool:
+        """Whether it was completed or aborted, as far as is remembered."""
+        return upload in self._given_up or upload in self._ended
+
+    def of_clients(self, bucket: str) -> list[OpenUpload]:
+        """Clients' open uploads in a bucket whose ids are known, in no order."""
+        return [
+            each
+            for each in self._open.values()
+            if each.bucket == bucket and each.client and each.ids and self.knows(each.id)
+        ]
+
+    def lacking(self, upload: str, number: int) -> set[str]:
+        """Nodes that missed a part that was acknowledged, other than `number`, in this run."""
+        missed = self._missed.get(upload, {})
+        return {name for name, numbers in missed.items() if numbers - {number}}
+
+    def part_taken(
+        self, upload: str, number: int, took: Iterable[str], missed: Iterable[str]
+    ) -> None:
+        """Part `number` is acknowledged; those nodes have it, and these don't."""
+        known = self._missed.setdefault(upload, {})
+        for name in took:
+            known.get(name, set()).discard(number)
+        for name in missed:
+            known.setdefault(name, set()).add(number)
 
     async def abort(self, upload: str, node: INode) -> None:
         """End it on a node; one that can't be told now is told by `tend`."""
@@ -98,10 +176,13 @@ class Uploads:
         if this is None:
             return  # it was never begun
         self._in_use.discard(upload)
-        if this.uploads:
-            self._given_up.add(upload)
-        else:
+        self._missed.pop(upload, None)
+        if not this.uploads:
             await self._forget(upload)
+        elif upload not in self._given_up:
+            self._given_up.add(upload)
+            if this.client:
+                await self._remember(this, over=True)
 
     async def tend(self, nodes: Mapping[str, INode], before_s: float) -> None:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
@@ -120,7 +201,7 @@ class Uploads:
                 if upload_id is not None:
                     await self.abort(this.id, node)
                 elif is_old:
-                    await self._abort_unknown(this, node)
+                    await self._abort_unknown(this, node, before_s)
             await self.over(this.id)
 
     def load(self, records: Mapping[str, bytes]) -> None:
@@ -130,21 +211,43 @@ class Uploads:
                 continue
             try:
                 told = json.loads(data)
+                ids = {str(name): str(each) for name, each in told.get("ids", {}).items()}
                 upload = OpenUpload(
                     key.removeprefix(_PREFIX),
                     str(told["bucket"]),
                     str(told["key"]),
-                    dict.fromkeys(map(str, told["nodes"])),
+                    {name: ids.get(name) for name in map(str, told["nodes"])},
+                    bool(told.get("client")),
                 )
                 if not is_stamp(upload.id):
                     raise ValueError(upload.id)
-            except (ValueError, TypeError, KeyError):
+                is_over = bool(told.get("over"))
+            except (ValueError, TypeError, KeyError, AttributeError):
                 self._log.warn("{key} can't be read", key=key)
                 continue
-            self._open.setdefault(upload.id, upload)
+            if upload.id in self._ended:
+                continue
+            if upload.id in self._open:
+                # Another node may have it as it was before the ids were known.
+                self.adopt(upload.id, upload.bucket, upload.key, ids)
+            else:
+                self._open[upload.id] = upload
+            if is_over and upload.id not in self._in_use:
+                self._given_up.add(upload.id)
+
+    async def _remember(self, this: OpenUpload, *, over: bool = False) -> None:
+        try:
+            await self._memory.write(_PREFIX + this.id, this.to_bytes(over=over))
+        except NoQuorum as error:
+            self._log.info("upload not remembered: {error}", error=error, upload=this.id)
 
     async def _forget(self, upload: str) -> None:
-        self._open.pop(upload, None)
+        this = self._open.pop(upload, None)
+        if this is not None and this.client:
+            self._ended[upload] = None
+            if len(self._ended) > _MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
+        self._missed.pop(upload, None)
         self._in_use.discard(upload)
         self._given_up.discard(upload)
         await self._memory.remove([_PREFIX + upload])
@@ -157,8 +260,11 @@ class Uploads:
             return False
         return True
 
-    async def _abort_unknown(self, orphan: OpenUpload, node: INode) -> None:
-        """Abort what is open for the key there, but for what others are at."""
+    async def _abort_unknown(self, orphan: OpenUpload, node: INode, before_s: float) -> None:
+        """Abort what is open for the key there, but for what others are at.
+
+        Those are clients, too, whose uploads began since `before_s`.
+        """
         try:
             open_there = await node.list_uploads(orphan.bucket, orphan.key)
         except NodeError as error:
@@ -169,7 +275,7 @@ class Uploads:
             for each in self._open.values()
             if (each.bucket, each.key) == (orphan.bucket, orphan.key)
             and node.name in each.uploads
-            and each.id in self._in_use
+            and (each.id in self._in_use or self._is_living(each, before_s))
         }
         nobodys = [each for each in open_there if each not in claims]
         if not nobodys:
@@ -178,3 +284,6 @@ class Uploads:
             # What this leaves open, or didn't see, is looked for the next time.
             for upload_id in nobodys:
                 await self._abort(orphan, upload_id, node)
+
+    def _is_living(self, this: OpenUpload, before_s: float) -> bool:
+        return this.client and self.knows(this.id) and stamp_time_s(this.id) >= before_s

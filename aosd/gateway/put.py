@@ -6,20 +6,18 @@ from base64 import b64encode
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from aosd.consistency.writes import Flight
+from aosd.gateway.branches import send_branches
+from aosd.gateway.finishing import Finishing, outcome_of
 from aosd.gateway.look import look
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.sent import (
     Sent,
-    agreed_etag,
     check_taken,
-    failure,
-    is_enough,
     refused_by_digest,
-    remember,
     spares,
     targets,
 )
@@ -29,12 +27,8 @@ from aosd.model.conditions import Verdict, check_write, valid_for_write
 from aosd.model.errors import (
     AosdError,
     BadRequest,
-    NodeNonsense,
-    NodeUnavailable,
-    NoSuchKey,
     Overtaken,
     PreconditionFailed,
-    SlowDown,
     TooLarge,
 )
 from aosd.model.objects import (
@@ -43,15 +37,13 @@ from aosd.model.objects import (
     STAMP_HEADER,
     USER_METADATA,
     Headers,
-    ObjectHead,
 )
 from aosd.model.parts import largest_body_bytes, part_sizes
-from aosd.model.ring import partition
-from aosd.model.stamp import STAMP_LENGTH, stamp_time_s
-from aosd.ports import Candidate, INode
+from aosd.model.stamp import STAMP_LENGTH
+from aosd.ports import Candidate
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
-from aosd.streams.fanout import Fanout, drop_when_over
+from aosd.streams.fanout import Fanout
 from aosd.streams.reader import BodyReader, Pieces, size_of
 
 T = TypeVar("T")
@@ -166,7 +158,7 @@ class Writing:
                 if refused_by_digest(sent):
                     break
                 asked = spares(store, bucket, key, sent)
-            return await self._written(stamp, size_of(pieces))
+            return await self._finishing().written(stamp, size_of(pieces))
 
         return await self._take_turn(act)
 
@@ -177,19 +169,16 @@ class Writing:
         stamp = store.stamps.next()
         flight = store.writes.flight(bucket, key)
         headers = self._headers(stamp, whole=True)
-        puts = []
-        for candidate, branch in zip(nodes, fanout.branches, strict=True):
-            assert candidate.node is not None
-            putting = candidate.node.put(bucket, key, branch, headers)
-            putting = drop_when_over(putting, fanout, branch, candidate.name)
-            puts.append(putting.addCallbacks(*_noted(self._sent, candidate.name)))
+        puts = send_branches(
+            fanout, nodes, lambda node, branch: node.put(bucket, key, branch, headers), self._sent
+        )
 
         async def act() -> None:
             await self._decide()
             store.writes.effect(bucket, key, await self._restamped(stamp, flight))
             fanout.release()
             await DeferredList(puts)
-            ends.append(self._go_on(stamp, length))
+            ends.append(self._finishing().go_on(stamp, length))
 
         ends: list[Deferred[Written | AosdError]] = []
         try:
@@ -203,7 +192,7 @@ class Writing:
             raise
         finally:
             flight.end()
-        return written_of(await ends[0])
+        return outcome_of(await ends[0])
 
     async def _in_parts(self, nodes: Sequence[Candidate]) -> Written:
         """Of unknown length, or longer than a single PUT may be: a multipart upload."""
@@ -237,7 +226,7 @@ class Writing:
                 more = size_of(pieces) == size and await reader.more()
             self._digests.check()
             (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
-            return written_of(await end)
+            return outcome_of(await end)
         except BaseException:
             if upload is not None and not upload.completing:
                 # Whoever leaves cancels us, here too.
@@ -267,83 +256,10 @@ class Writing:
             await upload.abort()
             raise
         self._sent = await upload.complete()
-        return [self._go_on(stamp, upload.size_bytes)]
+        return [self._finishing().go_on(stamp, upload.size_bytes)]
 
-    def _go_on(self, stamp: str, length: int) -> Deferred[Written | AosdError]:
-        """Make up what is missing, after the turn; owned by nobody's request.
-
-        Who has the turn next must not take one of the nodes that lack it at its word.
-        """
-        number = partition(self._bucket, self._key)
-        self._store.settledness.hold(number)
-        return self._store.to_the_end.run(self._made_up(stamp, length, number))
-
-    async def _made_up(self, stamp: str, length: int, number: int) -> Written | AosdError:
-        """As `_make_up`, whose failure is returned: there may be nobody left to raise it to."""
-        try:
-            return await self._make_up(stamp, length)
-        except AosdError as error:
-            return error
-        finally:
-            self._store.settledness.release(number)
-
-    async def _make_up(self, stamp: str, length: int) -> Written:
-        """Copy what too few nodes have to those that stand in, before the answer."""
-        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        while sent.etags and (asked := spares(store, bucket, key, sent)):
-            for candidate in asked:
-                outcome = await self._copied(candidate, stamp)
-                sent.answered(candidate.name, outcome)
-                if isinstance(outcome, SlowDown):
-                    # Where one's turn came too late, the next one's would.
-                    return await self._written(stamp, length)
-        return await self._written(stamp, length)
-
-    async def _copied(self, target: Candidate, stamp: str) -> str | Exception:
-        """Copy what some of the nodes took to `target`; the ETag, or why that can't be."""
-        store, sent = self._store, self._sent
-        have = [
-            each for each in store.could_hold(self._bucket, self._key) if each.name in sent.etags
-        ]
-        error: Exception = NodeNonsense(target.name, "nobody is left to copy from")
-        for source in store.preferred(have):
-            assert source.node is not None and target.node is not None
-            try:
-                if await self._copy(source.node, target.node, stamp):
-                    return sent.etags[source.name]
-                error = NodeUnavailable(source.name, "what it took is there no more")
-            except AosdError as failed:
-                error = failed  # a node's, or that the key's turn came too late
-        return error
-
-    async def _copy(self, source: INode, target: INode, stamp: str) -> bool:
-        """Whether `target` has this write now, or something newer, which counts for it too."""
-        store, bucket, key = self._store, self._bucket, self._key
-        head = await self._at_least(source, stamp)
-        if head is not None:
-            if await store.copying.copy(source, target, bucket, key, head):
-                return True
-            if await self._at_least(target, stamp) is not None:
-                return True
-        if (store.journal.delete_of(bucket, key) or "") > store.journal.counts_as(
-            bucket, key, stamp
-        ):
-            return True
-        if head is None:
-            # It lost power, with all that it had acknowledged a moment before.
-            lost = NodeUnavailable(source.name, "what it took is there no more")
-            self._sent.answered(source.name, lost)
-        return False
-
-    async def _at_least(self, node: INode, stamp: str) -> ObjectHead | None:
-        """What the node has, if that is this write or a newer one."""
-        store, bucket, key = self._store, self._bucket, self._key
-        try:
-            head = await node.head(bucket, key)
-        except NoSuchKey:
-            return None
-        found = store.version(bucket, key, head)
-        return head if found.stamp >= store.journal.counts_as(bucket, key, stamp) else None
+    def _finishing(self) -> Finishing:
+        return Finishing(self._store, self._bucket, self._key, self._sent)
 
     async def _restamped(self, stamp: str, flight: Flight) -> str:
         """Let a write whose stamp left with its head be newer than what came meanwhile.
@@ -389,30 +305,3 @@ class Writing:
                     (b"x-amz-content-sha256", request.content_sha256.hex().encode("ascii"))
                 )
         return tuple(headers)
-
-    async def _written(self, stamp: str, size_bytes: int) -> Written:
-        """The end of every way: marks, then the answer."""
-        store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
-        enough = is_enough(store, bucket, key, set(sent.etags)) and not sent.differs
-        stamp = store.journal.counts_as(bucket, key, stamp)
-        await remember(store, bucket, key, stamp, sent, written=enough)
-        if refused := refused_by_digest(sent):
-            raise refused
-        if not enough and not sent.differs:
-            raise failure(sent, "too few nodes took it")
-        return Written(agreed_etag(sent), size_bytes, stamp_time_s(stamp))
-
-
-def written_of(outcome: Written | AosdError) -> Written:
-    """What came of a write, which went on to its end; raises what that is."""
-    if isinstance(outcome, AosdError):
-        raise outcome
-    return outcome
-
-
-def _noted(sent: Sent, name: str) -> tuple[Callable[[str], None], Callable[[Failure], None]]:
-    def failed(reason: Failure) -> None:
-        error = reason.value
-        sent.answered(name, error if isinstance(error, Exception) else CancelledError())
-
-    return lambda etag: sent.answered(name, etag), failed

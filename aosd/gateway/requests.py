@@ -101,3 +101,92 @@ class Copy:
     own: Headers = ()
     conditions: Conditions = UNCONDITIONAL
     newest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """The beginning of a multipart upload; `headers` and `own` as in Put."""
+
+    bucket: str
+    key: str
+    headers: Headers = ()
+    own: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PutPart:
+    """A part of a multipart upload, `number` 1 to 10,000; digests as in Put.
+
+    `checksums` aren't passed on: nodes weren't told of any when the upload began. Who has to
+    compare them does so as the body comes.
+    """
+
+    bucket: str
+    key: str
+    upload_id: str
+    number: int
+    body: IBodySource
+    content_md5: bytes | None = None
+    content_sha256: bytes | None = None
+    checksums: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPart:
+    """A part that is (a range of) an object that is there already."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    number: int
+    source_bucket: str
+    source_key: str
+    source_conditions: Conditions = UNCONDITIONAL
+    wanted: ByteRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartWritten:
+    """A part that was taken; `etag` quoted."""
+
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The end of a multipart upload: the parts that become the object, (number, ETag) each.
+
+    ETags may lack their quotes. `size_bytes` is what the client says that the object has.
+    """
+
+    bucket: str
+    key: str
+    upload_id: str
+    parts: tuple[tuple[int, str], ...]
+    conditions: Conditions = UNCONDITIONAL
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUpload:
+    """An open upload in a listing; `began_s` in whole seconds since 1970."""
+
+    key: str
+    upload_id: str
+    began_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsPage:
+    """A page of a bucket's open uploads, by key (UTF-8 bytes) and then by when they began.
+
+    When there is `more`, the next page begins after `last_key` and `last_id` ("" when a common
+    prefix is what came last).
+    """
+
+    uploads: tuple[ListedUpload, ...]
+    prefixes: tuple[str, ...] = ()
+    more: bool = False
+    last_key: str = ""
+    last_id: str = ""

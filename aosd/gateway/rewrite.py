@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from aosd.gateway.finishing import outcome_of
 from aosd.gateway.get import get, head
 from aosd.gateway.parts import sizes_of_parts
-from aosd.gateway.put import Writing, check_headers, put, written_of
+from aosd.gateway.put import Writing, check_headers, put
 from aosd.gateway.requests import Get, Put, Written
 from aosd.gateway.sent import check_taken, targets
 from aosd.gateway.store import Store, cluster_errors
@@ -92,7 +93,7 @@ class _InParts(Writing):
                 if upload.etags != {found.etag}:
                     raise UpstreamNonsense("the object isn't what its ETag says")
                 (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
-                return written_of(await end)
+                return outcome_of(await end)
             except BaseException:
                 if not upload.completing:
                     # Whoever leaves cancels us, here too.

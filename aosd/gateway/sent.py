@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from aosd.consistency.marks import Mark
@@ -93,8 +93,28 @@ def is_after_a_kill(store: Store, candidates: Sequence[Candidate]) -> bool:
     return store.settledness.late_for_s(*(each.name for each in candidates)) > 0
 
 
-def spares(store: Store, bucket: str, key: str, sent: Sent) -> list[Candidate]:
-    """Who can stand in where too few have the write for sure: in each ring, not tried yet."""
+def standbys(
+    store: Store, bucket: str, key: str, chosen: Collection[str], count: int
+) -> list[Candidate]:
+    """`count` more nodes of each ring that take writes, where there are so many."""
+    found: dict[str, Candidate] = {}
+    for order in store.orders(bucket, key):
+        left = [
+            each
+            for each in order[: 2 * store.replicas]
+            if _takes_writes(each) and each.name not in chosen
+        ]
+        found.update((each.name, each) for each in left[:count])
+    return list(found.values())
+
+
+def spares(
+    store: Store, bucket: str, key: str, sent: Sent, among: Collection[str] | None = None
+) -> list[Candidate]:
+    """Who can stand in where too few have the write for sure: in each ring, not tried yet.
+
+    Of `among` only, if they are given.
+    """
     chosen: dict[str, Candidate] = {}
     late = _maybe_late(store, bucket, key)
     for order in store.orders(bucket, key):
@@ -105,6 +125,8 @@ def spares(store: Store, bucket: str, key: str, sent: Sent) -> list[Candidate]:
             if len(have - late) >= wanted or (each.name in late and len(have) >= wanted):
                 break
             untried = each.name not in sent.etags and each.name not in sent.errors
+            if among is not None and each.name not in among:
+                continue
             if untried and each.name not in chosen and _takes_writes(each):
                 chosen[each.name] = each
                 have.add(each.name)

@@ -57,7 +57,8 @@ class Limits:
 
     Up to `held_bytes` a body of known length is read whole before it is sent; over
     `single_put_bytes` it goes as parts, of `part_bytes` growing to `part_bytes_max`. One
-    whose metadata is complete only at its end is read whole up to `late_bytes`.
+    whose metadata is complete only at its end is read whole up to `late_bytes`. All parts of
+    a client's upload but the last have `least_part_bytes` or more.
     """
 
     held_bytes: int = MIB
@@ -65,6 +66,7 @@ class Limits:
     part_bytes: int = 8 * MIB
     part_bytes_max: int = 64 * MIB
     late_bytes: int = 8 * MIB
+    least_part_bytes: int = 5 * MIB
 
 
 @dataclass

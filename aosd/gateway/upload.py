@@ -118,7 +118,10 @@ class Upload:
         answers = await ask(
             self._nodes,
             lambda node: node.complete_upload(
-                self._bucket, self._key, self._ids[node], self._etags[node]
+                self._bucket,
+                self._key,
+                self._ids[node],
+                tuple(enumerate(self._etags[node], 1)),
             ),
         )
         for name, answer in answers.items():

@@ -101,3 +101,24 @@ class Page:
     prefixes: tuple[str, ...] = ()
     truncated: bool = False
     last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an open multipart upload; `number` 1 to 10,000, `etag` quoted.
+
+    `modified_s` since 1970, to the millisecond.
+    """
+
+    number: int
+    etag: str
+    size_bytes: int
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartsPage:
+    """A page of an upload's parts, ascending; `truncated` says that more follow the last."""
+
+    parts: tuple[Part, ...]
+    truncated: bool = False

@@ -24,6 +24,8 @@ from aosd.model.objects import (
     Entry,
     ObjectHead,
     Page,
+    Part,
+    PartsPage,
 )
 from aosd.nodes.http import STORED_ENCODING
 
@@ -176,6 +178,27 @@ class Answers:
         if root.tag != "ListAllMyBucketsResult":
             raise NodeNonsense(self._node, f"its list of buckets is a {root.tag}")
         return [self.text(item, "Name") for item in root.iterfind("Buckets/Bucket")]
+
+    def parts_listed(self, data: bytes) -> PartsPage:
+        """A page of ListParts."""
+        root = self.xml(data)
+        if root.tag != "ListPartsResult":
+            raise NodeNonsense(self._node, f"its listing of parts is a {root.tag}")
+        try:
+            parts = tuple(
+                Part(
+                    number=int(item.findtext("PartNumber") or ""),
+                    etag=quoted(item.findtext("ETag") or ""),
+                    size_bytes=int(item.findtext("Size") or ""),
+                    modified_s=datetime.fromisoformat(
+                        item.findtext("LastModified") or ""
+                    ).timestamp(),
+                )
+                for item in root.iterfind("Part")
+            )
+        except ValueError as error:
+            raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
+        return PartsPage(parts, truncated=root.findtext("IsTruncated") == "true")
 
     def error(self, data: bytes, status: int) -> tuple[str, str]:
         """The code and the message of an error answer; made up from the status without one."""

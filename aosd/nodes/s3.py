@@ -16,12 +16,13 @@ from aosd.model.errors import (
     NodeNonsense,
     NodeRefused,
     NoSuchKey,
+    NoSuchUpload,
     PreconditionFailed,
     RangeNotSatisfiable,
 )
 from aosd.model.marker import MARKER_KEY
 from aosd.model.node import Address, Credentials
-from aosd.model.objects import SYSTEM_BUCKET, Headers, ObjectHead, Page, Span
+from aosd.model.objects import SYSTEM_BUCKET, Headers, ObjectHead, Page, PartsPage, Span
 from aosd.model.ranges import ByteRange
 from aosd.nodes.bodies import ResponseReading, drop_body
 from aosd.nodes.connections import ControlConnection
@@ -216,19 +217,19 @@ class S3Node:
         )
 
     def complete_upload(
-        self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]]
     ) -> Deferred[str]:
         """See INode."""
-        return Deferred.fromCoroutine(self._complete_upload(bucket, key, upload_id, etags))
+        return Deferred.fromCoroutine(self._complete_upload(bucket, key, upload_id, parts))
 
     async def _complete_upload(
-        self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]]
     ) -> str:
-        parts = "".join(
+        listed = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag></Part>"
-            for number, etag in enumerate(etags, 1)
+            for number, etag in parts
         )
-        data = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        data = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
         # Not repeated: MinIO answers a repeated Complete with NoSuchUpload.
         response = await self._exchange.ask(
             "POST",
@@ -252,6 +253,22 @@ class S3Node:
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> Deferred[None]:
         """See INode."""
         return Deferred.fromCoroutine(self._delete(bucket, key, {"uploadId": upload_id}))
+
+    def list_parts(
+        self, bucket: str, key: str, upload_id: str, after: int = 0, limit: int = 1000
+    ) -> Deferred[PartsPage]:
+        """See INode."""
+        query = {"uploadId": upload_id, "max-parts": str(limit), "part-number-marker": str(after)}
+        return Deferred.fromCoroutine(self._list_parts(bucket, key, query))
+
+    async def _list_parts(self, bucket: str, key: str, query: dict[str, str]) -> PartsPage:
+        response = await self._exchange.ask("GET", bucket, key, query=query)
+        try:
+            return self._exchange.answers.parts_listed(await self._read(response))
+        except NodeRefused as error:
+            if error.code == "NoSuchUpload":
+                raise NoSuchUpload("no such upload") from error
+            raise
 
     def list_uploads(self, bucket: str, key: str) -> Deferred[Sequence[str]]:
         """See INode."""

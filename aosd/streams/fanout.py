@@ -182,7 +182,7 @@ def drop_when_over(
 
     def answered(etag: str) -> str:
         if not fanout.released:
-            error = NodeNonsense(node, "it took a PUT before its last byte was sent")
+            error = NodeNonsense(node, "it took a body before its last byte was sent")
             fanout.drop(branch, Failure(error))
             raise error
         return etag

@@ -16,6 +16,7 @@ from aosd.model.errors import (
     DigestMismatch,
     NodeRefused,
     NoSuchKey,
+    NoSuchUpload,
     PreconditionFailed,
 )
 from aosd.model.objects import (
@@ -26,6 +27,8 @@ from aosd.model.objects import (
     Headers,
     ObjectHead,
     Page,
+    Part,
+    PartsPage,
     Span,
 )
 from aosd.model.ranges import ByteRange
@@ -71,12 +74,16 @@ class Copy:
 
 @dataclass(slots=True)
 class Upload:
-    """An open multipart upload; parts by their number, each with its ETag."""
+    """An open multipart upload; parts by their number, each with its ETag.
+
+    `since_s` is when each of them came, since 1970.
+    """
 
     bucket: str
     key: str
     headers: Headers
     parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    since_s: dict[int, float] = field(default_factory=dict)
 
 
 Snapshot = Mapping[str, Mapping[str, Copy]]
@@ -221,18 +228,45 @@ class MemoryDisk:
     def put_part(self, bucket: str, key: str, upload_id: str, number: int, data: bytes) -> str:
         """A part, counted from 1; its ETag."""
         etag = _quoted(_md5(data))
-        self._upload(bucket, key, upload_id).parts[number] = (etag, data)
+        upload = self._upload(bucket, key, upload_id)
+        upload.parts[number] = (etag, data)
+        upload.since_s[number] = self._now()
         return etag
 
-    def complete_upload(self, bucket: str, key: str, upload_id: str, etags: Sequence[str]) -> str:
+    def list_parts(
+        self, bucket: str, key: str, upload_id: str, after: int = 0, limit: int = 1000
+    ) -> PartsPage:
+        """A page of its parts."""
+        try:
+            upload = self._upload(bucket, key, upload_id)
+        except NodeRefused as error:
+            raise NoSuchUpload("no such upload") from error
+        numbers = sorted(number for number in upload.parts if number > after)
+        return PartsPage(
+            tuple(
+                Part(
+                    number,
+                    upload.parts[number][0],
+                    len(upload.parts[number][1]),
+                    upload.since_s.get(number, 0.0),
+                )
+                for number in numbers[:limit]
+            ),
+            truncated=len(numbers) > limit,
+        )
+
+    def complete_upload(
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]]
+    ) -> str:
         """Make the object of its parts; the ETag."""
         upload = self._upload(bucket, key, upload_id)
+        etags = [etag for _, etag in parts]
         pieces: list[bytes] = []
-        for number, etag in enumerate(etags, 1):
+        for number, etag in parts:
             told, data = upload.parts.get(number, ("", b""))
             if told != etag:
                 raise NodeRefused(self._node, f"no part {number}", 400, "InvalidPart")
-            if number < len(etags) and len(data) < self._least_part_bytes:
+            if number < parts[-1][0] and len(data) < self._least_part_bytes:
                 raise NodeRefused(self._node, f"part {number}", 400, "EntityTooSmall")
             pieces.append(data)
         if not pieces:

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from aosd.model.errors import AosdError, NodeTimeout, NodeUnavailable
 from aosd.model.marker import MARKER_KEY
-from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET, Headers, ObjectHead, Page
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET, Headers, ObjectHead, Page, PartsPage
 from aosd.model.ranges import ByteRange
 from aosd.ports import IHealth, INode, IReading
 from aosd.testing.bodies import PIECE_BYTES
@@ -235,16 +235,24 @@ class MemoryNode:
         return Deferred.fromCoroutine(self._take(self._meet("put_part"), body, store))
 
     def complete_upload(
-        self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]]
     ) -> Deferred[str]:
         """See INode."""
         return self._answer(
-            "complete_upload", lambda: self.disk.complete_upload(bucket, key, upload_id, etags)
+            "complete_upload", lambda: self.disk.complete_upload(bucket, key, upload_id, parts)
         )
 
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> Deferred[None]:
         """See INode."""
         return self._answer("abort_upload", lambda: self.disk.abort_upload(upload_id))
+
+    def list_parts(
+        self, bucket: str, key: str, upload_id: str, after: int = 0, limit: int = 1000
+    ) -> Deferred[PartsPage]:
+        """See INode."""
+        return self._answer(
+            "list_parts", lambda: self.disk.list_parts(bucket, key, upload_id, after, limit)
+        )
 
     def list_uploads(self, bucket: str, key: str) -> Deferred[Sequence[str]]:
         """See INode."""

@@ -209,7 +209,7 @@ async def test_a_write_is_never_repeated(bad: Bad) -> None:
         lambda: bad.node.put("object", "a", HeldBody([b"da", b"ta"]), ()),
         lambda: bad.node.delete("object", "a"),
         lambda: bad.node.create_upload("object", "a", ()),
-        lambda: bad.node.complete_upload("object", "a", "id", ['"abc"']),
+        lambda: bad.node.complete_upload("object", "a", "id", [(1, '"abc"')]),
     ]
     for count, write in enumerate(writes, 1):
         bad.server.answers = [b""]
@@ -284,7 +284,7 @@ async def test_a_listing_that_is_none(bad: Bad, body: bytes) -> None:
 async def test_a_complete_may_begin_well_and_fail(bad: Bad) -> None:
     bad.server.answers = [error("200 OK", "InternalError")]
     refused = await soon(
-        raises(NodeRefused, bad.node.complete_upload("object", "a", "id", ['"abc"']))
+        raises(NodeRefused, bad.node.complete_upload("object", "a", "id", [(1, '"abc"')]))
     )
     assert refused.code == "InternalError"
 

@@ -96,7 +96,7 @@ async def copied_as_they_are(source: S3Node, target: S3Node, clock: Any) -> None
             await source.put_part("object", key, upload, number, HeldBody([b"v" * size]))
             for number, size in enumerate(sizes, 1)
         ]
-        await source.complete_upload("object", key, upload, etags)
+        await source.complete_upload("object", key, upload, tuple(enumerate(etags, 1)))
         await copied(copier, source, target, key, stamp)
         for number, size in enumerate(sizes, 1):
             assert (await target.head("object", key, number)).size_bytes == size

@@ -101,7 +101,7 @@ class LateLandingTests(SynchronousTestCase):
         part = self.node.put_part(BUCKET, "a", upload_id, 1, BytesBody(b"part"))
         etag = self.successResultOf(part)
         self.node.script("complete_upload", lands_late(lambda: self.gate))
-        completing = self.node.complete_upload(BUCKET, "a", upload_id, [etag])
+        completing = self.node.complete_upload(BUCKET, "a", upload_id, [(1, etag)])
         self.failureResultOf(completing, NodeTimeout)
         self.gate.callback(None)
         self.assertEqual(self.holds(), b"part")

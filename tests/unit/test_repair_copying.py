@@ -109,7 +109,8 @@ class CopyingTests(SynchronousTestCase):
         for number, part in enumerate(parts, 1):
             put = self.source.put_part("object", "k", upload_id, number, BytesBody(part))
             etags.append(self.successResultOf(put))
-        etag = self.successResultOf(self.source.complete_upload("object", "k", upload_id, etags))
+        told = list(enumerate(etags, 1))
+        etag = self.successResultOf(self.source.complete_upload("object", "k", upload_id, told))
         self.assertEqual(etag, f'"{md5(digests)}-{len(sizes)}"')
         if stamp is not None:
             there = self.source.buckets["object"]

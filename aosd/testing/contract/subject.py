@@ -113,6 +113,11 @@ def etag_of_parts(*parts: bytes) -> str:
     return f'{etag_of(digests)[:-1]}-{len(parts)}"'
 
 
+def numbered(*etags: str) -> list[tuple[int, str]]:
+    """What a Complete of parts 1 to len(etags) tells."""
+    return list(enumerate(etags, 1))
+
+
 def names_of(page: Page) -> list[str]:
     """The keys and the prefixes of a page."""
     return [entry.key for entry in page.entries] + list(page.prefixes)

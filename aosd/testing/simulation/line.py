@@ -14,7 +14,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from aosd.model.errors import NodeError, NodeRefused, NodeTimeout, NodeUnavailable
-from aosd.model.objects import Headers, ObjectHead, Page, Span
+from aosd.model.objects import Headers, ObjectHead, Page, PartsPage, Span
 from aosd.model.ranges import ByteRange
 from aosd.ports import IHealth, INode, IReading
 from aosd.testing.memory_disk import Copy, MemoryDisk
@@ -240,10 +240,10 @@ class Line:
         )
 
     def complete_upload(
-        self, bucket: str, key: str, upload_id: str, etags: Sequence[str]
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]]
     ) -> Deferred[str]:
         """See INode."""
-        told = tuple(etags)
+        told = tuple(parts)
         return self._ask(
             "complete_upload",
             bucket,
@@ -255,6 +255,17 @@ class Line:
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> Deferred[None]:
         """See INode."""
         return self._ask("abort_upload", bucket, key, lambda disk: disk.abort_upload(upload_id))
+
+    def list_parts(
+        self, bucket: str, key: str, upload_id: str, after: int = 0, limit: int = 1000
+    ) -> Deferred[PartsPage]:
+        """See INode."""
+        return self._ask(
+            "list_parts",
+            bucket,
+            key,
+            lambda disk: disk.list_parts(bucket, key, upload_id, after, limit),
+        )
 
     def list_uploads(self, bucket: str, key: str) -> Deferred[Sequence[str]]:
         """See INode."""
