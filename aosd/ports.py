@@ -90,6 +90,7 @@ class INode(Interface):
     """
 
     name: str = Attribute("The node name.")
+    sorts: bool = Attribute("Whether it lists in the order of UTF-8 bytes, for all that is known.")
 
     def head(bucket: str, key: str, part: int | None = None) -> Deferred[ObjectHead]:
         """HEAD an object. Errbacks with NoSuchKey.

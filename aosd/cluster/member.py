@@ -78,6 +78,7 @@ class WatchedMember:
         self._probe_began_s = 0.0
         self._impatience = IdleTimer(clock, probe_timeout_s, self._impatient)
         self._known = False
+        self._sorts = True
         self._clock = clock
         self._make_node = make_node
         self._introduce = introduce
@@ -211,9 +212,10 @@ class WatchedMember:
         sighting = self.sighting
         assert sighting is not None
         assert sighting.address is not None and sighting.credentials is not None
+        probing = not self._known
         try:
             introduction = await self._introduce(
-                self.member.name, sighting.address, sighting.credentials, not self._known
+                self.member.name, sighting.address, sighting.credentials, probing
             )
         except NodeError as error:
             if self.node is node:
@@ -222,6 +224,9 @@ class WatchedMember:
                 self._metrics.node_errors.labels(self.member.name, type(error).__name__).inc()
             return
         if self.node is node:
+            if probing:
+                self._sorts = introduction.sorted_listing
+            node.sorts = self._sorts
             self.introduction = introduction
             self._refused_s = None
             self.breaker.close()

@@ -28,7 +28,11 @@ _NEWER = (
 
 
 class Ledger:
-    """Keys are kept as 16-byte hashes. Nothing here outlives the process; not for threads."""
+    """Nothing here outlives the process; not for threads.
+
+    Keys are kept as 16-byte hashes, but those of deletes as they are, in S3's order: listings
+    look for what was deleted beneath a prefix.
+    """
 
     def __init__(self, cache_kib: int = _CACHE_KIB) -> None:
         self._db = sqlite3.connect("", isolation_level=None)
@@ -47,15 +51,28 @@ class Ledger:
 
     def deleted(self, entries: Iterable[tuple[str, str, str]]) -> None:
         """Deletes as (bucket, key, stamp); the newest of a key counts."""
-        # In the order of the keys' hashes, a page is touched once for all that belong on it.
+        # In the order of the keys, a page is touched once for all that belong on it.
         self._db.executemany(
             _NEWER.format(table="deletes"),
-            sorted((_digest(bucket, key), stamp) for bucket, key, stamp in entries),
+            sorted((_name(bucket, key), stamp) for bucket, key, stamp in entries),
         )
 
     def delete_of(self, bucket: str, key: str) -> str | None:
         """The stamp of the key's newest delete."""
-        return self._one("SELECT stamp FROM deletes WHERE key = ?", _digest(bucket, key))
+        return self._one("SELECT stamp FROM deletes WHERE key = ?", _name(bucket, key))
+
+    def deleted_beneath(self, bucket: str, prefix: str, after: str, most: int) -> list[str]:
+        """Keys with a delete on record, the first `most` in S3's order.
+
+        Of those that begin with `prefix` and sort after `after` (exclusive).
+        """
+        beneath, last = _name(bucket, prefix), _name(bucket, after)
+        rows = self._db.execute(
+            "SELECT key FROM deletes WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
+            (beneath, last, beneath + b"\xff", most),
+        )
+        start = len(bucket.encode()) + 1
+        return [key[start:].decode("utf-8", "surrogatepass") for (key,) in rows]
 
     def restamped(self, bucket: str, key: str, was: str, counts_as: str) -> None:
         """The copy stamped `was` counts as `counts_as`."""
@@ -103,8 +120,10 @@ class Ledger:
     def has_before(self, bucket: str, key: str, stamp: str) -> bool:
         """Whether a delete or restamping of the key is older than `stamp`."""
         found = self._one(
-            "SELECT key FROM deletes WHERE key = ?1 AND stamp < ?2 UNION ALL "
-            "SELECT key FROM restamps WHERE key = ?1 AND counts_as < ?2 LIMIT 1",
+            "SELECT key FROM deletes WHERE key = ? AND stamp < ? UNION ALL "
+            "SELECT key FROM restamps WHERE key = ? AND counts_as < ? LIMIT 1",
+            _name(bucket, key),
+            stamp,
             _digest(bucket, key),
             stamp,
         )
@@ -126,5 +145,10 @@ class Ledger:
         return None if row is None else str(row[0])
 
 
+def _name(bucket: str, key: str) -> bytes:
+    """Sorts as keys do in S3, bucket by bucket."""
+    return f"{bucket}\0{key}".encode("utf-8", "surrogatepass")
+
+
 def _digest(bucket: str, key: str) -> bytes:
-    return blake2b(f"{bucket}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(_name(bucket, key), digest_size=16).digest()

@@ -113,6 +113,7 @@ class PlainDoor:
             prefix=prefix,
             after=after,
             limit=_limit(query.get("limit")),
+            delimiter="/",
             wanted=is_object_id,
         )
         entries = listing.entries

@@ -1,4 +1,4 @@
-"""Listing: one page of what all nodes hold, in S3's order, each key once."""
+"""Listing: a page of what all nodes hold, in S3's order, each key and common prefix once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from aosd.gateway.look import look
-from aosd.gateway.store import Store, ask, cluster_errors, gather
-from aosd.model.listing import merge_pages
-from aosd.model.objects import Entry, Page
-from aosd.ports import Candidate
+from aosd.gateway.merge import Merged, Name, group_of
+from aosd.gateway.store import Store, cluster_errors, gather
+from aosd.model.listing import utf8
+from aosd.model.objects import Entry
 
 _PAGE_KEYS = 1000
 _AT_ONCE = 16
+_MOST_DELETES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page; `more` says whether there are keys after the last entry."""
+    """A page: keys and common prefixes, each in S3's order.
+
+    `more` says whether any come after `last`, the greatest name of the page, from where the
+    next one goes on; "" when there are none.
+    """
 
     entries: tuple[Entry, ...]
+    prefixes: tuple[str, ...]
     more: bool
+    last: str
 
 
 async def list_objects(
@@ -32,72 +39,126 @@ async def list_objects(
     prefix: str = "",
     after: str = "",
     limit: int = _PAGE_KEYS,
-    wanted: Callable[[str], bool],
+    delimiter: str = "",
+    wanted: Callable[[str], bool] | None = None,
 ) -> Listing:
-    """Up to `limit` (1 to 1,000) keys without a `/`, after `after` (exclusive), that are `wanted`.
+    """Up to `limit` (0 to 1,000) names of keys that begin with `prefix`, after `after`.
 
+    With a `delimiter`, of any length, keys that have it behind the prefix are told as one
+    common prefix, which ends with it; that there is one means that a living key begins with
+    it. `after` is exclusive; when it is such a common prefix, all beneath it is passed, but
+    one that only begins with it leaves it to be told if there are later keys in it.
+
+    `wanted` is asked of each key and common prefix; what it doesn't want isn't counted.
     Raises NoNodes, or NoQuorum while so many nodes are away that a key might be missed.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
-    members = store.members()
-    found: list[Entry] = []
-    # One more than asked for tells whether there are more.
-    page_keys = min(limit + 1, _PAGE_KEYS)
     with cluster_errors():
-        while True:
-            # One level of the tree: within it every server's order is S3's, for names without
-            # a sign that comes before "/" (of a-b and a/, a tree lists the folder first).
-            since = store.settling
-            pages = await _pages(store, members, bucket, prefix, after, page_keys)
-            merged = merge_pages(pages, after)
-            entries = [entry for entry in merged.entries if wanted(entry.key)]
-            dead = await _dead(store, bucket, [entry.key for entry in entries], since)
-            for entry in entries:
-                if entry.key in dead:
-                    continue
-                if len(found) == limit:
-                    return Listing(tuple(found), more=True)
-                found.append(entry)
-            if not merged.truncated or merged.last is None:
-                return Listing(tuple(found), more=False)
-            after = merged.last
+        reading = _Reading(store, bucket, wanted)
+        if limit == 0 or (utf8(after) > utf8(prefix) and not after.startswith(prefix)):
+            return Listing((), (), False, "")
+        if not after.startswith(prefix):
+            after = ""
+        found, more = await reading.page(prefix, after, limit, delimiter)
+    return Listing(
+        tuple(each.entry for each in found if each.entry is not None),
+        tuple(each.text for each in found if each.entry is None),
+        more,
+        found[-1].text if more else "",
+    )
 
 
-async def _pages(
-    store: Store,
-    members: Sequence[Candidate],
-    bucket: str,
-    prefix: str,
-    after: str,
-    page_keys: int,
-) -> dict[str, Page]:
-    """A page of each node that answers, if those are enough."""
-    doubts = store.doubts(members)
-    answers = await ask(members, lambda node: node.list(bucket, prefix, after, page_keys, "/"))
-    pages = {name: each for name, each in answers.items() if isinstance(each, Page)}
-    failures = [each for each in answers.values() if isinstance(each, Exception)]
-    if failures and not pages:
-        raise failures[0]
-    store.check_absence(members, set(pages), doubts)
-    return pages
+class _Reading:
+    """One page being made. What was known at its beginning counts to its end."""
 
+    def __init__(self, store: Store, bucket: str, wanted: Callable[[str], bool] | None) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._wanted = wanted
+        self._members = store.members()
+        self._doubts = store.doubts(self._members)
+        # From before anything is listed: what becomes settled meanwhile wasn't so then.
+        self._since = store.settling
+        self._failed: dict[str, Exception] = {}
 
-async def _dead(store: Store, bucket: str, keys: Sequence[str], since: tuple[int, int]) -> set[str]:
-    """What was deleted of these, and lies on yet where it couldn't be removed.
+    async def page(
+        self, prefix: str, after: str, limit: int, delimiter: str
+    ) -> tuple[list[Name], bool]:
+        """Up to `limit` names, and whether there are more."""
+        found: list[Name] = []
+        group = group_of(after, prefix, delimiter)
+        if group and after != group:
+            found = await self._living([Name(group, None, certain=False)], after)
+            after = group
+        names = self._merged(prefix, after, delimiter, limit)
+        while some := await names.take(limit + 1 - len(found)):
+            found += await self._living(some)
+            if len(found) > limit:
+                return found[:limit], True
+            is_plain = self._wanted is None and not delimiter
+            if (
+                len(found) == limit
+                and is_plain
+                and names.says_more
+                and not self._hides_dead(prefix, some[-1].text)
+            ):
+                return found, True
+        return found, False
 
-    `since` is from before they were listed: what became settled meanwhile wasn't so then.
-    """
+    def _merged(self, prefix: str, after: str, delimiter: str, limit: int) -> Merged:
+        return Merged(
+            self._store,
+            self._members,
+            self._doubts,
+            self._failed,
+            self._bucket,
+            prefix,
+            after,
+            delimiter,
+            limit,
+        )
 
-    def is_doubtful(key: str) -> bool:
-        if store.journal.delete_of(bucket, key) is None:
+    async def _living(self, names: Sequence[Name], after: str = "") -> list[Name]:
+        """Those of these that are wanted, and not dead; of prefixes what comes `after` counts."""
+        wanted = [each for each in names if self._wanted is None or self._wanted(each.text)]
+        doubtful = [each for each in wanted if self._is_doubtful(each)]
+        dead: set[str] = set()
+        for first in range(0, len(doubtful), _AT_ONCE):
+            some = doubtful[first : first + _AT_ONCE]
+            looking = [Deferred.fromCoroutine(self._lives(each, after)) for each in some]
+            for each, lives in zip(some, await gather(looking), strict=True):
+                if not lives:
+                    dead.add(each.text)
+        return [each for each in wanted if each.text not in dead]
+
+    def _is_doubtful(self, name: Name) -> bool:
+        if name.entry is not None:
+            return self._may_be_dead(name.text)
+        return not name.certain or self._hides_dead(name.text)
+
+    async def _lives(self, name: Name, after: str) -> bool:
+        """Whether it is an object, or has one beneath it."""
+        if name.entry is not None:
+            return (await look(self._store, self._bucket, name.text)).head is not None
+        beneath = self._merged(name.text, after, "", 1)
+        while keys := await beneath.take(_AT_ONCE):
+            doubtful = [each for each in keys if self._is_doubtful(each)]
+            if len(doubtful) < len(keys):
+                return True
+            looking = [Deferred.fromCoroutine(self._lives(each, "")) for each in doubtful]
+            if any(await gather(looking)):
+                return True
+        return False
+
+    def _may_be_dead(self, key: str) -> bool:
+        """Whether it was deleted, and may lie on yet where it couldn't be removed."""
+        store = self._store
+        if store.journal.delete_of(self._bucket, key) is None:
             return False
-        return store.settling != since or not store.is_settled(bucket, key)
+        return store.settling != self._since or not store.is_settled(self._bucket, key)
 
-    doubtful = [key for key in keys if is_doubtful(key)]
-    dead: set[str] = set()
-    for first in range(0, len(doubtful), _AT_ONCE):
-        some = doubtful[first : first + _AT_ONCE]
-        looking = [Deferred.fromCoroutine(look(store, bucket, key)) for key in some]
-        for key, located in zip(some, await gather(looking), strict=True):
-            if located.head is None:
-                dead.add(key)
-    return dead
+    def _hides_dead(self, prefix: str, after: str = "") -> bool:
+        """Whether there may be such a key beneath `prefix`, after `after`."""
+        ledger = self._store.ledger
+        keys = ledger.deleted_beneath(self._bucket, prefix, after, _MOST_DELETES)
+        return len(keys) == _MOST_DELETES or any(map(self._may_be_dead, keys))

@@ -59,6 +59,7 @@ class S3Node:
         connections: int = 64,
     ) -> None:
         self.name = name
+        self.sorts = True
         self.address = address
         self._health = health
         self._now = now

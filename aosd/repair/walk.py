@@ -1,9 +1,7 @@
 """All nodes' listings of a bucket side by side: each key once, in S3's order, with who has it.
 
-Servers agree neither on the order of a flat listing (SeaweedFS goes folder by folder) nor,
-within one level of the tree, on where a folder stands among names that begin with its own:
-`a-b` comes before `a/` in S3's order, and after it in a tree's. But they disagree on nothing
-else, so a folder that is held back until something greater comes stands right for both.
+Servers disagree on that order: see `aosd.consistency.listed`. Here all are asked level by
+level, whatever is known of their order.
 
 What MinIO hides isn't found: while there is an object `a`, it lists no `a/b`, with a delimiter
 or without, not even under the prefix `a/`. A key that another node lists is looked at on all
@@ -23,12 +21,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from aosd.consistency.listed import PAGE_KEYS, Level
 from aosd.consistency.writes import Watch, Writes
-from aosd.model.errors import NodeError, NodeNonsense, NodeRefused
-from aosd.model.objects import Entry, Page
+from aosd.model.errors import NodeError, NodeRefused
+from aosd.model.objects import Entry
 from aosd.ports import INode
 
-_PAGE_KEYS = 1000
 _NOT_FOUND = 404
 _TRIES = 3
 _RETRY_S = 1.0
@@ -108,7 +106,7 @@ class Walk:
         windows: Windows,
         clock: IReactorTime,
         lost: Callable[[str], object],
-        page_keys: int = _PAGE_KEYS,
+        page_keys: int = PAGE_KEYS,
         wants_stamps: Callable[[], bool] = lambda: False,
     ) -> None:
         self._nodes = dict(nodes)
@@ -146,7 +144,14 @@ class Walk:
 
     def _level(self, prefix: str, nodes: Mapping[str, INode], after: str) -> _Level:
         names = [
-            _Names(node, self._bucket, prefix, after, self._page_keys, self._wants_stamps)
+            _Names(
+                node,
+                self._bucket,
+                prefix,
+                after,
+                self._page_keys,
+                wants_stamps=self._wants_stamps,
+            )
             for node in nodes.values()
         ]
         return _Level(names, after, self._windows, self._clock, self._leave_out)
@@ -230,6 +235,9 @@ class _Level:
                     await names.ask()
                 return
             except NodeError as error:
+                if isinstance(error, NodeRefused) and error.status == _NOT_FOUND:
+                    names.ended = True
+                    return
                 self._log.info("no listing: {error}", error=error, node=names.node.name)
                 if not tries_left:
                     self._nodes.remove(names)
@@ -238,130 +246,11 @@ class _Level:
             await deferLater(self._clock, _RETRY_S)
 
 
-class _Names:
-    """What one node has at one level: names in S3's order, keys with their entries."""
-
-    def __init__(
-        self,
-        node: INode,
-        bucket: str,
-        prefix: str,
-        after: str,
-        page_keys: int,
-        wants_stamps: Callable[[], bool],
-    ) -> None:
-        self.node = node
-        self._page_keys = page_keys
-        self._wants_stamps = wants_stamps
-        self._makes_xml = True
-        self.window = 0
-        self._bucket = bucket
-        self._prefix = prefix
-        self.restart(after)
+class _Names(Level):
+    """What one node has at one level; all pages that say so are of `window` or later."""
 
     def restart(self, after: str) -> None:
         """Begin anew, after a name (exclusive)."""
-        self.ready: deque[tuple[bytes, str, Entry | None]] = deque()
-        self.ended = False
+        super().restart(after)
         # What was asked for newly is of no window that could be stale before it was asked.
         self.window = 1 << 62
-        self._held: list[tuple[bytes, str]] = []
-        self._given = _utf8(after)
-        self._after = _before_folders(self._prefix, after)
-
-    async def ask(self) -> None:
-        """Get another page."""
-        try:
-            page = await self._page()
-        except NodeRefused as error:
-            if error.status != _NOT_FOUND:
-                raise
-            self.ended = True
-            return
-        names: list[tuple[bytes, str, Entry | None]] = [
-            (_utf8(entry.key), entry.key, entry) for entry in page.entries
-        ]
-        last = page.last
-        if page.prefixes:
-            names += [(_utf8(each), each, None) for each in page.prefixes]
-            names.sort(key=_in_a_tree)
-            # From here a tree goes on; others repeat the folders that come after it. To begin
-            # after those isn't safe: asked for what is after `a/`, MinIO counts all `a-…`
-            # against the limit, and when they fill it, it says that there is nothing more.
-            last = names[-1][1]
-        elif not self._held:
-            # The usual case, and there are many keys.
-            given = self._given
-            names = sorted(each for each in names if each[0] > given) if names else names
-            self.ready.extend(names)
-            names = []
-        else:
-            names.sort()
-        for name in names:
-            self._sort_in(name)
-        if self.ready:
-            self._given = max(self._given, self.ready[-1][0])
-        if not page.truncated:
-            self.ended = True
-            self.ready.extend((utf8, name, None) for utf8, name in self._held)
-            self._held = []
-            return
-        if last is None or last == self._after:
-            raise NodeNonsense(self.node.name, "its listing says that there is more, but not where")
-        self._after = last
-
-    async def _page(self) -> Page:
-        asked = self._bucket, self._prefix, self._after, self._page_keys, "/"
-        if self._makes_xml and self._wants_stamps():
-            try:
-                return await self.node.list(*asked, stamps=True)
-            except NodeNonsense:
-                # Names of metadata stand in it as they are, and not all of them make XML.
-                self._makes_xml = False
-        return await self.node.list(*asked)
-
-    def _sort_in(self, name: tuple[bytes, str, Entry | None]) -> None:
-        utf8, text, entry = name
-        while self._held and self._held[0][0] < utf8:
-            folder = self._held.pop(0)
-            self._given = folder[0]
-            self.ready.append((*folder, None))
-        # A tree's next page may begin with what was seen, when it begins after a folder.
-        if utf8 <= self._given or (utf8, text) in self._held:
-            return
-        if entry is None:
-            self._held.append((utf8, text))
-            self._held.sort()
-        else:
-            self._given = utf8
-            self.ready.append(name)
-
-
-def _in_a_tree(name: tuple[bytes, str, Entry | None]) -> tuple[bytes, bool]:
-    """A folder stands where its name without the slash does."""
-    return (name[0], False) if name[2] is not None else (name[0][:-1], True)
-
-
-def _before_folders(prefix: str, after: str) -> str:
-    """Where a listing has to begin that is to have all names after `after` in S3's order.
-
-    In a tree's order, folders whose name the one of `after` begins with stand before it,
-    though they come after it here (`a/` after `a-b`): begin before the first of those.
-    """
-    name = after[len(prefix) :].removesuffix("/")
-    for length in range(1, len(name)):
-        if name[length] < "/":
-            last = name[length - 1]
-            if last > "~":
-                return f"{prefix}{name[: length - 1]}~"
-            before = "." if last == "0" else chr(ord(last) - 1)
-            if last <= "!":
-                return f"{prefix}{name[: length - 1]}" if length > 1 else ""
-            return f"{prefix}{name[: length - 1]}{before}~"
-    # Of names that begin with a folder's, only those after `.` come after the folder; no
-    # listing begins safely after the folder itself (see _Names.ask).
-    return f"{prefix}{name}.~" if after.endswith("/") else after
-
-
-def _utf8(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")

@@ -71,6 +71,7 @@ class MemoryNode:
         weather: Weather | None = None,
     ) -> None:
         self.name = name
+        self.sorts = not tree_order
         self.disk = MemoryDisk(
             name,
             now,

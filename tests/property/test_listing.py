@@ -1,65 +1,150 @@
-"""A listing of several nodes, page by page, against the sorted set of what they hold."""
+"""A listing of several nodes, page by page, against a model: the sorted keys, grouped."""
 
 from __future__ import annotations
 
-import random
+from collections.abc import Coroutine, Mapping
+from typing import Any, NamedTuple, TypeVar
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from aosd.model.listing import merge_pages
-from aosd.model.objects import Entry, Page
+from aosd.gateway.list import Listing, list_objects
+from aosd.gateway.store import Store
+from aosd.model.objects import STAMP_HEADER
+from aosd.testing.memory_node import Copy, MemoryNode
+from aosd.testing.stores import MemoryPlacement, make_store
 
-# Signs around the ones where orders of text differ: UTF-16's and folders'.
-keys = st.text(st.sampled_from("-/0aé\uff5e\U00010000"), min_size=1, max_size=4)
-entries = st.tuples(st.integers(1, 3).map(float), st.sampled_from(['"x"', '"y"']))
-holdings = st.dictionaries(keys, entries, max_size=12)
+T = TypeVar("T")
+
+BUCKET = "object"
+OLDER, DELETED, NEWER = (f"0189594b3a7c-000{n}-0000000a" for n in (1, 2, 3))
+
+# Names that folders' names begin, and signs around the ones where orders of text differ.
+segments = st.one_of(
+    st.sampled_from(["a", "a-", "a-b", "a.", "a0", "aa", "ab", "b", "0", "!", "é-", "\uff5e"]),
+    st.text("ab-.0 é\U0001f600", min_size=1, max_size=3).filter(lambda text: text.strip(".")),
+)
+keys = st.lists(segments, min_size=1, max_size=3).map("/".join)
+delimiters = st.sampled_from(["", "/", "/", "-", "a", "ab", "b/", "/a", "a/b", "é", "--"])
+cuts = st.tuples(keys, st.integers(0, 6)).map(lambda each: each[0][: each[1]])
+
+
+class Held(NamedTuple):
+    """Who has a key, and whether it `was_deleted`; `lives`: written again after that."""
+
+    holders: frozenset[int]
+    was_deleted: bool
+    lives: bool
+
+
+holdings = st.dictionaries(
+    keys,
+    st.builds(
+        Held,
+        st.frozensets(st.integers(0, 3), min_size=1),
+        st.sampled_from([False, False, True]),
+        st.booleans(),
+    ),
+    max_size=25,
+)
 
 
 def utf8(key: str) -> bytes:
     return key.encode()
 
 
-def page(held: dict[str, tuple[float, str]], after: str, limit: int, chance: random.Random) -> Page:
-    """A node's page, its entries in any order."""
-    names = sorted((key for key in held if utf8(key) > utf8(after)), key=utf8)
-    found = [Entry(key, held[key][1], 1, held[key][0]) for key in names[:limit]]
-    chance.shuffle(found)
-    return Page(
-        tuple(found),
-        truncated=len(names) > limit,
-        last=names[:limit][-1] if names else None,
-    )
+def now(work: Coroutine[Any, Any, T]) -> T:
+    results: list[Any] = []
+    Deferred.fromCoroutine(work).addBoth(results.append)
+    (result,) = results
+    if not isinstance(result, (Listing, type(None))):
+        result.raiseException()
+    return result  # type: ignore[no-any-return]
+
+
+def make(held: Mapping[str, Held], trees: list[bool], settled: bool) -> Store:
+    """A store whose nodes hold just this."""
+    nodes = [MemoryNode(f"n{each}", tree_order=tree) for each, tree in enumerate(trees)]
+    clock = Clock()
+    clock.advance(1_700_000_000)
+    store = make_store(MemoryPlacement(nodes), clock, replicas=2)
+    for key, (holders, was_deleted, lives) in held.items():
+        if was_deleted:
+            now(store.journal.deleted(BUCKET, key, DELETED))
+        stamp = NEWER if was_deleted and lives else OLDER
+        for each in holders:
+            copy = Copy(b"", '"e"', 5.0, ((STAMP_HEADER, stamp.encode()),))
+            nodes[each % len(nodes)].buckets[BUCKET][key] = copy
+    if not settled:
+        store.settledness.ring_changed()
+    return store
+
+
+def group_of(key: str, prefix: str, delimiter: str) -> str | None:
+    """The common prefix that a key is told as."""
+    if not delimiter or not key.startswith(prefix):
+        return None
+    head, found, _ = key[len(prefix) :].partition(delimiter)
+    return prefix + head + delimiter if found else None
+
+
+def expected(living: list[str], prefix: str, after: str, delimiter: str) -> list[str]:
+    names: dict[str, None] = {}
+    passed = group_of(after, prefix, delimiter) == after
+    for key in living:
+        group = group_of(key, prefix, delimiter)
+        if key.startswith(prefix) and utf8(key) > utf8(after) and not (passed and group == after):
+            names[group or key] = None
+    return list(names)
 
 
 @given(
-    st.lists(st.tuples(holdings, st.integers(1, 5)), max_size=5),
-    st.randoms(use_true_random=False),
+    holdings,
+    st.lists(st.booleans(), min_size=1, max_size=4),
+    st.one_of(st.just(""), cuts),
+    st.one_of(st.just(""), keys, cuts),
+    delimiters,
+    st.integers(1, 9),
+    st.booleans(),
 )
-def test_every_key_comes_once_in_order(
-    nodes: list[tuple[dict[str, tuple[float, str]], int]], chance: random.Random
+@settings(max_examples=1000, deadline=None)
+def test_pages_are_the_sorted_names_of_what_lives(
+    held: dict[str, Held],
+    trees: list[bool],
+    prefix: str,
+    after: str,
+    delimiter: str,
+    limit: int,
+    settled: bool,
 ) -> None:
-    found: list[Entry] = []
-    after, rounds = "", 0
-    while True:
-        merged = merge_pages(
-            {
-                str(number): page(held, after, limit, chance)
-                for number, (held, limit) in enumerate(nodes)
-            },
-            after,
+    if settled:
+        held = {key: each for key, each in held.items() if not each.was_deleted or each.lives}
+    store = make(held, trees, settled)
+    living = sorted(
+        (key for key, each in held.items() if not each.was_deleted or each.lives), key=utf8
+    )
+    wanted = expected(living, prefix, after, delimiter)
+    found: list[str] = []
+    more = True
+    while more:
+        page = now(
+            list_objects(
+                store,
+                BUCKET,
+                prefix=prefix,
+                after=after,
+                limit=limit,
+                delimiter=delimiter,
+            )
         )
-        found += merged.entries
-        rounds += 1
-        if not merged.truncated:
-            break
-        assert merged.last is not None and utf8(merged.last) > utf8(after)
-        assert merged.entries, "a round that brings nothing"
-        after = merged.last
-    everything = {key for held, _ in nodes for key in held}
-    assert [entry.key for entry in found] == sorted(everything, key=utf8)
-    assert rounds <= len(everything) + 1
-    for entry in found:
-        copies = [held[entry.key] for held, _ in nodes if entry.key in held]
-        assert entry.etag == max(copies)[1]
-        assert entry.modified_s == min(time for time, etag in copies if etag == entry.etag)
+        entries = [each.key for each in page.entries]
+        for each in (entries, page.prefixes):
+            assert list(each) == sorted(each, key=utf8)
+        names = sorted([*entries, *page.prefixes], key=utf8)
+        assert len(names) == limit if page.more else len(names) <= limit
+        assert page.last == (names[-1] if page.more else "")
+        found += names
+        after, more = page.last, page.more
+    assert found == wanted

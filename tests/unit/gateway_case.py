@@ -139,7 +139,9 @@ class GatewayTestCase(SynchronousTestCase):
         self.successResultOf(self.delete(key))
 
     def listing(self, **more: Any) -> Deferred[Listing]:
-        return self.run_(list_objects(self.store, BUCKET, wanted=is_object_id, **more))
+        return self.run_(
+            list_objects(self.store, BUCKET, delimiter="/", wanted=is_object_id, **more)
+        )
 
     def page(self, **more: Any) -> Listing:
         return self.successResultOf(self.listing(**more))

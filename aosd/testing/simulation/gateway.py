@@ -136,7 +136,9 @@ class Gateway:
     ) -> Deferred[Introduction]:
         def look(node: SimulatedNode) -> Introduction:
             node.check_signature(self.clock.now())
-            return Introduction(node.marker, node.has_objects)
+            return Introduction(
+                node.marker, node.has_objects, sorted_listing=not node.kind.tree_order
+            )
 
         return self._contact(name, address, look)
 

@@ -34,6 +34,7 @@ class Line:
 
     def __init__(self, name: str, node: SimulatedNode, clock: MortalClock, health: IHealth) -> None:
         self.name = name
+        self.sorts = True
         self.node = node
         self.clock = clock
         self.health = health

@@ -384,6 +384,7 @@ class Listing(Operation):
                 prefix=self._prefix,
                 after=after,
                 limit=self._limit,
+                delimiter="/",
                 wanted=lambda key: "/" not in key.removeprefix(self._prefix),
             )
             found += page.entries

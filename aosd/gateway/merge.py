@@ -1,0 +1,163 @@
+"""All nodes' names side by side, as a listing has them: in S3's order, each once."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from math import sqrt
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from aosd.consistency.listed import PAGE_KEYS, Keys, Level
+from aosd.gateway.store import Doubts, Store, ask
+from aosd.model.errors import NodeError
+from aosd.model.listing import counting
+from aosd.model.objects import Entry
+from aosd.ports import Candidate, INode
+
+_FIRST_OF_GROUPS = 100
+
+
+class Name(NamedTuple):
+    """A key with its entry, or a common prefix without; not `certain`: it may be of nothing."""
+
+    text: str
+    entry: Entry | None
+    certain: bool = True
+
+
+class Merged:
+    """The names under `prefix` after `after`, on those `members` that haven't `failed`.
+
+    `after` is a key that no common prefix stands for, or a common prefix, which is passed.
+    `doubts` are those of before anything was asked. A node that fails is left out from there
+    on, while the others are enough; it is added to `failed`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        members: Sequence[Candidate],
+        doubts: Doubts,
+        failed: MutableMapping[str, Exception],
+        bucket: str,
+        prefix: str,
+        after: str,
+        delimiter: str,
+        limit: int,
+    ) -> None:
+        self._store = store
+        self._members = members
+        self._doubts = doubts
+        self._failed = failed
+        self._prefix = prefix
+        self._delimiter = delimiter
+        self._passed = group_of(after, prefix, delimiter)
+        page_keys = self._page_keys(limit)
+
+        def names_of(node: INode) -> Level | Keys:
+            if delimiter == "/":
+                return Level(node, bucket, prefix, after, page_keys, in_order=node.sorts)
+            names = Keys(node, bucket, prefix, after, page_keys)
+            if self._passed:
+                names.pass_over(self._passed)
+            return names
+
+        self._names = {
+            each.name: names_of(each.node)
+            for each in members
+            if each.node is not None and each.name not in failed
+        }
+
+    @property
+    def says_more(self) -> bool:
+        """Whether there are certainly more keys, though none is at hand."""
+        return any(isinstance(each, Keys) and each.says_more for each in self._names.values())
+
+    async def take(self, size: int) -> list[Name]:
+        """The next names, `size` at most; none at the end. Raises NoQuorum and NodeError."""
+        found: list[Name] = []
+        while not found:
+            await self._fill()
+            while len(found) < size and self._is_known():
+                holders = self._holders()
+                if not holders:
+                    return found
+                if (name := self._next(holders)) is not None:
+                    found.append(name)
+        return found
+
+    async def _fill(self) -> None:
+        """Have names of every node, as far as it has any."""
+        waiting = [
+            each
+            for each in self._members
+            if (names := self._names.get(each.name)) and not names.ready and not names.ended
+        ]
+        answers = await ask(
+            waiting, lambda node: Deferred.fromCoroutine(_get_ready(self._names[node.name]))
+        )
+        for name, outcome in answers.items():
+            if isinstance(outcome, Exception):
+                if not isinstance(outcome, NodeError):
+                    raise outcome
+                self._failed[name] = outcome
+        for name in self._failed.keys() & self._names.keys():
+            del self._names[name]
+        if self._failed and not self._names:
+            raise next(iter(self._failed.values()))
+        self._store.check_absence(self._members, set(self._names), self._doubts)
+
+    def _is_known(self) -> bool:
+        return all(each.ready or each.ended for each in self._names.values())
+
+    def _holders(self) -> list[Level | Keys]:
+        """Those whose next name is the least."""
+        ready = [each for each in self._names.values() if each.ready]
+        least = min((each.ready[0][0] for each in ready), default=b"")
+        return [each for each in ready if each.ready[0][0] == least]
+
+    def _next(self, holders: Sequence[Level | Keys]) -> Name | None:
+        """Take it; None when it was told before, as part of a common prefix."""
+        entries: list[Entry] = []
+        certain = False
+        text = ""
+        for each in holders:
+            _, text, entry = each.ready.popleft()
+            certain |= text not in each.maybe
+            if entry is not None:
+                entries.append(entry)
+        if self._passed and text.startswith(self._passed):
+            return None
+        group = group_of(text, self._prefix, self._delimiter)
+        if group:
+            self._passed = group
+            if group != text or entries:
+                for names in self._names.values():
+                    names.pass_over(group)
+            return Name(group, None, certain)
+        return Name(text, counting(entries))
+
+    def _page_keys(self, limit: int) -> int:
+        """How many keys to ask a node for at first, so that one page of each will do mostly."""
+        wanted = limit + 1.0
+        if self._delimiter != "/":
+            if self._delimiter:
+                # What is behind the first key of a group isn't needed.
+                wanted = min(wanted, _FIRST_OF_GROUPS)
+            share = wanted * min(self._store.replicas / max(len(self._members), 1), 1.0)
+            wanted = min(wanted, share + 4 * sqrt(share) + 1)
+        return min(int(wanted), PAGE_KEYS)
+
+
+def group_of(key: str, prefix: str, delimiter: str) -> str:
+    """The common prefix that stands for a key (it begins with `prefix`), "" if none does."""
+    if not delimiter:
+        return ""
+    end = key.find(delimiter, len(prefix))
+    return "" if end < 0 else key[: end + len(delimiter)]
+
+
+async def _get_ready(names: Level | Keys) -> None:
+    while not names.ready and not names.ended:
+        await names.ask()
