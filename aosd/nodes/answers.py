@@ -36,7 +36,7 @@ class PartsTold(NamedTuple):
     """A page of an object's parts: (number, size in bytes) of each, and how many it has in all."""
 
     etag: str
-    count: int
+    total: int
     parts: tuple[tuple[int, int], ...]
 
 
