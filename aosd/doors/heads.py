@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from collections.abc import Iterator
 
 from aosd.doors.answers import HttpError, http_date
 from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.requests import Found, Get, Put
 from aosd.model.conditions import Conditions
 from aosd.model.errors import BadRequest
-from aosd.model.objects import KEPT_HEADERS
+from aosd.model.objects import KEPT_HEADERS, USER_METADATA, Headers, Span
 from aosd.model.ranges import parse_range
 
-_USER_METADATA = b"x-amz-meta-"
 _CHECKSUM = b"x-amz-checksum-"
 _ABOUT_CHECKSUMS = frozenset(
     {b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode"}
@@ -27,28 +27,20 @@ def get_request(request: HeadFirstRequest, bucket: str, key: str) -> Get:
         bucket,
         key,
         conditions=conditions_of(request),
-        wanted=parse_range(_text(request, b"range")) if request.method == b"GET" else None,
-        if_range=_text(request, b"if-range"),
-        newest=_text(request, b"x-aos-read") == "newest",
+        wanted=parse_range(text_of(request, b"range")) if request.method == b"GET" else None,
+        if_range=text_of(request, b"if-range"),
+        newest=text_of(request, b"x-aos-read") == "newest",
     )
 
 
 def put_request(request: HeadFirstRequest, bucket: str, key: str) -> Put:
     """A PUT. Raises BadRequest, or HttpError 411 when nothing tells where the body ends."""
-    headers = request.requestHeaders
-    if not headers.hasHeader(b"content-length") and request.body.length is not None:
-        raise HttpError(411, "MissingContentLength", "say Content-Length, or send in chunks")
-    kept: list[tuple[bytes, bytes]] = []
-    checksums: list[tuple[bytes, bytes]] = []
-    for name, values in headers.getAllRawHeaders():
-        name = name.lower()
-        if name in KEPT_HEADERS or name.startswith(_USER_METADATA):
-            kept.append((name, b",".join(values)))
-        elif name.startswith(_CHECKSUM) and name not in _ABOUT_CHECKSUMS:
-            checksums.append((name, values[-1]))
-    if not headers.hasHeader(b"content-type"):
-        # Nodes differ in what they make of none.
-        kept.append((b"content-type", _DEFAULT_TYPE))
+    check_length(request)
+    checksums = tuple(
+        (name, value)
+        for name, value in header_items(request)
+        if name.startswith(_CHECKSUM) and name not in _ABOUT_CHECKSUMS
+    )
     if checksums and request.body.length is None:
         raise BadRequest(
             "x-amz-checksum-* of a chunked body can't be checked; say Content-Length",
@@ -58,51 +50,82 @@ def put_request(request: HeadFirstRequest, bucket: str, key: str) -> Put:
         bucket,
         key,
         request.body,
-        headers=tuple(kept),
+        headers=kept_headers(request, _DEFAULT_TYPE),
         conditions=conditions_of(request),
-        content_md5=_content_md5(request),
-        content_sha256=_content_sha256(request),
-        checksums=tuple(checksums),
+        content_md5=content_md5(request),
+        content_sha256=content_sha256(request),
+        checksums=checksums,
     )
 
 
-def write_object_head(request: HeadFirstRequest, found: Found) -> None:
-    """Status and headers of an object's answer; its bytes are the caller's to write."""
+def check_length(request: HeadFirstRequest) -> None:
+    """Raise HttpError 411 when nothing tells where the body ends."""
+    if not request.requestHeaders.hasHeader(b"content-length") and request.body.length is not None:
+        raise HttpError(411, "MissingContentLength", "say Content-Length, or send in chunks")
+
+
+def header_items(request: HeadFirstRequest) -> Iterator[tuple[bytes, bytes]]:
+    """All headers, each once, names in lower case; of several of a name the last."""
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        yield name.lower(), values[-1]
+
+
+def kept_headers(request: HeadFirstRequest, default_type: bytes) -> Headers:
+    """What is stored with an object: KEPT_HEADERS and user metadata.
+
+    `default_type` is its type when the client says none: nodes differ in what they make of
+    that.
+    """
+    kept = [
+        (name.lower(), b",".join(values))
+        for name, values in request.requestHeaders.getAllRawHeaders()
+        if name.lower() in KEPT_HEADERS or name.lower().startswith(USER_METADATA)
+    ]
+    if not request.requestHeaders.hasHeader(b"content-type"):
+        kept.append((b"content-type", default_type))
+    return tuple(kept)
+
+
+def write_object_head(request: HeadFirstRequest, found: Found, part: Span | None = None) -> None:
+    """Status and headers of an object's answer; its bytes are the caller's to write.
+
+    `part` are the bytes that a HEAD's answer tells of, where that isn't the whole.
+    """
     head = found.head
     for name, value in head.headers:
         request.setHeader(name, value)
     request.setHeader(b"etag", head.etag.encode("latin-1"))
     request.setHeader(b"last-modified", http_date(found.modified_s))
     request.setHeader(b"accept-ranges", b"bytes")
-    length = head.size_bytes
+    span = part
     if found.reading is not None:
         span = found.reading.span
-        length = span.length
-        if found.partial:
-            request.setResponseCode(206)
-            last = span.first + span.length - 1
-            request.setHeader(
-                b"content-range", b"bytes %d-%d/%d" % (span.first, last, head.size_bytes)
-            )
+    if span is not None and (part is not None or found.partial):
+        request.setResponseCode(206)
+        last = span.first + span.length - 1
+        request.setHeader(b"content-range", b"bytes %d-%d/%d" % (span.first, last, head.size_bytes))
+    length = head.size_bytes if span is None else span.length
     request.setHeader(b"content-length", b"%d" % length)
 
 
 def conditions_of(request: HeadFirstRequest) -> Conditions:
     """The conditional headers of a request."""
     return Conditions(
-        if_match=_text(request, b"if-match"),
-        if_none_match=_text(request, b"if-none-match"),
-        if_modified_since=_text(request, b"if-modified-since"),
-        if_unmodified_since=_text(request, b"if-unmodified-since"),
+        if_match=text_of(request, b"if-match"),
+        if_none_match=text_of(request, b"if-none-match"),
+        if_modified_since=text_of(request, b"if-modified-since"),
+        if_unmodified_since=text_of(request, b"if-unmodified-since"),
     )
 
 
-def _text(request: HeadFirstRequest, name: bytes) -> str | None:
+def text_of(request: HeadFirstRequest, name: bytes) -> str | None:
+    """A header as text, its values joined; None when it isn't there."""
     values = request.requestHeaders.getRawHeaders(name)
     return b", ".join(values).decode("latin-1") if values else None
 
 
-def _content_md5(request: HeadFirstRequest) -> bytes | None:
+def content_md5(request: HeadFirstRequest) -> bytes | None:
+    """The 16 bytes of Content-MD5. Raises BadRequest."""
     value = request.requestHeaders.getRawHeaders(b"content-md5")
     if not value:
         return None
@@ -115,7 +138,8 @@ def _content_md5(request: HeadFirstRequest) -> bytes | None:
     return digest
 
 
-def _content_sha256(request: HeadFirstRequest) -> bytes | None:
+def content_sha256(request: HeadFirstRequest) -> bytes | None:
+    """The 32 bytes of x-amz-content-sha256; None when it says that nothing is signed."""
     value = request.requestHeaders.getRawHeaders(b"x-amz-content-sha256")
     if not value or value[-1] == b"UNSIGNED-PAYLOAD":
         return None

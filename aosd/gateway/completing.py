@@ -106,7 +106,9 @@ class _Completing:
         if self._request.conditions:
             etag = None if there is None else there.etag
             if check_write(self._request.conditions, etag) is not Verdict.PROCEED:
-                raise PreconditionFailed("a condition of the request doesn't hold")
+                raise PreconditionFailed(
+                    "a condition of the request doesn't hold", absent=there is None
+                )
         targets(store, self._bucket, self._key)  # no write is taken with fewer nodes than R
         await self._restamp(located)
         store.writes.effect(

@@ -129,9 +129,16 @@ class TooLarge(RequestError):
 
 
 class DigestMismatch(RequestError):
-    """The body that came isn't the one whose digest the client gave."""
+    """The body that came isn't the one whose digest the client gave.
+
+    `code` is XAmzContentSHA256Mismatch where that is the digest of the signature.
+    """
 
     code = "BadDigest"
+
+    def __init__(self, message: str, code: str = "BadDigest") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class IncompleteBody(RequestError):

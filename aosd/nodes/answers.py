@@ -36,7 +36,7 @@ class PartsTold(NamedTuple):
     """A page of an object's parts: (number, size in bytes) of each, and how many it has in all."""
 
     etag: str
-    in_all: int
+    total: int
     parts: tuple[tuple[int, int], ...]
 
 
@@ -179,7 +179,7 @@ class Answers:
             raise NodeNonsense(self._node, f"its list of buckets is a {root.tag}")
         return [self.text(item, "Name") for item in root.iterfind("Buckets/Bucket")]
 
-    def listed_parts(self, data: bytes) -> PartsPage:
+    def parts_listed(self, data: bytes) -> PartsPage:
         """A page of ListParts."""
         root = self.xml(data)
         if root.tag != "ListPartsResult":

@@ -139,7 +139,8 @@ class Exchange:
                 # A request that was given up looks like one whose connection broke.
                 if tries and broke and isinstance(translated, NodeUnavailable):
                     continue
-            if isinstance(translated, NodeError):
+            # A body that is read from another node may fail with that one's error.
+            if isinstance(translated, NodeError) and translated.node == self.name:
                 self.blame(translated)
             raise translated from failure.value
 
@@ -195,7 +196,9 @@ class Exchange:
         if status == 404 and code not in ("NoSuchBucket", "NoSuchUpload"):
             return NoSuchKey("no such object")
         if code in _DIGEST_CODES:
-            return DigestMismatch(message)
+            # Nodes have several words for it; S3 has two.
+            signed = code == "XAmzContentSHA256Mismatch"
+            return DigestMismatch(message, code if signed else "BadDigest")
         if code in _CLIENTS_FAULT:
             return BadRequest(message, code)
         if code == "EntityTooLarge":

@@ -59,7 +59,7 @@ async def _by_attributes(exchange: Exchange, bucket: str, key: str, etag: str) -
             raise PreconditionFailed("it has another ETag")
         sizes += [size_bytes for number, size_bytes in told.parts if number > marker]
         # Neither server's IsTruncated can be trusted.
-        if len(sizes) >= told.in_all or not told.parts or told.parts[-1][0] <= marker:
+        if len(sizes) >= told.total or not told.parts or told.parts[-1][0] <= marker:
             return sizes
         marker = told.parts[-1][0]
 

@@ -36,4 +36,7 @@ class Digests:
         """To be called after the last byte, once. Raises DigestMismatch."""
         for name, running, value in self._expected:
             if running.digest() != value:
-                raise DigestMismatch(f"the body doesn't have the digest that {name} says")
+                raise DigestMismatch(
+                    f"the body doesn't have the digest that {name} says",
+                    "XAmzContentSHA256Mismatch" if name == "x-amz-content-sha256" else "BadDigest",
+                )

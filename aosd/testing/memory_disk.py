@@ -346,7 +346,10 @@ class MemoryDisk:
             raise DigestMismatch("the body doesn't have the digest that Content-MD5 says")
         sha256 = claimed.get(b"x-amz-content-sha256") if self._checks_sha256 else None
         if sha256 is not None and sha256 != hashlib.sha256(data).hexdigest().encode("ascii"):
-            raise DigestMismatch("the body doesn't have the SHA-256 that the client says")
+            raise DigestMismatch(
+                "the body doesn't have the SHA-256 that the client says",
+                "XAmzContentSHA256Mismatch",
+            )
 
     def _order(self, name: str) -> tuple[bytes, ...]:
         if self._tree_order:

@@ -117,7 +117,7 @@ class S3TestCase(ClusterTestCase):
         lines = [f"{request.method} {target} HTTP/1.1".encode(), b"host: " + host.encode()]
         chunked = False
         for name, value in request.headers.items():
-            if name.lower() == "expect":
+            if name.lower() in ("expect", "host"):
                 continue
             chunked = chunked or name.lower() == "transfer-encoding"
             data = value if isinstance(value, bytes) else str(value).encode("utf-8")
@@ -132,7 +132,12 @@ class S3TestCase(ClusterTestCase):
             b"\r\n".join(lines) + b"\r\n\r\n" + bytes(body), request.method
         )
         raw = HTTPResponse(
-            body=io.BytesIO(answer), headers=headers, status=status, preload_content=False
+            body=io.BytesIO(answer),
+            headers=headers,
+            status=status,
+            preload_content=False,
+            decode_content=False,
+            request_method=request.method,
         )
         response = AWSResponse(request.url, status, headers, raw)
         if not request.stream_output:

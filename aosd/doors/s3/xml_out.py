@@ -8,7 +8,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # XML 1.0 has no way to write these; S3 sends references that lenient parsers take.
 _UNWRITABLE = re.compile("[\x00-\x1f\ufffe\uffff]")
 _ENTITIES = {'"': "&quot;"}
@@ -38,7 +38,7 @@ def document(name: str, *content: str | int | None, namespace: bool = True) -> b
     """A whole document."""
     inner = "".join(_written(each) for each in content if each is not None)
     attribute = f' xmlns="{NAMESPACE}"' if namespace else ""
-    return f"{_DECLARATION}<{name}{attribute}>{inner}</{name}>".encode("utf-8", "surrogatepass")
+    return f"{DECLARATION}<{name}{attribute}>{inner}</{name}>".encode("utf-8", "surrogatepass")
 
 
 def iso_date(seconds: float) -> str:
