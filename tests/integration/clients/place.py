@@ -57,11 +57,14 @@ class Place:
             "SSL_CERT_FILE": str(self.ca),
         }
 
+    def trust(self) -> ssl.SSLContext:
+        """For requests of the tests' own."""
+        return ssl.create_default_context(cafile=str(self.ca))
+
     def fetch(self, url: str, body: bytes | None = None) -> bytes:
         """What a presigned URL gives to one who has nothing but the URL, or takes from one."""
-        context = ssl.create_default_context(cafile=str(self.ca))
         request = urllib.request.Request(url, data=body, method="PUT" if body else "GET")
-        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
+        with urllib.request.urlopen(request, context=self.trust(), timeout=60) as answer:
             told: bytes = answer.read()
         return told
 
