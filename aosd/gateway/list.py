@@ -146,7 +146,8 @@ class _Reading:
             if len(doubtful) < len(keys):
                 return True
             looking = [Deferred.fromCoroutine(self._lives(each, "")) for each in doubtful]
-            if any(await gather(looking)):
+            lives = await gather(looking)
+            if any(lives):
                 return True
         return False
 

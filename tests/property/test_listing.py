@@ -66,7 +66,10 @@ def now(work: Coroutine[Any, Any, T]) -> T:
 
 def make(held: Mapping[str, Held], trees: list[bool], settled: bool) -> Store:
     """A store whose nodes hold just this."""
-    nodes = [MemoryNode(f"n{each}", tree_order=tree) for each, tree in enumerate(trees)]
+    nodes = [
+        MemoryNode(f"n{each}", tree_order=tree, counts_passed=not tree)
+        for each, tree in enumerate(trees)
+    ]
     clock = Clock()
     clock.advance(1_700_000_000)
     store = make_store(MemoryPlacement(nodes), clock, replicas=2)
