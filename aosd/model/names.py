@@ -55,9 +55,7 @@ def check_key(key: str) -> None:
     if len(data) > _LONGEST_KEY_BYTES:
         raise BadRequest(f"a key has {_LONGEST_KEY_BYTES} bytes at most", "KeyTooLongError")
     if b"\\" in data or b"\0" in data:
-        raise BadRequest(
-            "some nodes fold keys with a backslash or a NUL", "XMinioInvalidObjectName"
-        )
+        raise BadRequest("some nodes fold keys with a backslash or a NUL", "XMinioInvalidObjectName")
     *folders, last = data.split(b"/")
     if any(not each for each in folders):
         raise BadRequest("some nodes fold keys with an empty segment", "XMinioInvalidObjectName")

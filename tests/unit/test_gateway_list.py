@@ -142,6 +142,8 @@ class AnyKeysTests(GatewayTestCase):
 
     def test_what_is_beneath_a_common_prefix_isnt_read_through(self) -> None:
         for delimiter in "/-":
+            for node in self.nodes:
+                node.buckets[BUCKET].clear()
             self.fill(*(f"p{delimiter}{number:04}" for number in range(5000)), "q", "o")
             self.forget_requests()
             self.assertEqual(self.names(delimiter=delimiter)[:2], ["o", f"p{delimiter}"])
