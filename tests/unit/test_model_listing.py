@@ -25,5 +25,5 @@ class CountingTests(SynchronousTestCase):
 
     def test_the_order_of_bytes(self) -> None:
         names = ["Z", "a", "b", "d", "é", "￼", "𝄞"]
-        self.assertEqual(sorted(names[::-1], key=utf8), names)
+        self.assertEqual(sorted(set(names), key=utf8), names)
         self.assertEqual(utf8("\udcff"), b"\xed\xb3\xbf")
