@@ -112,7 +112,7 @@ def expected(living: list[str], prefix: str, after: str, delimiter: str) -> list
     st.integers(1, 9),
     st.booleans(),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_pages_are_the_sorted_names_of_what_lives(
     held: dict[str, Held],
     trees: list[bool],
