@@ -96,6 +96,14 @@ class INode(Interface):
         was uploaded in parts; the rest of the head is the object's.
         """
 
+    def part_sizes(bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
+        """The sizes in bytes of the parts that an object was uploaded in, in their order.
+
+        Only that of the whole, when it was in one piece. Of the version that has this ETag:
+        errbacks with PreconditionFailed when there is another one, and with NoSuchKey. Parts
+        are counted by their place: it may have been uploaded as parts 2 and 5.
+        """
+
     def get(
         bucket: str, key: str, wanted: ByteRange | None = None, etag: str | None = None
     ) -> Deferred[IReading]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -17,12 +15,12 @@ from aosd.consistency.writes import Writes
 from aosd.model.errors import (
     DigestMismatch,
     NodeNonsense,
-    NodeRefused,
     NoSuchKey,
     PreconditionFailed,
     RangeNotSatisfiable,
 )
 from aosd.model.objects import STAMP_HEADER, Headers, ObjectHead
+from aosd.model.parts import count_of_parts, etag_of_parts, md5_of
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import StampClock, is_stamp
 from aosd.model.versions import version_of
@@ -35,8 +33,6 @@ from aosd.streams.reader import BodyReader
 from aosd.streams.source import ReadingSource
 
 _HELD_BYTES = 1024 * 1024
-_MD5_ETAG = re.compile(r'"([0-9a-f]{32})"')
-_PARTS_ETAG = re.compile(r'"[0-9a-f]{32}-([0-9]{1,5})"')
 
 
 class IRemembered(Protocol):
@@ -97,9 +93,9 @@ class Copier:
         `at_turn` is told: it goes on to its end then.
         """
         copying = _Copying(self, source, target, bucket, key, head, at_turn)
-        parts = _PARTS_ETAG.fullmatch(head.etag)
+        parts = count_of_parts(head.etag)
         if parts is not None:
-            return await copying.in_parts(int(parts[1]))
+            return await copying.in_parts(parts)
         if head.size_bytes <= self.held_bytes:
             return await copying.held()
         return await copying.flowing()
@@ -236,28 +232,19 @@ class _Copying:
         """The parts' ETags, which make the object's; None when it has changed."""
         etags: list[str] = []
         first = 0
-        for number in range(1, count + 1):
-            try:
-                part = await self._source.head(self._bucket, self._key, number)
-            except NoSuchKey:
-                return None
-            except NodeRefused:
-                # What is there now may have fewer parts.
-                if await self._is_changed():
-                    return None
-                raise
-            if version_of(part, self._counts_as) != self._version:
-                return None
-            if first + part.size_bytes > self._head.size_bytes:
-                break
-            etag = await self._put_part(upload_id, number, first, part.size_bytes)
+        try:
+            sizes = await self._source.part_sizes(self._bucket, self._key, self._head.etag)
+        except (NoSuchKey, PreconditionFailed):
+            return None
+        if len(sizes) != count or sum(sizes) != self._head.size_bytes:
+            raise NodeNonsense(self._source.name, "it can't tell an object's parts")
+        for number, size_bytes in enumerate(sizes, 1):
+            etag = await self._put_part(upload_id, number, first, size_bytes)
             if etag is None:
                 return None
             etags.append(etag)
-            first += part.size_bytes
+            first += size_bytes
         # Before the Complete: a wrong copy with a right stamp might count.
-        if len(etags) != count or first != self._head.size_bytes:
-            raise NodeNonsense(self._source.name, "it can't tell an object's parts")
         if etag_of_parts(etags) != self._head.etag:
             raise NodeNonsense(self._target.name, "parts that it took make another ETag")
         return etags
@@ -338,8 +325,8 @@ class _Copying:
 
     def _digests(self) -> Digests:
         """What the bytes must hash to, where the ETag tells."""
-        md5 = _MD5_ETAG.fullmatch(self._head.etag)
-        return Digests({"Content-MD5": bytes.fromhex(md5[1])} if md5 else {})
+        md5 = md5_of(self._head.etag)
+        return Digests({"Content-MD5": md5} if md5 else {})
 
     def _check(self, digests: Digests) -> None:
         try:
@@ -353,10 +340,11 @@ class _Copying:
         stamp = self._head.stamp or ""
         if not is_stamp(stamp):
             stamp = self._version.stamp
-        headers = [*self._head.headers, (STAMP_HEADER, stamp.encode("ascii"))]
-        md5 = _MD5_ETAG.fullmatch(self._head.etag)
+        head = self._head
+        headers = [*head.headers, *head.own, (STAMP_HEADER, stamp.encode("ascii"))]
+        md5 = md5_of(head.etag)
         if whole and md5:
-            headers.append((b"content-md5", b64encode(bytes.fromhex(md5[1]))))
+            headers.append((b"content-md5", b64encode(md5)))
         return tuple(headers)
 
     def _effect(self) -> None:
@@ -403,13 +391,3 @@ class _Flow:
     def _failed(self, failure: Failure) -> None:
         self._failure = failure
         self._fanout.drop(self._fanout.branches[0], failure)
-
-
-def etag_of_parts(etags: Sequence[str]) -> str | None:
-    """The ETag of an object of these parts, as S3 defines it; None when theirs are no MD5s."""
-    found = [_MD5_ETAG.fullmatch(etag) for etag in etags]
-    digests = b"".join(bytes.fromhex(each[1]) for each in found if each)
-    if len(digests) != 16 * len(etags):
-        return None
-    md5 = hashlib.md5(digests, usedforsecurity=False).hexdigest()
-    return f'"{md5}-{len(etags)}"'

@@ -8,9 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from aosd.gateway.sent import Sent
-from aosd.model.errors import NodeNonsense
 from aosd.ports import Candidate, INode
-from aosd.streams.fanout import Branch, Fanout
+from aosd.streams.fanout import Branch, Fanout, drop_when_over
 
 Send = Callable[[INode, Branch], "Deferred[str]"]
 """Asks a node to store a branch; fires with the ETag."""
@@ -27,7 +26,7 @@ def send_branches(
     sending = []
     for candidate, branch in zip(nodes, fanout.branches, strict=True):
         assert candidate.node is not None
-        storing = _drop_when_over(send(candidate.node, branch), fanout, branch, candidate.name)
+        storing = drop_when_over(send(candidate.node, branch), fanout, branch, candidate.name)
         sending.append(storing.addCallbacks(*_noted(sent, candidate.name)))
     return sending
 
@@ -38,22 +37,3 @@ def _noted(sent: Sent, name: str) -> tuple[Callable[[str], None], Callable[[Fail
         sent.answered(name, error if isinstance(error, Exception) else CancelledError())
 
     return lambda etag: sent.answered(name, etag), failed
-
-
-def _drop_when_over(
-    storing: Deferred[str], fanout: Fanout, branch: Branch, node: str
-) -> Deferred[str]:
-    """Tell the fanout when a node is done with its branch, for better or worse."""
-
-    def answered(etag: str) -> str:
-        if not fanout.released:
-            error = NodeNonsense(node, "it took a body before its last byte was sent")
-            fanout.drop(branch, Failure(error))
-            raise error
-        return etag
-
-    def failed(reason: Failure) -> Failure:
-        fanout.drop(branch, reason)
-        return reason
-
-    return storing.addCallback(answered).addErrback(failed)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from aosd.consistency.copying import etag_of_parts
-from aosd.gateway.finishing import Finishing, outcome_of
+from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import Located, look
 from aosd.gateway.requests import Complete, Written
 from aosd.gateway.sent import Sent, check_taken, is_after_a_kill, spares, targets
@@ -26,7 +25,7 @@ from aosd.model.errors import (
     PreconditionFailed,
 )
 from aosd.model.objects import ObjectHead, Part
-from aosd.model.parts import MOST_PARTS
+from aosd.model.parts import MOST_PARTS, etag_of_parts
 from aosd.ports import Candidate, INode
 
 Parts = dict[int, dict[str, Part]]
@@ -56,7 +55,7 @@ async def complete_upload(store: Store, request: Complete) -> Written:
         (end,) = await store.turns.take(
             request.bucket, request.key, _Completing(store, request, upload, parts).at_turn
         )
-        return outcome_of(await end)
+        return written_of(await end)
 
 
 def _valid(parts: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
@@ -107,7 +106,9 @@ class _Completing:
         if self._request.conditions:
             etag = None if there is None else there.etag
             if check_write(self._request.conditions, etag) is not Verdict.PROCEED:
-                raise PreconditionFailed("a condition of the request doesn't hold")
+                raise PreconditionFailed(
+                    "a condition of the request doesn't hold", absent=there is None
+                )
         targets(store, self._bucket, self._key)  # no write is taken with fewer nodes than R
         await self._restamp(located)
         store.writes.effect(

@@ -24,7 +24,9 @@ async def delete(
         if conditions:
             present = (await look(store, bucket, key, at_turn=True)).head
             if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
-                raise PreconditionFailed("a condition of the request doesn't hold")
+                raise PreconditionFailed(
+                    "a condition of the request doesn't hold", absent=present is None
+                )
         stamp = store.stamps.next()
         store.writes.effect(bucket, key, stamp)
         await store.journal.deleted(bucket, key, stamp)

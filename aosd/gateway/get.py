@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
@@ -10,15 +11,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aosd.gateway.look import Located, before, judge, look
+from aosd.gateway.parts import Part, part_of
 from aosd.gateway.requests import Found, Get
 from aosd.gateway.store import Store, ask, cluster_errors
 from aosd.model.conditions import Verdict, check_read, if_range_holds
 from aosd.model.errors import (
+    BadRequest,
     NodeError,
     NodeUnavailable,
     NoQuorum,
     NoSuchKey,
     NotModified,
+    Overtaken,
     PreconditionFailed,
     RangeNotSatisfiable,
 )
@@ -26,6 +30,7 @@ from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import is_stamp, stamp_time_s
 from aosd.ports import Candidate, IReading
+from aosd.streams.nothing import NothingRead
 from aosd.streams.resumed import ResumedReading
 
 _REPEATED_BY_304 = (b"cache-control", b"expires")
@@ -36,13 +41,32 @@ _LOOKS = 10  # a version that is found may be overwritten before it is opened
 async def head(store: Store, request: Get) -> Found:
     """The object's head; a range is ignored (RFC 9110, section 14.2).
 
-    Raises NoSuchKey, NotModified, PreconditionFailed, or a ClusterError.
+    Raises NoSuchKey, NotModified, PreconditionFailed, BadRequest when there is no such part, or
+    a ClusterError.
     """
     with cluster_errors():
-        found = (await look(store, request.bucket, request.key, newest=request.newest)).head
+        if request.part is not None:
+            found, part = await _find_part(store, request, request.part)
+            return _found(store, request, found, None, part)
+        return _found(store, request, await _find(store, request), None, None)
+
+
+async def _find(store: Store, request: Get) -> ObjectHead:
+    found = (await look(store, request.bucket, request.key, newest=request.newest)).head
     if found is None:
         raise NoSuchKey("no such object")
-    return Found(found, _judge(store, request, found))
+    return found
+
+
+async def _find_part(store: Store, request: Get, number: int) -> tuple[ObjectHead, Part]:
+    """The head of the object, and where the part lies in it."""
+    for _ in range(_LOOKS):
+        found = await _find(store, request)
+        # Conditions come first: who has the object needn't know of its parts.
+        _judge(store, request, found)
+        with suppress(Overtaken):
+            return found, await part_of(store, request.bucket, request.key, found, number)
+    raise NoQuorum("the object is changing")
 
 
 async def get(store: Store, request: Get) -> Found:
@@ -52,6 +76,8 @@ async def get(store: Store, request: Get) -> Found:
     Raises what `head` does, and RangeNotSatisfiable. Cancelling releases the node.
     """
     with cluster_errors():
+        if request.part is not None:
+            return await _get_part(store, request, request.part)
         try:
             reading, partial = await _open(store, request)
         except RangeNotSatisfiable:
@@ -59,12 +85,48 @@ async def get(store: Store, request: Get) -> Found:
             if request.conditions:
                 await head(store, request)
             raise
-    try:
-        modified_s = _judge(store, request, reading.head)
-    except Exception:
+    return _found(store, request, reading.head, reading, None, partial)
+
+
+async def _get_part(store: Store, request: Get, number: int) -> Found:
+    if request.wanted is not None:
+        raise BadRequest("Range and partNumber can't be asked for together")
+    for _ in range(_LOOKS):
+        found, part = await _find_part(store, request, number)
+        span = part.span
+        if not span.length and found.size_bytes:
+            # Nothing to read, nor a range that says so.
+            return _found(store, request, found, NothingRead(found, span), part)
+        last = span.first + span.length - 1
+        wanted = ByteRange(span.first, last) if span.length else None
+        try:
+            reading = await _Opening(store, request, wanted).open()
+        except RangeNotSatisfiable:
+            continue  # it is a shorter one now
+        if reading.head.etag == found.etag:
+            return _found(store, request, reading.head, reading, part)
         reading.abandon()
+    raise NoQuorum("the object is changing")
+
+
+def _found(
+    store: Store,
+    request: Get,
+    head: ObjectHead,
+    reading: IReading | None,
+    part: Part | None,
+    partial: bool = False,
+) -> Found:
+    """What the door gets, if the conditions hold."""
+    try:
+        modified_s = _judge(store, request, head)
+    except Exception:
+        if reading is not None:
+            reading.abandon()
         raise
-    return Found(reading.head, modified_s, reading, partial=partial)
+    if part is None:
+        return Found(head, modified_s, reading, partial)
+    return Found(head, modified_s, reading, part.span.length > 0, part.span, part.count)
 
 
 async def _open(store: Store, request: Get) -> tuple[IReading, bool]:

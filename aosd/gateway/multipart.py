@@ -31,7 +31,7 @@ async def create_upload(store: Store, request: Create) -> str:
     Raises BadRequest, NoSuchBucket, or a ClusterError. Cancelling doesn't end it: it is open
     then, and found by who lists uploads.
     """
-    check_headers(request.headers)
+    check_headers(request.headers, request.own)
     with cluster_errors():
         store.buckets.check(request.bucket)
         check_taken(store)

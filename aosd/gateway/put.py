@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.writes import Flight
 from aosd.gateway.branches import send_branches
-from aosd.gateway.finishing import Finishing, outcome_of
+from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import look
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.sent import (
@@ -27,11 +27,19 @@ from aosd.model.conditions import Verdict, check_write, valid_for_write
 from aosd.model.errors import (
     AosdError,
     BadRequest,
+    Overtaken,
     PreconditionFailed,
     TooLarge,
 )
-from aosd.model.objects import STAMP_HEADER, Headers
+from aosd.model.objects import (
+    LARGEST_METADATA_BYTES,
+    OWN_METADATA,
+    STAMP_HEADER,
+    USER_METADATA,
+    Headers,
+)
 from aosd.model.parts import largest_body_bytes, part_sizes
+from aosd.model.stamp import STAMP_LENGTH
 from aosd.ports import Candidate
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
@@ -40,31 +48,29 @@ from aosd.streams.reader import BodyReader, Pieces, size_of
 
 T = TypeVar("T")
 
-_LARGEST_METADATA_BYTES = 1900  # MinIO takes some 2,000, and the stamp counts
-_USER_METADATA = b"x-amz-meta-"
-_OURS = b"x-amz-meta-aos-"
+_STAMP_BYTES = len(STAMP_HEADER) + STAMP_LENGTH
 
 
 async def put(store: Store, request: Put) -> Written:
     """Store the object on its nodes; returns when R of them have it (all, of fewer than R).
 
-    Raises BadRequest, PreconditionFailed, DigestMismatch, TooLarge, ClientGone and its
-    kin, or a ClusterError; after one of the last the write may still appear. The body
+    Raises BadRequest, PreconditionFailed, Overtaken, DigestMismatch, TooLarge, ClientGone and
+    its kin, or a ClusterError; after one of the last the write may still appear. The body
     isn't started before the request is acceptable and its nodes are found.
     """
-    check_headers(request.headers)
+    check_headers(request.headers, request.own)
     valid_for_write(request.conditions)
-    return await _Writing(store, request).run()
+    return await Writing(store, request).run()
 
 
-def check_headers(headers: Headers) -> None:
-    """Raise BadRequest for metadata that no node could keep."""
-    size_bytes = 0
-    for name, value in headers:
-        if name.startswith(_OURS):
-            raise BadRequest("x-amz-meta-aos-* is aosd's own", "InvalidArgument")
-        if name.startswith(_USER_METADATA):
-            size_bytes += len(name) - len(_USER_METADATA) + len(value)
+def check_headers(headers: Headers, own: Headers = ()) -> None:
+    """Raise BadRequest for metadata that no node could keep, beside what is aosd's own."""
+    size_bytes = _STAMP_BYTES
+    if any(name.startswith(OWN_METADATA) for name, _ in headers):
+        raise BadRequest("x-amz-meta-aos-* is aosd's own", "InvalidArgument")
+    for name, value in (*headers, *own):
+        if name.startswith(USER_METADATA):
+            size_bytes += len(name) + len(value)
         try:
             text = value.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -75,19 +81,21 @@ def check_headers(headers: Headers) -> None:
             raise BadRequest(
                 f"{name.decode()} has control characters or odd white space", "InvalidArgument"
             )
-    if size_bytes > _LARGEST_METADATA_BYTES:
+    if size_bytes > LARGEST_METADATA_BYTES:
         raise BadRequest(
-            f"user metadata is {size_bytes} bytes, over {_LARGEST_METADATA_BYTES}",
+            f"metadata, tags and checksums are {size_bytes} bytes with their names,"
+            f" over {LARGEST_METADATA_BYTES}",
             "MetadataTooLarge",
         )
 
 
-class _Writing:
+class Writing:
     """One PUT under way."""
 
     def __init__(self, store: Store, request: Put) -> None:
         self._store = store
         self._request = request
+        self._own = request.own
         self._bucket = request.bucket
         self._key = request.key
         self._sent = Sent()
@@ -98,6 +106,7 @@ class _Writing:
         self._digests = Digests({name: value for name, value in claimed.items() if value})
 
     async def run(self) -> Written:
+        """See `put`."""
         limits = self._store.limits
         length = self._request.body.length
         largest = largest_body_bytes(limits.part_bytes, limits.part_bytes_max)
@@ -110,7 +119,7 @@ class _Writing:
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
                 return await self._in_parts(nodes)
-            if length <= limits.held_bytes:
+            if length <= max(limits.held_bytes, self._late_bytes):
                 return await self._held(length)
             return await self._flowing(nodes, length)
 
@@ -120,13 +129,18 @@ class _Writing:
         """Read whole, then sent: its stamp is given at its turn."""
         await self._store.budget.acquire(length)
         try:
-            pieces = await BodyReader(self._request.body, self._digests).read(length)
+            reader = BodyReader(self._request.body, self._digests)
+            pieces = await reader.read(length)
+            await reader.more()  # no more bytes, but the end: it may yet turn out to be wrong
             return await self._put_whole(pieces)
         finally:
             self._store.budget.release(length)
 
     async def _put_whole(self, pieces: Pieces) -> Written:
         self._digests.check()
+        if self._request.late is not None:
+            self._own = (*self._own, *self._request.late())
+            check_headers(self._request.headers, self._own)
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
 
         async def act() -> Written:
@@ -178,7 +192,7 @@ class _Writing:
             raise
         finally:
             flight.end()
-        return outcome_of(await ends[0])
+        return written_of(await ends[0])
 
     async def _in_parts(self, nodes: Sequence[Candidate]) -> Written:
         """Of unknown length, or longer than a single PUT may be: a multipart upload."""
@@ -188,7 +202,7 @@ class _Writing:
         upload: Upload | None = None
         flight = store.writes.flight(self._bucket, self._key)
         stamp = store.stamps.next()
-        size = next(sizes)
+        size = max(next(sizes), self._late_bytes)
         await budget.acquire(size)
         try:
             pieces = await reader.read(size)
@@ -212,7 +226,7 @@ class _Writing:
                 more = size_of(pieces) == size and await reader.more()
             self._digests.check()
             (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
-            return outcome_of(await end)
+            return written_of(await end)
         except BaseException:
             if upload is not None and not upload.completing:
                 # Whoever leaves cancels us, here too.
@@ -223,6 +237,13 @@ class _Writing:
             budget.release(size)
 
     # -- what they share ------------------------------------------------------------------------
+
+    @property
+    def _late_bytes(self) -> int:
+        """Up to how many bytes the body is held for what is known of it only at its end."""
+        if self._request.late is None:
+            return 0
+        return min(self._store.limits.late_bytes, self._store.budget.size_bytes)
 
     async def _complete(
         self, upload: Upload, stamp: str, flight: Flight
@@ -252,12 +273,17 @@ class _Writing:
 
     async def _decide(self, *, at_turn: bool = True) -> None:
         """Whether the request's conditions hold now; PreconditionFailed when they don't."""
-        if not self._request.conditions:
+        over = self._request.over
+        if not self._request.conditions and over is None:
             return
         present = (await look(self._store, self._bucket, self._key, at_turn=at_turn)).head
         etag = present.etag if present else None
         if check_write(self._request.conditions, etag) is not Verdict.PROCEED:
-            raise PreconditionFailed("a condition of the request doesn't hold")
+            raise PreconditionFailed(
+                "a condition of the request doesn't hold", absent=present is None
+            )
+        if over is not None and (present is None or not over(present)):
+            raise Overtaken("another write of it came between")
 
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:
@@ -269,8 +295,7 @@ class _Writing:
     def _headers(self, stamp: str, whole: bool) -> Headers:
         """What goes to the nodes, stamped; digests only with a `whole` body."""
         request = self._request
-        headers = list(request.headers)
-        headers.append((STAMP_HEADER, stamp.encode("ascii")))
+        headers = [*request.headers, *self._own, (STAMP_HEADER, stamp.encode("ascii"))]
         if whole:
             headers.extend(request.checksums)
             if request.content_md5:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aosd.model.conditions import UNCONDITIONAL, Conditions
-from aosd.model.objects import Headers, ObjectHead
+from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.ranges import ByteRange
 from aosd.ports import IBodySource, IReading
 
@@ -21,6 +21,8 @@ class Put:
     aosd's own metadata, to be kept beside the stamp. `late`, asked once the whole body came
     and was found right, gives what of that couldn't be known before (a trailer's checksum):
     it is kept where a body is held whole, so those of up to `Limits.late_bytes` are.
+    `over` says of what is there whether this may take its place: it was made from that. If not,
+    or if nothing is there, it is Overtaken.
     """
 
     bucket: str
@@ -33,6 +35,7 @@ class Put:
     checksums: Headers = ()
     own: Headers = ()
     late: Callable[[], Headers] | None = None
+    over: Callable[[ObjectHead], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Written:
 class Get:
     """A GET or HEAD; `if_range` is that header's raw value.
 
-    `newest`: compare all copies, even where they are known to agree.
+    `part` (from 1) asks for one part of an object that was uploaded in parts, by its place; not
+    together with `wanted`. `newest`: compare all copies, even where they are known to agree.
     """
 
     bucket: str
@@ -57,6 +61,7 @@ class Get:
     wanted: ByteRange | None = None
     if_range: str | None = None
     newest: bool = False
+    part: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,37 @@ class Found:
 
     `modified_s` is its Last-Modified as clients see it: the stamp's time. `reading` is
     None for a HEAD; otherwise the door has to deliver or abandon it. `partial` says that
-    the reading's span answers a range.
+    the reading's span answers a range or a part. Where a part was asked for, also by a HEAD,
+    `span` is it, and `parts` how many there are (None: the object was put in one piece).
     """
 
     head: ObjectHead
     modified_s: int
     reading: IReading | None = None
     partial: bool = False
+    span: Span | None = None
+    parts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of an object to the same key or another one.
+
+    `source_conditions` are on the source, `conditions` on what is there at the target.
+    `headers` None: the source's (COPY), otherwise those to keep instead (REPLACE), as Put has
+    them. `own` is aosd's own metadata to be kept instead of the source's of the same name; an
+    empty value leaves it out. `newest`: as Get has it, of the source.
+    """
+
+    source_bucket: str
+    source_key: str
+    bucket: str
+    key: str
+    source_conditions: Conditions = UNCONDITIONAL
+    headers: Headers | None = None
+    own: Headers = ()
+    conditions: Conditions = UNCONDITIONAL
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
 
 from aosd.gateway.sent import Sent
 from aosd.gateway.store import Store, ask
 from aosd.model.objects import Headers
-from aosd.ports import Candidate, INode
+from aosd.model.parts import etag_of_parts
+from aosd.ports import Candidate, IBodySource, INode
 from aosd.streams.bodies import HeldBody
+from aosd.streams.digests import Digests
+from aosd.streams.fanout import Fanout, drop_when_over
 from aosd.streams.reader import Pieces, size_of
 
 
@@ -62,23 +67,50 @@ class Upload:
 
     async def put_part(self, pieces: Pieces) -> None:
         """The next part, to all that have all before it."""
+        answers = await ask(self._nodes, lambda node: self._send_part(node, HeldBody(pieces)))
+        self._part_sent(answers, size_of(pieces))
+
+    async def flow_part(self, body: IBodySource) -> None:
+        """As put_part, of a body of known length that isn't held.
+
+        It goes at the pace of the slowest node. Raises what the body failed with.
+        """
+        assert body.length is not None
+        fanout = Fanout(body, len(self._nodes), Digests({}))
+        names = (each.name for each in self._nodes)
+        branches = dict(zip(names, fanout.branches, strict=True))
 
         def send(node: INode) -> Deferred[str]:
-            return node.put_part(
-                self._bucket,
-                self._key,
-                self._ids[node],
-                len(self._etags[node]) + 1,
-                HeldBody(pieces),
-            )
+            branch = branches[node.name]
+            return drop_when_over(self._send_part(node, branch), fanout, branch, node.name)
 
-        answers = await ask(self._nodes, send)
+        sending = Deferred.fromCoroutine(ask(self._nodes, send))
+        try:
+            await fanout.last_in_hand
+        except BaseException as error:
+            fanout.abort(Failure(error))
+            await DeferredList([sending], consumeErrors=True)
+            raise
+        fanout.release()
+        self._part_sent(await sending, body.length)
+
+    def _send_part(self, node: INode, body: IBodyProducer) -> Deferred[str]:
+        number = len(self._etags[node]) + 1
+        return node.put_part(self._bucket, self._key, self._ids[node], number, body)
+
+    def _part_sent(self, answers: dict[str, str | Exception], size_bytes: int) -> None:
         for candidate in self._nodes:
             answer = answers[candidate.name]
             if isinstance(answer, str) and candidate.node is not None:
                 self._etags[candidate.node].append(answer)
         self._out(answers)
-        self.size_bytes += size_of(pieces)
+        self.size_bytes += size_bytes
+
+    @property
+    def etags(self) -> set[str | None]:
+        """What the parts make of it on the nodes that have all: None where that isn't known."""
+        nodes = (each.node for each in self._nodes)
+        return {etag_of_parts(self._etags[node]) for node in nodes if node is not None}
 
     async def complete(self) -> Sent:
         """Make it the object on every node that has all parts."""

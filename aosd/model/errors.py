@@ -78,10 +78,21 @@ class KeyConflict(RequestError):
         self.code = code
 
 
+class Overtaken(KeyConflict):
+    """Another write of the key came between a version's reading and its change."""
+
+
 class PreconditionFailed(RequestError):
-    """A condition of the request doesn't hold (RFC 9110, section 13)."""
+    """A condition of the request doesn't hold (RFC 9110, section 13).
+
+    `absent`: it was to be changed only if it is a certain version, and there is no object at all.
+    """
 
     code = "PreconditionFailed"
+
+    def __init__(self, message: str = "", *, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
 
 
 class NotModified(RequestError):

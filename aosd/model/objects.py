@@ -20,6 +20,12 @@ OWN_METADATA = b"x-amz-meta-aos-"
 
 STAMP_HEADER = OWN_METADATA + b"stamp"
 
+LARGEST_METADATA_BYTES = 2048
+"""What all x-amz-meta-* of an object may have together: names in full, and values.
+
+MinIO's bound. The stamp and aosd's own count.
+"""
+
 KEPT_HEADERS = frozenset(
     {
         b"content-type",
@@ -50,6 +56,14 @@ class ObjectHead:
     stamp: str | None
     headers: Headers = ()
     own: Headers = ()
+
+    def is_like(self, other: ObjectHead) -> bool:
+        """Whether both tell of the same bytes with the same metadata, whenever it was written."""
+        return (
+            self.etag == other.etag
+            and set(self.headers) == set(other.headers)
+            and set(self.own) == set(other.own)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from collections.abc import Callable
 _STAMP = re.compile(r"[0-9a-f]{12}-[0-9a-f]{4}-[0-9a-f]{8}", re.ASCII)
 _LAST_COUNT = 0xFFFF
 _STOOD_STILL_MS = 1000
+STAMP_LENGTH = 26
 MOST_AHEAD_S = 15 * 60
 """A stamp further ahead of our own clock than this is not followed."""
 
 
 def is_stamp(text: str) -> bool:
-    """Whether `text` has a stamp's form: 26 characters."""
+    """Whether `text` has a stamp's form: STAMP_LENGTH characters."""
     return _STAMP.fullmatch(text) is not None
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
 
@@ -15,13 +16,28 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from aosd.model.errors import NodeNonsense
-from aosd.model.objects import KEPT_HEADERS, STAMP_HEADER, Entry, ObjectHead, Page, Part, PartsPage
+from aosd.model.objects import (
+    KEPT_HEADERS,
+    OWN_METADATA,
+    STAMP_HEADER,
+    USER_METADATA,
+    Entry,
+    ObjectHead,
+    Page,
+    Part,
+    PartsPage,
+)
 from aosd.nodes.http import STORED_ENCODING
 
-_USER_METADATA = b"x-amz-meta-"
-_OURS = b"x-amz-meta-aos-"
-
 _STAMP = STAMP_HEADER.decode()
+
+
+class PartsTold(NamedTuple):
+    """A page of an object's parts: (number, size in bytes) of each, and how many it has in all."""
+
+    etag: str
+    total: int
+    parts: tuple[tuple[int, int], ...]
 
 
 class Answers:
@@ -34,13 +50,16 @@ class Answers:
         """The head of an object from a GET's or HEAD's answer."""
         headers: Headers = response.headers
         kept: list[tuple[bytes, bytes]] = []
+        own: list[tuple[bytes, bytes]] = []
         for name, values in headers.getAllRawHeaders():
             name = name.lower()
             if name == STORED_ENCODING:
                 name = b"content-encoding"
-            theirs = name.startswith(_USER_METADATA) and not name.startswith(_OURS)
             value = b",".join(values)
-            if theirs:
+            if name.startswith(OWN_METADATA):
+                if name != STAMP_HEADER:
+                    own.append((name, _decoded(value)))
+            elif name.startswith(USER_METADATA):
                 kept.append((name, _decoded(value)))
             elif value and name in KEPT_HEADERS:
                 # MinIO answers with an empty Content-Encoding where none was stored.
@@ -52,6 +71,7 @@ class Answers:
             modified_s=self._http_date(headers),
             stamp=stamp[0].decode("ascii", "replace") if stamp else None,
             headers=tuple(kept),
+            own=tuple(own),
         )
 
     def etag(self, response: IResponse) -> str:
@@ -115,6 +135,30 @@ class Answers:
             last=max(names, key=str.encode) if names else None,
         )
 
+    def parts(self, data: bytes) -> PartsTold | None:
+        """What a page of GetObjectAttributes tells of an object's parts.
+
+        None when it is something else: who doesn't know the operation answers with the object.
+        """
+        try:
+            root = self.xml(data)
+            if not root.tag.lower().startswith("getobjectattributes"):
+                return None
+            etag, found = quoted(self.text(root, "ETag")), root.find("ObjectParts")
+            if found is None:
+                # SeaweedFS, of an object that was put in one piece.
+                return PartsTold(etag, 1, ((1, int(self.text(root, "ObjectSize"))),))
+            return PartsTold(
+                etag,
+                int(self.text(found, "PartsCount")),
+                tuple(
+                    (int(self.text(each, "PartNumber")), int(self.text(each, "Size")))
+                    for each in found.iterfind("Part")
+                ),
+            )
+        except (NodeNonsense, ValueError):
+            return None
+
     def upload_ids(self, data: bytes) -> list[str]:
         """The ids in a page of ListMultipartUploads, of the key that was asked for as prefix."""
         root = self.xml(data)
@@ -128,7 +172,7 @@ class Answers:
             if item.findtext("Key") == key
         ]
 
-    def parts(self, data: bytes) -> PartsPage:
+    def listed_parts(self, data: bytes) -> PartsPage:
         """A page of ListParts."""
         root = self.xml(data)
         if root.tag != "ListPartsResult":

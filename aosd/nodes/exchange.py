@@ -139,7 +139,8 @@ class Exchange:
                 # A request that was given up looks like one whose connection broke.
                 if tries and broke and isinstance(translated, NodeUnavailable):
                     continue
-            if isinstance(translated, NodeError):
+            # A body that is read from another node may fail with that one's error.
+            if isinstance(translated, NodeError) and translated.node == self.name:
                 self.blame(translated)
             raise translated from failure.value
 

@@ -27,6 +27,7 @@ from aosd.nodes.bodies import ResponseReading, drop_body
 from aosd.nodes.connections import ControlConnection
 from aosd.nodes.exchange import Deadlines, Exchange
 from aosd.nodes.http import client_over, make_client
+from aosd.nodes.parts import part_sizes
 from aosd.nodes.signing import Signer
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth, INode, IReading
@@ -89,6 +90,10 @@ class S3Node:
         if not told or not told[0].isdigit():
             raise NodeNonsense(self.name, "its answer to HEAD has no Content-Length")
         return self._exchange.answers.object_head(response, int(told[0]))
+
+    def part_sizes(self, bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
+        """See INode."""
+        return Deferred.fromCoroutine(part_sizes(self._exchange, self._head, bucket, key, etag))
 
     def get(
         self,
@@ -256,7 +261,7 @@ class S3Node:
     async def _list_parts(self, bucket: str, key: str, query: dict[str, str]) -> PartsPage:
         response = await self._exchange.ask("GET", bucket, key, query=query)
         try:
-            return self._exchange.answers.parts(await self._read(response))
+            return self._exchange.answers.listed_parts(await self._read(response))
         except NodeRefused as error:
             if error.code == "NoSuchUpload":
                 raise NoSuchUpload("no such upload") from error

@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from aosd.model.errors import NodeNonsense
 from aosd.ports import IBodySink, IBodySource
 from aosd.streams.digests import Digests
 
@@ -172,3 +173,22 @@ class Fanout:
 
     def _give_up(self, _: Deferred[None]) -> None:
         self._settled = True
+
+
+def drop_when_over(
+    putting: Deferred[str], fanout: Fanout, branch: Branch, node: str
+) -> Deferred[str]:
+    """Tell the fanout when a node is done with its branch, for better or worse."""
+
+    def answered(etag: str) -> str:
+        if not fanout.released:
+            error = NodeNonsense(node, "it took a PUT before its last byte was sent")
+            fanout.drop(branch, Failure(error))
+            raise error
+        return etag
+
+    def failed(reason: Failure) -> Failure:
+        fanout.drop(branch, reason)
+        return reason
+
+    return putting.addCallback(answered).addErrback(failed)

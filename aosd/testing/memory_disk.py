@@ -20,6 +20,7 @@ from aosd.model.errors import (
 )
 from aosd.model.objects import (
     KEPT_HEADERS,
+    OWN_METADATA,
     STAMP_HEADER,
     Entry,
     Headers,
@@ -30,8 +31,6 @@ from aosd.model.objects import (
     Span,
 )
 from aosd.model.ranges import ByteRange
-
-_OURS = b"x-amz-meta-aos-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,12 @@ class Copy:
             len(self.data),
             int(self.modified_s),
             self.stamp,
-            tuple(each for each in self.headers if not each[0].startswith(_OURS)),
+            tuple(each for each in self.headers if not each[0].startswith(OWN_METADATA)),
+            tuple(
+                each
+                for each in self.headers
+                if each[0].startswith(OWN_METADATA) and each[0] != STAMP_HEADER
+            ),
         )
 
 
@@ -132,6 +136,11 @@ class MemoryDisk:
         if part > len(sizes):
             raise NodeRefused(self._node, f"no part {part}", 416, "InvalidPartNumber")
         return replace(copy.head, size_bytes=sizes[part - 1])
+
+    def part_sizes(self, bucket: str, key: str, etag: str) -> tuple[int, ...]:
+        """The sizes of the parts that the object with that ETag was uploaded in."""
+        copy, span = self.get(bucket, key, etag=etag)
+        return copy.part_bytes or (span.length,)
 
     def get(
         self, bucket: str, key: str, wanted: ByteRange | None = None, etag: str | None = None

@@ -162,6 +162,10 @@ class MemoryNode:
         """See INode."""
         return self._answer("head", lambda: self.disk.head(bucket, key, part))
 
+    def part_sizes(self, bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
+        """See INode."""
+        return self._answer("part_sizes", lambda: self.disk.part_sizes(bucket, key, etag))
+
     def get(
         self,
         bucket: str,

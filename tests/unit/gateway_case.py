@@ -29,7 +29,13 @@ T = TypeVar("T")
 
 BUCKET, KEY = "object", "k"
 NOW_S = 1_700_000_000
-LIMITS = Limits(held_bytes=100, single_put_bytes=100_000, part_bytes=1000, part_bytes_max=4000)
+LIMITS = Limits(
+    held_bytes=100,
+    single_put_bytes=100_000,
+    part_bytes=1000,
+    part_bytes_max=4000,
+    late_bytes=2000,
+)
 SMALL, FLOWING, LONG = b"s" * 50, b"f" * 5_000, b"l" * 10_500
 # Each of the three ways that a body goes: held whole, flowing, in parts; (data, length told?).
 WAYS = ((SMALL, True), (FLOWING, True), (LONG, False))

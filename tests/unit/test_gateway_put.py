@@ -19,7 +19,7 @@ from aosd.model.errors import (
     UpstreamNonsense,
     UpstreamTimeout,
 )
-from aosd.model.objects import STAMP_HEADER
+from aosd.model.objects import OWN_METADATA, STAMP_HEADER, Headers
 from aosd.model.ring import Ring
 from aosd.model.stamp import is_stamp
 from aosd.testing.bodies import BytesSource
@@ -29,6 +29,7 @@ from tests.unit.gateway_case import (
     BUCKET,
     FLOWING,
     LONG,
+    NOW_S,
     SMALL,
     WAYS,
     GatewayTestCase,
@@ -74,7 +75,7 @@ class PutTests(GatewayTestCase):
         for headers in (
             ((b"x-amz-meta-aos-stamp", b"1"),),
             ((b"x-amz-meta-a", b"\xff"),),
-            ((b"x-amz-meta-a", b"x" * 1900),),
+            ((b"x-amz-meta-a", b"x" * (2048 - 46 - 12 + 1)),),
             ((b"x-amz-meta-a", b"x\ty"),),
             ((b"x-amz-meta-a", b"x\x7f"),),
             ((b"x-amz-meta-a", "x\u00a0y".encode()),),
@@ -83,6 +84,62 @@ class PutTests(GatewayTestCase):
             writing = self.run_(put(self.store, Put(BUCKET, "k", source, headers=headers)))
             self.failureResultOf(writing, BadRequest)
             self.assertFalse(source.started)
+
+    def test_as_much_metadata_as_minio_takes_is_taken(self) -> None:
+        # Names in full, the stamp and aosd's own: 2,048 bytes.
+        own, left = ((OWN_METADATA + b"tags", b"a=b"),), 2048 - 46 - 19 - 3
+        for data, told in WAYS:
+            fitting = ((b"x-amz-meta-a", b"x" * (left - 12)),)
+            self.stored("k", data, told=told, headers=fitting, own=own)
+            self.assertEqual((self.a.buckets[BUCKET]["k"].head.own), own)
+            self.assertEqual((self.a.buckets[BUCKET]["k"].head.headers), fitting)
+            split = ((b"x-amz-meta-a", b""), (b"x-amz-meta-b", b"x" * (left - 23)))
+            writing = self.put("k", data, told=told, headers=split, own=own)
+            error = self.failureResultOf(writing, BadRequest).value
+            self.assertEqual(error.code, "MetadataTooLarge")
+
+    def test_what_is_known_only_at_the_end_is_kept_of_what_is_held(self) -> None:
+        own, late = ((OWN_METADATA + b"tags", b"a=b"),), ((OWN_METADATA + b"checksum-x", b"y"),)
+        for data, told, kept in (
+            (b"", True, late),
+            (SMALL, True, late),
+            (b"x" * 2000, True, late),
+            (b"x" * 2001, True, ()),
+            (b"", False, late),
+            (b"x" * 1500, False, late),
+            (b"x" * 2000, False, late),
+            (b"x" * 2001, False, ()),
+        ):
+            self.stored("k", data, told=told, own=own, late=lambda: late)
+            self.assertEqual(self.read("k"), data)
+            self.assertEqual(self.a.buckets[BUCKET]["k"].head.own, (*own, *kept), len(data))
+
+    def test_what_comes_late_may_be_too_much(self) -> None:
+        late = ((OWN_METADATA + b"checksum-x", b"y" * 2000),)
+        writing = self.put("k", SMALL, late=lambda: late)
+        error = self.failureResultOf(writing, BadRequest).value
+        self.assertEqual((error.code, self.holders("k")), ("MetadataTooLarge", ""))
+
+    def test_nothing_is_asked_of_a_body_that_is_wrong(self) -> None:
+        def late() -> Headers:
+            raise AssertionError
+
+        self.failureResultOf(self.put("k", SMALL, content_md5=bytes(16), late=late), DigestMismatch)
+
+    def test_a_body_that_turns_out_to_be_wrong_at_its_end_isnt_stored(self) -> None:
+        # Whoever checks it on its way says so instead of its end: all bytes have come by then.
+        for data, told in WAYS:
+            source = BytesSource(
+                data, told=told, piece_bytes=300, fails_at=len(data), fails=DigestMismatch("no")
+            )
+            self.failureResultOf(
+                self.run_(put(self.store, Put(BUCKET, "k", source))), DigestMismatch
+            )
+            self.assertEqual(self.holders("k"), "")
+
+    def test_it_tells_when_it_was_written(self) -> None:
+        for data, told in WAYS:
+            self.assertEqual(self.stored("k", data, told=told).modified_s, NOW_S)
 
     def test_a_wrong_digest_changes_nothing(self) -> None:
         self.stored("k", b"old")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
-from aosd.model.errors import ClientGone
+from aosd.model.errors import ClientGone, NodeUnavailable
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import BytesBody, CollectingConsumer
 from aosd.testing.contract.subject import MIB, Cases, Subject, raises, some_bytes
@@ -17,12 +17,12 @@ MOTION = Cases()
 async def a_body_that_fails_stores_nothing(subject: Subject) -> None:
     key = subject.key("a")
     await subject.put(key, b"old")
-    gone = ClientGone("the client went away")
-    for fails_at in (0, 1, 2 * MIB):
-        body = BytesBody(some_bytes(4 * MIB), fails_at=fails_at, fails=gone)
-        putting = subject.node.put(subject.bucket, key, body, ())
-        assert await raises(ClientGone, putting) is gone
-        assert await subject.get(key) == b"old"
+    for error in (ClientGone("the client went away"), NodeUnavailable("another", "it broke")):
+        for fails_at in (0, 1, 2 * MIB):
+            body = BytesBody(some_bytes(4 * MIB), fails_at=fails_at, fails=error)
+            putting = subject.node.put(subject.bucket, key, body, ())
+            assert await raises(type(error), putting) is error
+            assert await subject.get(key) == b"old"
 
 
 @MOTION.add

@@ -15,7 +15,13 @@ from aosd.model.errors import (
     PreconditionFailed,
     RangeNotSatisfiable,
 )
-from aosd.model.objects import STAMP_HEADER, SYSTEM_BUCKET, Span
+from aosd.model.objects import (
+    LARGEST_METADATA_BYTES,
+    OWN_METADATA,
+    STAMP_HEADER,
+    SYSTEM_BUCKET,
+    Span,
+)
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import BytesBody, CollectingConsumer
 from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, raises, some_bytes
@@ -103,6 +109,37 @@ async def metadata_comes_back_untouched(subject: Subject) -> None:
     for head in (await subject.node.head(subject.bucket, key), reading.head):
         assert head.stamp == STAMP
         assert sorted(head.headers) == sorted(headers), head.headers
+
+
+@OBJECTS.add
+async def aosds_own_metadata_is_kept_apart(subject: Subject) -> None:
+    key = subject.key("a")
+    own = (
+        (OWN_METADATA + b"checksum-sha256", b"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+        (OWN_METADATA + b"tags", b"a%20b=c%26d&e=%C3%A9"),
+        (OWN_METADATA + b"words", "Größe ☃".encode()),
+    )
+    headers = ((b"content-type", b"text/plain"), (b"x-amz-meta-aosta", "é".encode()))
+    await subject.put(key, b"data", (*headers, *own, (STAMP_HEADER, STAMP.encode())))
+    reading = await subject.node.get(subject.bucket, key)
+    reading.abandon()
+    for head in (await subject.node.head(subject.bucket, key), reading.head):
+        assert head.stamp == STAMP
+        assert sorted(head.own) == sorted(own), head.own
+        assert sorted(head.headers) == sorted(headers), head.headers
+
+
+@OBJECTS.add
+async def two_kibibytes_of_metadata_are_kept(subject: Subject) -> None:
+    # Names count whole, aosd's own as well.
+    key, stamp = subject.key("a"), (STAMP_HEADER, STAMP.encode())
+    names = [b"x-amz-meta-%02d" % number for number in range(20)]
+    left = LARGEST_METADATA_BYTES - sum(map(len, (*names, *stamp)))
+    each, more = divmod(left, len(names))
+    values = [b"x" * (each + more), *[b"x" * each] * (len(names) - 1)]
+    headers = ((b"content-type", b"a/b"), *zip(names, values, strict=True))
+    await subject.put(key, b"data", (*headers, stamp))
+    assert sorted((await subject.node.head(subject.bucket, key)).headers) == sorted(headers)
 
 
 @OBJECTS.add

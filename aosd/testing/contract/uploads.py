@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from aosd.model.errors import NodeRefused, NoSuchKey, NoSuchUpload
-from aosd.model.objects import STAMP_HEADER
+from aosd.model.errors import NodeRefused, NoSuchKey, NoSuchUpload, PreconditionFailed
+from aosd.model.objects import OWN_METADATA, STAMP_HEADER
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import BytesBody
 from aosd.testing.contract.subject import (
@@ -50,7 +50,8 @@ async def parts_become_an_object(subject: Subject) -> None:
 @UPLOADS.add
 async def parts_are_remembered(subject: Subject) -> None:
     node, bucket, key = subject.node, subject.bucket, subject.key("a")
-    headers = ((b"content-type", b"video/mp4"), (STAMP_HEADER, STAMP.encode()))
+    own = ((OWN_METADATA + b"tags", b"a=b"),)
+    headers = ((b"content-type", b"video/mp4"), *own, (STAMP_HEADER, STAMP.encode()))
     upload_id = await node.create_upload(bucket, key, headers)
     data = some_bytes(10 * MIB + 1007)
     sizes = (5 * MIB, 5 * MIB + 7, 1000)
@@ -61,6 +62,9 @@ async def parts_are_remembered(subject: Subject) -> None:
         first += size_bytes
     etag = await node.complete_upload(bucket, key, upload_id, numbered(*etags))
     whole = await node.head(bucket, key)
+    assert (whole.headers, whole.own) == (headers[:1], own)
+    assert tuple(await node.part_sizes(bucket, key, etag)) == sizes
+    await raises(PreconditionFailed, node.part_sizes(bucket, key, etag_of(b"other")))
     for number, size_bytes in enumerate(sizes, 1):
         head = await node.head(bucket, key, number)
         assert head.size_bytes == size_bytes, number
@@ -68,6 +72,30 @@ async def parts_are_remembered(subject: Subject) -> None:
     error = await raises(NodeRefused, node.head(bucket, key, 4))
     assert 400 <= error.status < 500, error.status
     assert await subject.get(key, ByteRange(5 * MIB, 10 * MIB + 6)) == data[5 * MIB : 10 * MIB + 7]
+    await node.delete(bucket, key)
+
+
+@UPLOADS.add
+async def an_empty_part_is_remembered(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    for parts in ((b"",), (some_bytes(5 * MIB), b"")):
+        upload_id = await node.create_upload(bucket, key, ())
+        etags = [
+            await node.put_part(bucket, key, upload_id, number, BytesBody(part))
+            for number, part in enumerate(parts, 1)
+        ]
+        etag = await node.complete_upload(bucket, key, upload_id, numbered(*etags))
+        assert tuple(await node.part_sizes(bucket, key, etag)) == tuple(map(len, parts))
+    await node.delete(bucket, key)
+    await raises(NoSuchKey, node.part_sizes(bucket, key, etag))
+
+
+@UPLOADS.add
+async def one_piece_is_a_single_part(subject: Subject) -> None:
+    node, bucket, key = subject.node, subject.bucket, subject.key("a")
+    for data in (b"", b"data"):
+        etag = await subject.put(key, data)
+        assert tuple(await node.part_sizes(bucket, key, etag)) == (len(data),)
     await node.delete(bucket, key)
 
 
@@ -200,6 +228,8 @@ async def some_of_the_parts_become_an_object(subject: Subject) -> None:
     etag = await node.complete_upload(bucket, key, upload_id, sorted(etags.items()))
     assert etag == etag_of_parts(*parts.values())
     assert await subject.get(key) == data
+    sizes = [len(each) for each in parts.values()]
+    assert list(await node.part_sizes(bucket, key, etag)) == sizes
     await node.delete(bucket, key)
 
 

@@ -179,6 +179,10 @@ class Line:
         """See INode."""
         return self._ask("head", bucket, key, lambda disk: disk.head(bucket, key, part))
 
+    def part_sizes(self, bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
+        """See INode."""
+        return self._ask("head", bucket, key, lambda disk: disk.part_sizes(bucket, key, etag))
+
     def get(
         self, bucket: str, key: str, wanted: ByteRange | None = None, etag: str | None = None
     ) -> Deferred[IReading]:
