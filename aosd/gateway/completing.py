@@ -49,7 +49,6 @@ async def complete_upload(store: Store, request: Complete) -> Written:
     parts = _valid(request.parts)
     valid_for_write(request.conditions)
     with cluster_errors():
-        store.buckets.check(request.bucket)
         upload = opened_id(store, request.bucket, request.key, request.upload_id)
         check_taken(store)
         (end,) = await store.turns.take(

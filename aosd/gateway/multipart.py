@@ -65,7 +65,6 @@ async def abort_upload(store: Store, bucket: str, key: str, upload_id: str) -> N
     ClusterError.
     """
     with cluster_errors():
-        store.buckets.check(bucket)
         upload = opened_id(store, bucket, key, upload_id)
         check_taken(store)
         await store.turns.take(bucket, key, lambda: _abort(store, upload))
