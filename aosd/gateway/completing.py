@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from aosd.gateway.finishing import Finishing, outcome_of
+from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import Located, look
 from aosd.gateway.requests import Complete, Written
 from aosd.gateway.sent import Sent, check_taken, is_after_a_kill, spares, targets
@@ -49,13 +49,12 @@ async def complete_upload(store: Store, request: Complete) -> Written:
     parts = _valid(request.parts)
     valid_for_write(request.conditions)
     with cluster_errors():
-        store.buckets.check(request.bucket)
         upload = opened_id(store, request.bucket, request.key, request.upload_id)
         check_taken(store)
         (end,) = await store.turns.take(
             request.bucket, request.key, _Completing(store, request, upload, parts).at_turn
         )
-        return outcome_of(await end)
+        return written_of(await end)
 
 
 def _valid(parts: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
