@@ -23,6 +23,7 @@ from aosd.consistency.keys import ClusterKeys
 from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
 from aosd.consistency.memory import Memory
+from aosd.consistency.presence import Presence
 from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
@@ -30,10 +31,10 @@ from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
+from aosd.gateway.buckets import take_up
 from aosd.gateway.store import Limits, Store
-from aosd.model.errors import AosdError
+from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
-from aosd.model.objects import OBJECT_BUCKET
 from aosd.model.stamp import StampClock
 from aosd.observe.metrics import Metrics
 from aosd.ports import IDiscovery
@@ -97,10 +98,20 @@ class Assembly:
         self.marks = marks = Marks(memory, clock.seconds)
         registers = Registers(memory, stamps)
         uploads = Uploads(memory)
-        self.buckets = buckets = Buckets(registers)
+        self.buckets = buckets = Buckets(
+            registers,
+            clock.seconds,
+            settings.late_write_window_s,
+            absent=lambda: self.beginning.why,
+        )
         self.keys = keys = ClusterKeys(registers)
+        journal.died = buckets.died
+        turns = Turns(clock, settings.turn_timeout_s, to_the_end)
+        self.presence = presence = Presence(buckets, turns)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
-        self.recall = recall = Recall(memory, registers, journal, marks, uploads, stamps)
+        self.recall = recall = Recall(
+            memory, registers, journal, marks, uploads, stamps, presence.level
+        )
         self.admission = admission = Admission(roster, registers, settled, equip, make_id)
         self.beginning = Beginning(
             roster,
@@ -117,8 +128,7 @@ class Assembly:
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
         admission.contested = lambda: self.contested
-        turns = Turns(clock, settings.turn_timeout_s, to_the_end)
-        writes = Writes()
+        writes = Writes(clock.seconds)
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
         copier = Copier(
             turns=turns,
@@ -176,7 +186,8 @@ class Assembly:
             writes=writes,
             clock=clock,
             now=now,
-            buckets=lambda: [OBJECT_BUCKET],
+            buckets=presence.swept,
+            tend_buckets=self._tend_buckets,
             metrics=metrics,
             late_write_window_s=settings.late_write_window_s,
             sweep_interval_s=settings.sweep_interval_s,
@@ -330,6 +341,16 @@ class Assembly:
             # One node that differs has a wrong clock; when most do, ours may be wrong.
             return f"the nodes' clocks are {wrong[0]:+.0f} s from ours: stamps can't be trusted"
         return ""
+
+    async def _tend_buckets(self) -> None:
+        """End deletes of buckets that were cut short; nodes have what there is, and no more."""
+        await take_up(self.store)
+        for each in self.roster.members():
+            if each.node is not None:
+                try:
+                    await self.presence.level(each.node)
+                except NodeError as error:
+                    self._log.info("its buckets aren't levelled: {error}", error=error)
 
     def _may_forget(self, limit: str) -> bool:
         """Whether no copy may be left anywhere that the journal's lines before `limit` speak of."""

@@ -15,7 +15,7 @@ from aosd.consistency.settled import Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
 from aosd.model.node import Address, Credentials, Member
-from aosd.model.objects import OBJECT_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET
 
 Equip = Callable[
     [str, Address, Credentials, bytes, bytes | None, Mapping[str, bytes]], Deferred[bytes]
@@ -196,11 +196,13 @@ class Admission:
         return await self._has_objects()
 
     async def _has_objects(self) -> bool:
-        """Whether any member that can be asked holds one."""
+        """Whether any member that can be asked holds one, in whatever bucket."""
         for candidate in self._roster.members():
-            if candidate.node is not None:
-                page = await candidate.node.list(OBJECT_BUCKET, "", "", 1)
-                if page.entries:
+            node = candidate.node
+            if node is None:
+                continue
+            for bucket in await node.list_buckets():
+                if bucket != SYSTEM_BUCKET and (await node.list(bucket, limit=1)).entries:
                     return True
         return False
 

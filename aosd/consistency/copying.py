@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from aosd.consistency.buckets import in_bucket
 from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
@@ -92,7 +93,14 @@ class Copier:
         yet: the caller leaves a mark. Cancelling aborts it, unless it has the key's turn, which
         `at_turn` is told: it goes on to its end then.
         """
-        copying = _Copying(self, source, target, bucket, key, head, at_turn)
+
+        def once() -> Deferred[bool]:
+            copying = _Copying(self, source, target, bucket, key, head, at_turn)
+            return Deferred.fromCoroutine(self._copy(copying, head))
+
+        return await in_bucket(target, bucket, once)
+
+    async def _copy(self, copying: _Copying, head: ObjectHead) -> bool:
         parts = count_of_parts(head.etag)
         if parts is not None:
             return await copying.in_parts(parts)

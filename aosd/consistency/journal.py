@@ -70,7 +70,8 @@ class Journal:
     What comes while a batch is being written shares the next one. A batch that too few
     nodes took fails its callers, and its lines go with the next one: they may be on record
     somewhere, so they count. Entries are kept for `keep_s`, and longer while `may_forget`
-    says no of those older than a limit. A batch has `most_lines` at most.
+    says no of those older than a limit. A batch has `most_lines` at most. `died` is to say
+    before which stamp all that is in a bucket is dead ("": nothing is): its own newest delete.
 
     A record's name is never used twice: a late PUT or DELETE must not meet another one.
     """
@@ -91,6 +92,7 @@ class Journal:
     ) -> None:
         self.newest = ""
         self.failed = False
+        self.died: Callable[[str], str] = lambda bucket: ""
         self._memory = memory
         self._ledger = ledger
         self._clock = clock
@@ -114,8 +116,9 @@ class Journal:
     # -- what is on record ------------------------------------------------------------------------
 
     def delete_of(self, bucket: str, key: str) -> str | None:
-        """The stamp of the key's newest delete."""
-        return self._ledger.delete_of(bucket, key)
+        """The stamp of the key's newest delete: its own, or its bucket's."""
+        found, died = self._ledger.delete_of(bucket, key), self.died(bucket)
+        return max(found or "", died) or None
 
     def counts_as(self, bucket: str, key: str, stamp: str) -> str:
         """What a copy's stamp counts as: itself, but for what was restamped."""

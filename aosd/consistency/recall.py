@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from aosd.consistency.heartbeat import HEARTBEATS
 from aosd.consistency.journal import Journal
@@ -84,6 +85,7 @@ class Recall:
         marks: Marks,
         uploads: Uploads,
         stamps: StampClock,
+        level_buckets: Callable[[INode], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.memory = memory
         self.registers = registers
@@ -91,6 +93,7 @@ class Recall:
         self.marks = marks
         self.uploads = uploads
         self._stamps = stamps
+        self._level_buckets = level_buckets
 
     async def load(self, records: Mapping[str, bytes]) -> None:
         """Take in what a node has; in any order, any number of times."""
@@ -122,7 +125,7 @@ class Recall:
         return kept
 
     async def level(self, node: INode, others: Sequence[INode]) -> None:
-        """Take in what only `node` has, and give it the records that it lacks.
+        """Take in what only `node` has, and give it the records and the buckets that it lacks.
 
         Raises NodeError; what it has is taken in also when it has no space. What was cleared
         meanwhile and lies on it still comes back to mind by that: a mark is cleared again
@@ -141,3 +144,5 @@ class Recall:
                     await memory.give(node, await memory.fetch(other, some))
                 have |= lacking
         await self.read(node)
+        if self._level_buckets is not None:
+            await self._level_buckets(node)

@@ -38,6 +38,10 @@ class Turns:
         """Whether somebody has the key's turn."""
         return (bucket, key) in self._queues
 
+    def keys(self, bucket: str) -> list[str]:
+        """The keys of a bucket that somebody has the turn of."""
+        return [key for of, key in self._queues if of == bucket]
+
     async def take(self, bucket: str, key: str, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for the key's turn, then run `act` to its end and pass the turn on.
 

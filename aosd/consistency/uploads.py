@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
+from aosd.consistency.buckets import has_none, in_bucket
 from aosd.consistency.memory import Memory
 from aosd.model.errors import NodeError, NodeRefused, NoQuorum
 from aosd.model.objects import Headers
@@ -96,7 +98,9 @@ class Uploads:
         """Begin it on a node that `begin` was told of; its id there. Raises NodeError."""
         this = self._open[upload]
         try:
-            upload_id = await node.create_upload(this.bucket, this.key, headers)
+            upload_id = await in_bucket(
+                node, this.bucket, lambda: node.create_upload(this.bucket, this.key, headers)
+            )
         except NodeRefused as error:
             if error.is_final:
                 self.ended(upload, node.name)
@@ -184,6 +188,22 @@ class Uploads:
             if this.client:
                 await self._remember(this, over=True)
 
+    async def abort_all(self, bucket: str, nodes: Mapping[str, INode]) -> None:
+        """End all that is open in a bucket, whoever is at it, on these nodes, by name.
+
+        One that is just being begun is left to who begins it.
+        """
+        for this in [each for each in self._open.values() if each.bucket == bucket]:
+            if this.id in self._in_use and None in this.uploads.values():
+                continue
+            for name, upload_id in this.uploads.items():
+                node = nodes.get(name)
+                if node is not None and upload_id is not None:
+                    await self.abort(this.id, node)
+                elif node is not None:
+                    await self._abort_unknown(this, node, inf)
+            await self.over(this.id)
+
     async def tend(self, nodes: Mapping[str, INode], before_s: float) -> None:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
@@ -268,6 +288,9 @@ class Uploads:
         try:
             open_there = await node.list_uploads(orphan.bucket, orphan.key)
         except NodeError as error:
+            if has_none(error):
+                self.ended(orphan.id, node.name)  # they went with the bucket
+                return
             self._log.info("uploads not listed: {error}", error=error, node=node.name)
             return
         claims = {

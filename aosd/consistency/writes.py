@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from aosd.model.objects import OBJECT_BUCKET
+
 _Name = tuple[str, str]
+_OF_LATE_S = 60.0
 
 
 class Writes:
@@ -10,11 +15,17 @@ class Writes:
 
     A Flight belongs to a write whose stamp was given before its turn; it learns whether
     something newer took effect meanwhile. A Watch remembers all keys touched while it lasts.
+
+    What was written of late is remembered, too, by `seconds`: nodes may answer with listings
+    of a while ago. Not so of the bucket `object`, where nobody asks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
+        self._seconds = seconds
         self._flights: dict[_Name, set[Flight]] = {}
         self._watches: set[Watch] = set()
+        # When keys were written, the longest ago first; bounded by what a minute brings.
+        self._of_late: dict[_Name, float] = {}
 
     def flight(self, bucket: str, key: str) -> Flight:
         """To be ended by its owner, once."""
@@ -24,13 +35,34 @@ class Writes:
         """To be ended by its owner, once."""
         return Watch(self._watches)
 
-    def effect(self, bucket: str, key: str, stamp: str) -> None:
+    def effect(self, bucket: str, key: str, stamp: str, *, delete: bool = False) -> None:
         """A write took effect, or may have: to be told before its answer is known, too."""
         name = bucket, key
+        if bucket != OBJECT_BUCKET:
+            self._remember(name, delete)
         for flight in self._flights.get(name, ()):
             flight.newest = max(flight.newest, stamp)
         for watch in self._watches:
             watch.touch(name)
+
+    def of_late(self, bucket: str) -> set[str]:
+        """The keys that were written within the last minute, and not deleted since."""
+        self._forget()
+        return {key for of, key in self._of_late if of == bucket}
+
+    def _remember(self, name: _Name, delete: bool) -> None:
+        self._forget()
+        self._of_late.pop(name, None)
+        if not delete:
+            self._of_late[name] = self._seconds()
+
+    def _forget(self) -> None:
+        limit_s = self._seconds() - _OF_LATE_S
+        while self._of_late:
+            name = next(iter(self._of_late))
+            if self._of_late[name] >= limit_s:
+                return
+            del self._of_late[name]
 
 
 class Flight:

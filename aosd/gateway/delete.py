@@ -16,11 +16,13 @@ async def delete(
 
     The delete stands in the journal, on enough nodes, before any copy is removed: copies
     that can't be reached are dead from then on. `conditions` are decided at the key's turn.
-    Raises PreconditionFailed, or a ClusterError; the object may be gone all the same then.
+    Raises NoSuchBucket, PreconditionFailed, or a ClusterError; the object may be gone all the
+    same then.
     """
 
     async def act() -> None:
         check_taken(store)
+        store.buckets.check(bucket)
         if conditions:
             present = (await look(store, bucket, key, at_turn=True)).head
             if check_write(conditions, present.etag if present else None) is not Verdict.PROCEED:
@@ -28,7 +30,7 @@ async def delete(
                     "a condition of the request doesn't hold", absent=present is None
                 )
         stamp = store.stamps.next()
-        store.writes.effect(bucket, key, stamp)
+        store.writes.effect(bucket, key, stamp, delete=True)
         await store.journal.deleted(bucket, key, stamp)
         sent = Sent()
         answers = await ask(store.could_hold(bucket, key), lambda node: node.delete(bucket, key))
@@ -37,5 +39,6 @@ async def delete(
         await remember(store, bucket, key, stamp, sent, written=True, delete=True)
 
     with cluster_errors():
+        store.buckets.check(bucket)
         store.orders(bucket, key)
         await store.turns.take(bucket, key, act)

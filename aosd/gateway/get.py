@@ -41,9 +41,10 @@ _LOOKS = 10  # a version that is found may be overwritten before it is opened
 async def head(store: Store, request: Get) -> Found:
     """The object's head; a range is ignored (RFC 9110, section 14.2).
 
-    Raises NoSuchKey, NotModified, PreconditionFailed, BadRequest when there is no such part, or
-    a ClusterError.
+    Raises NoSuchBucket, NoSuchKey, NotModified, PreconditionFailed, BadRequest when there is no
+    such part, or a ClusterError.
     """
+    store.buckets.check_read(request.bucket)
     with cluster_errors():
         if request.part is not None:
             found, part = await _find_part(store, request, request.part)
@@ -75,6 +76,7 @@ async def get(store: Store, request: Get) -> Found:
     A node that fails in the middle of it is replaced by another copy of the same version.
     Raises what `head` does, and RangeNotSatisfiable. Cancelling releases the node.
     """
+    store.buckets.check_read(request.bucket)
     with cluster_errors():
         if request.part is not None:
             return await _get_part(store, request, request.part)

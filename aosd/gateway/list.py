@@ -50,9 +50,12 @@ async def list_objects(
     one that only begins with it leaves it to be told if there are later keys in it.
 
     `wanted` is asked of each key and common prefix; what it doesn't want isn't counted.
-    Raises NoNodes, or NoQuorum while so many nodes are away that a key might be missed.
+    Raises NoSuchBucket, NoNodes, or NoQuorum while so many nodes are away that a key might be
+    missed.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
+    store.members()
+    store.buckets.check_read(bucket)
     with cluster_errors():
         reading = _Reading(store, bucket, wanted)
         if limit == 0 or (utf8(after) > utf8(prefix) and not after.startswith(prefix)):

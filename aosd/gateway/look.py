@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aosd.consistency.buckets import has_none
 from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import NodeError, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead
@@ -85,9 +86,9 @@ def judge(
 ) -> Located:
     """What the answers of all that could be asked amount to."""
     heads = {name: each for name, each in answers.items() if isinstance(each, ObjectHead)}
-    absent = {name for name, each in answers.items() if isinstance(each, NoSuchKey)}
-    failed = [each for each in answers.values() if not isinstance(each, ObjectHead | NoSuchKey)]
-    if failed and not heads and not absent:
+    absent = {name for name, each in answers.items() if has_none(each)}
+    failed = [each for name, each in answers.items() if name not in heads.keys() | absent]
+    if failed and not heads and not absent and isinstance(failed[0], Exception):
         raise failed[0]
     found = newest(
         {name: store.version(bucket, key, head) for name, head in heads.items()},

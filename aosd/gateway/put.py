@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from aosd.consistency.buckets import in_bucket
 from aosd.consistency.writes import Flight
 from aosd.gateway.branches import send_branches
 from aosd.gateway.finishing import Finishing, outcome_of
@@ -40,7 +41,7 @@ from aosd.model.objects import (
 )
 from aosd.model.parts import largest_body_bytes, part_sizes
 from aosd.model.stamp import STAMP_LENGTH
-from aosd.ports import Candidate
+from aosd.ports import Candidate, INode
 from aosd.streams.bodies import HeldBody
 from aosd.streams.digests import Digests
 from aosd.streams.fanout import Fanout
@@ -54,9 +55,9 @@ _STAMP_BYTES = len(STAMP_HEADER) + STAMP_LENGTH
 async def put(store: Store, request: Put) -> Written:
     """Store the object on its nodes; returns when R of them have it (all, of fewer than R).
 
-    Raises BadRequest, PreconditionFailed, Overtaken, DigestMismatch, TooLarge, ClientGone and
-    its kin, or a ClusterError; after one of the last the write may still appear. The body
-    isn't started before the request is acceptable and its nodes are found.
+    Raises BadRequest, NoSuchBucket, PreconditionFailed, Overtaken, DigestMismatch, TooLarge,
+    ClientGone and its kin, or a ClusterError; after one of the last the write may still appear.
+    The body isn't started before the request is acceptable and its nodes are found.
     """
     check_headers(request.headers, request.own)
     valid_for_write(request.conditions)
@@ -114,7 +115,9 @@ class Writing:
             raise TooLarge(f"no object can be over {largest} bytes")
         with cluster_errors():
             check_taken(self._store)
+            self._store.buckets.check(self._bucket)
             nodes = targets(self._store, self._bucket, self._key)
+            await self._store.buckets.give(self._bucket, nodes)
             # An early look spares a body that would be refused; its turn decides.
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
@@ -143,6 +146,11 @@ class Writing:
             check_headers(self._request.headers, self._own)
         store, bucket, key, sent = self._store, self._bucket, self._key, self._sent
 
+        async def send(node: INode, headers: Headers) -> str:
+            return await in_bucket(
+                node, bucket, lambda: node.put(bucket, key, HeldBody(pieces), headers)
+            )
+
         async def act() -> Written:
             await self._decide()
             stamp = store.stamps.next()
@@ -150,9 +158,7 @@ class Writing:
             store.writes.effect(bucket, key, stamp)
             asked = targets(store, bucket, key)
             while asked:
-                answers = await ask(
-                    asked, lambda node: node.put(bucket, key, HeldBody(pieces), headers)
-                )
+                answers = await ask(asked, lambda node: Deferred.fromCoroutine(send(node, headers)))
                 for name, outcome in answers.items():
                     sent.answered(name, outcome)
                 if refused_by_digest(sent):
@@ -267,6 +273,7 @@ class Writing:
         What its stamp counts as from then on.
         """
         store, bucket, key = self._store, self._bucket, self._key
+        store.buckets.check(bucket, stamp)
         if flight.newest > stamp:
             await store.journal.restamped(bucket, key, stamp, store.stamps.next())
         return store.journal.counts_as(bucket, key, stamp)
@@ -288,6 +295,7 @@ class Writing:
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:
             check_taken(self._store)
+            self._store.buckets.check(self._bucket)
             return await act()
 
         return await self._store.turns.take(self._bucket, self._key, checked)

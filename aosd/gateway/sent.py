@@ -160,7 +160,7 @@ async def remember(
     """
     if not sent.etags and not sent.silent and not sent.refused_late and not written:
         return  # nobody took it, and nobody will
-    store.writes.effect(bucket, key, stamp)
+    store.writes.effect(bucket, key, stamp, delete=delete)
     primaries = store.primaries(bucket, key)
     have = sent.etags.keys()
     lacking = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from aosd.consistency.buckets import names_in
 from aosd.model.errors import NodeNonsense
 from aosd.model.marker import MARKER_KEY, Introduction, read_marker
 from aosd.model.node import Address, Credentials
@@ -58,7 +59,7 @@ def equip(
     conditional writes. Raises NodeError.
     """
     with Asking(name, address, credentials) as asking:
-        for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET):
+        for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET, *names_in(records or {})):
             asking.make_bucket(bucket)
         stands = _marker(asking)
         if over is not None and stands == over and not _holds_objects(asking):

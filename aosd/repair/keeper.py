@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -57,7 +57,8 @@ class IMembership(Protocol):
 class Keeper:
     """Owns the loop that mends marked keys, sweeps, and tends the cluster's memory.
 
-    `buckets` gives the names of the buckets to sweep; rates are for sweeps and what they
+    `buckets` gives the names of the buckets to sweep, `tend_buckets` sees to it that nodes have
+    those that there are; rates are for sweeps and what they
     copy. A sweep is run when it makes a node count again that doesn't, when a mark asks for
     a whole partition, and every `sweep_interval_s`.
     """
@@ -77,6 +78,7 @@ class Keeper:
         clock: IReactorTime,
         now: Callable[[], float],
         buckets: Callable[[], Sequence[str]],
+        tend_buckets: Callable[[], Coroutine[Any, Any, None]],
         metrics: Metrics,
         late_write_window_s: float,
         sweep_interval_s: float,
@@ -96,6 +98,7 @@ class Keeper:
         self._clock = clock
         self._now = now
         self._buckets = buckets
+        self._tend_buckets = tend_buckets
         self._metrics = metrics
         self._interval_s = sweep_interval_s
         self._keys_per_s = keys_per_s
@@ -390,6 +393,7 @@ class Keeper:
         await self._recall.memory.tend()
         await self._recall.registers.tend()
         await self._levelling.tend(up)
+        await self._tend_buckets()
         try:
             await self._recall.journal.tend()
         except AosdError as error:

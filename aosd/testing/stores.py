@@ -85,10 +85,12 @@ def make_store(
     settledness = Settledness(clock.seconds, marks.marked)
     settledness.founded(placement.nodes)
     turns = Turns(clock, 20.0, to_the_end)
-    writes = Writes()
+    writes = Writes(clock.seconds)
     budget = MemoryBudget(budget_bytes, clock)
     uploads = Uploads(memory)
     stamps = StampClock(clock.seconds, gateway_id)
+    buckets = Buckets(Registers(memory, stamps), clock.seconds, 1200.0)
+    journal.died = buckets.died
     seal = Seal(bytes(SEAL_KEY_BYTES))
     made: dict[str, Any] = {
         "placement": placement,
@@ -100,7 +102,7 @@ def make_store(
         "marks": marks,
         "ledger": ledger,
         "uploads": uploads,
-        "buckets": Buckets(Registers(memory, stamps)),
+        "buckets": buckets,
         "seal": lambda: seal,
         "writes": writes,
         "settledness": settledness,

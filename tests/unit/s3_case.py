@@ -21,16 +21,29 @@ from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
 from aosd.doors.s3.door import S3Door
-from aosd.doors.s3.identities import Identities, Identity
+from aosd.doors.s3.identities import Identities
 from aosd.doors.site import HeadFirstSite
+from aosd.identity_tables import IdentityTable
+from aosd.model.node import Credentials
 from aosd.observe.access import AccessLog
 from tests.unit.cluster_case import ClusterTestCase
 
 ENDPOINT = "http://127.0.0.1:3000"
 DOMAIN = "s3.example.org"
-ROOT = Identity("root-key", "root-secret", "admin", ("*",))
-READER = Identity("reader-key", "reader-secret", "readonly", ("*",))
-WRITER = Identity("writer-key", "writer-secret", "readwrite", ("photos-*",))
+ROOT = Credentials("root-key", "root-secret")
+READER = Credentials("reader-key", "reader-secret")
+WRITER = Credentials("writer-key", "writer-secret")
+TABLES = [
+    IdentityTable.model_validate(
+        {
+            "access_key": who.access_key,
+            "secret_key": who.secret_key,
+            "role": role,
+            "buckets": (pattern,),
+        }
+    )
+    for who, role, pattern in ((READER, "readonly", "*"), (WRITER, "readwrite", "photos-*"))
+]
 
 
 class Transport(StringTransport):
@@ -50,7 +63,7 @@ class S3TestCase(ClusterTestCase):
         super().setUp()
         self.gateway = self.begin(**self.settings)
         self.door = S3Door(
-            self.gateway.store, Identities([ROOT, READER, WRITER]), DOMAIN, time.time
+            self.gateway.store, Identities(lambda: ROOT, TABLES), DOMAIN, time.time
         )
         self.doors = Doors(
             PlainDoor(self.gateway.store),
@@ -81,7 +94,7 @@ class S3TestCase(ClusterTestCase):
         for node in self.nodes.values():
             self.assertEqual(node.open_readings, 0)
 
-    def client(self, who: Identity | None, **config: Any) -> Any:
+    def client(self, who: Credentials | None, **config: Any) -> Any:
         """A client of `who`'s; None: one that doesn't sign."""
         session = botocore.session.Session()
         session.set_config_variable("region", "us-east-1")

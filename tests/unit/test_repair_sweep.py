@@ -95,8 +95,9 @@ class SweepTests(SynchronousTestCase):
 
     def lay_right(self, *keys: str, **how: Any) -> None:
         for key in keys:
-            for node in self.order(key)[:2]:
-                self.lay(node, key, **how)
+            order = self.placement.ring.order(how.get("bucket", BUCKET), key)
+            for name in order[:2]:
+                self.lay(self.by_name[name], key, **how)
 
     def asked(self, method: str) -> int:
         return sum(node.requests[method] for node in self.nodes)

@@ -16,7 +16,7 @@ from aosd.doors.s3.call import Call, Who
 from aosd.doors.s3.chunks import decoded
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.problems import write_problem
-from aosd.doors.s3.signature import Authentic, Sha256Payload, authenticate
+from aosd.doors.s3.signature import Authentic, authenticate
 from aosd.doors.s3.targets import Target, parse_target
 from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.store import Store
@@ -126,7 +126,7 @@ class S3Door:
                 target.query,
                 who,
                 body,
-                payload.digest if isinstance(payload, Sha256Payload) else None,
+                payload.sha256 if payload is not None else None,
                 REGION,
             )
         )

@@ -272,6 +272,18 @@ class Line:
         """See INode."""
         return self._ask("list_uploads", bucket, key, lambda disk: disk.list_uploads(bucket, key))
 
+    def create_bucket(self, bucket: str) -> Deferred[None]:
+        """See INode."""
+        return self._ask("create_bucket", bucket, "", lambda disk: disk.create_bucket(bucket))
+
+    def delete_bucket(self, bucket: str) -> Deferred[None]:
+        """See INode."""
+        return self._ask("delete_bucket", bucket, "", lambda disk: disk.delete_bucket(bucket))
+
+    def list_buckets(self) -> Deferred[Sequence[str]]:
+        """See INode."""
+        return self._ask("list_buckets", "", "", lambda disk: sorted(disk.buckets))
+
     def close(self) -> Deferred[None]:
         """See INode."""
         self.closed = True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from aosd.consistency.buckets import names_in
 from aosd.model.errors import NodeError, NodeRefused
 from aosd.model.marker import MARKER_KEY
 from aosd.model.node import Address
@@ -171,7 +172,7 @@ class SimulatedNode:
         """Make the buckets; if there is no marker, that and records. The one that stands then."""
         if self.full:
             raise NodeError(self.name, "no space left")
-        for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET):
+        for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET, *names_in(records)):
             self.disk.buckets.setdefault(bucket, {})
         there = self.disk.buckets[SYSTEM_BUCKET]
         if MARKER_KEY not in there:

@@ -30,12 +30,12 @@ CONNECT_S = 1.5
 ANSWER_S = 30.0
 STALL_S = 10.0
 
-_WRITES = frozenset({"put", "put_part", "create_upload", "complete_upload"})
+_WRITES = frozenset({"put", "put_part", "create_upload", "complete_upload", "create_bucket"})
 # Counted where they make a difference.
 _OF_SOME_VERBS = frozenset({Fate.WELL, Fate.SHORT, Fate.STALE})
 _CHANGES = frozenset({"put", "delete", "complete_upload"})
 # What the client sends again when a connection breaks before any answer.
-_REPEATED = frozenset({"head", "get", "list"})
+_REPEATED = frozenset({"head", "get", "list", "list_buckets"})
 
 Act = Callable[[MemoryDisk, bytes], Any]
 
