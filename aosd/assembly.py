@@ -104,10 +104,10 @@ class Assembly:
             settings.late_write_window_s,
             absent=lambda: self.beginning.why,
         )
-        self.keys = keys = ClusterKeys(registers)
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         self.presence = presence = Presence(buckets, turns)
+        self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(
             memory, registers, journal, marks, uploads, stamps, presence.level

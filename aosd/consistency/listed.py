@@ -17,7 +17,9 @@ from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 
-from aosd.model.errors import NodeNonsense
+from twisted.internet.defer import Deferred
+
+from aosd.model.errors import NodeNonsense, NodeRefused, NoSuchBucket
 from aosd.model.listing import utf8
 from aosd.model.objects import Entry, Page
 from aosd.ports import INode
@@ -121,11 +123,11 @@ class Level:
         asked = self._bucket, self.prefix, self._after, self._page_keys, "/"
         if self._makes_xml and self._wants_stamps():
             try:
-                return await self.node.list(*asked, stamps=True)
+                return await _page(self.node.list(*asked, stamps=True))
             except NodeNonsense:
                 # Names of metadata stand in it as they are, and not all of them make XML.
                 self._makes_xml = False
-        return await self.node.list(*asked)
+        return await _page(self.node.list(*asked))
 
     def _sort_in(self, name: Name) -> None:
         key, text, entry = name
@@ -260,7 +262,9 @@ class _Flat:
 
     async def ask(self) -> None:
         """Get another page. Raises NodeError."""
-        page = await self._node.list(self._bucket, self.prefix, self.after, self._page_keys, "")
+        page = await _page(
+            self._node.list(self._bucket, self.prefix, self.after, self._page_keys, "")
+        )
         names: list[Name] = [(utf8(entry.key), entry.key, entry) for entry in page.entries]
         self.in_order = all(
             one < other for one, other in pairwise([utf8(self.after), *(each[0] for each in names)])
@@ -307,3 +311,13 @@ def _folders_before(prefix: str, after: str) -> set[str]:
 def _end_of(group: str) -> bytes:
     """After all keys that begin with `group`, and before all others that come after it."""
     return utf8(group) + b"\xff"
+
+
+async def _page(listing: Deferred[Page]) -> Page:
+    """What a node lists: nothing of a bucket that it hasn't been given yet."""
+    try:
+        return await listing
+    except NodeRefused as error:
+        if error.code != NoSuchBucket.code:
+            raise
+        return Page(())

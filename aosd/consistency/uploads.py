@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any
 
 from twisted.internet.defer import CancelledError
@@ -201,7 +201,7 @@ class Uploads:
                 if node is not None and upload_id is not None:
                     await self.abort(this.id, node)
                 elif node is not None:
-                    await self._abort_unknown(this, node, inf)
+                    await self._abort_unknown(this, node, math.inf)
             await self.over(this.id)
 
     async def tend(self, nodes: Mapping[str, INode], before_s: float) -> None:

@@ -54,7 +54,6 @@ async def list_objects(
     missed.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
-    store.members()
     store.buckets.check_read(bucket)
     with cluster_errors():
         reading = _Reading(store, bucket, wanted)
@@ -149,7 +148,8 @@ class _Reading:
             if len(doubtful) < len(keys):
                 return True
             looking = [Deferred.fromCoroutine(self._lives(each, "")) for each in doubtful]
-            if any(await gather(looking)):
+            lives: list[bool] = await gather(looking)
+            if any(lives):
                 return True
         return False
 
@@ -162,6 +162,9 @@ class _Reading:
 
     def _hides_dead(self, prefix: str, after: str = "") -> bool:
         """Whether there may be such a key beneath `prefix`, after `after`."""
-        ledger = self._store.ledger
+        store, ledger = self._store, self._store.ledger
+        names = [each.name for each in self._members]
+        if store.buckets.died(self._bucket) and not store.settledness.is_covered(*names):
+            return True  # any that lies on from a bucket of the same name
         keys = ledger.deleted_beneath(self._bucket, prefix, after, _MOST_DELETES)
         return len(keys) == _MOST_DELETES or any(map(self._may_be_dead, keys))

@@ -55,18 +55,21 @@ def check_key(key: str) -> None:
     if len(data) > _LONGEST_KEY_BYTES:
         raise BadRequest(f"a key has {_LONGEST_KEY_BYTES} bytes at most", "KeyTooLongError")
     if b"\\" in data or b"\0" in data:
-        raise BadRequest("some nodes fold keys with a backslash or a NUL", "XMinioInvalidObjectName")
+        raise BadRequest(
+            "some nodes fold keys with a backslash or a NUL", "XMinioInvalidObjectName"
+        )
     *folders, last = data.split(b"/")
     if any(not each for each in folders):
-        raise BadRequest("some nodes fold keys with an empty segment", "XMinioInvalidObjectName")
+        raise _folded("with an empty segment")
     for segment in (*folders, last):
         if segment in (b".", b".."):
-            raise BadRequest("some nodes fold keys with . or .. in them", "XMinioInvalidObjectName")
+            raise _folded("with . or .. as a segment")
         if len(segment) > _LONGEST_SEGMENT_BYTES:
-            raise BadRequest(
-                f"some nodes take {_LONGEST_SEGMENT_BYTES} bytes between slashes at most",
-                "XMinioInvalidObjectName",
-            )
+            raise _folded(f"with over {_LONGEST_SEGMENT_BYTES} bytes between slashes")
+
+
+def _folded(what: str) -> BadRequest:
+    return BadRequest(f"some nodes fold or refuse keys {what}", "XMinioInvalidObjectName")
 
 
 def _is_address(name: str) -> bool:

@@ -89,9 +89,9 @@ def make_store(
     budget = MemoryBudget(budget_bytes, clock)
     uploads = Uploads(memory)
     stamps = StampClock(clock.seconds, gateway_id)
+    seal = Seal(bytes(SEAL_KEY_BYTES))
     buckets = Buckets(Registers(memory, stamps), clock.seconds, 1200.0)
     journal.died = buckets.died
-    seal = Seal(bytes(SEAL_KEY_BYTES))
     made: dict[str, Any] = {
         "placement": placement,
         "replicas": replicas,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -57,7 +57,11 @@ class Transport(StringTransport):
 class S3TestCase(ClusterTestCase):
     """`self.s3` is the root's client. All nodes are up, and the cluster is settled."""
 
-    settings: dict[str, Any] = {"replay_bytes": 100, "part_bytes": 1000, "part_bytes_max": 1000}
+    settings: ClassVar[dict[str, Any]] = {
+        "replay_bytes": 100,
+        "part_bytes": 1000,
+        "part_bytes_max": 1000,
+    }
 
     def setUp(self) -> None:
         super().setUp()
@@ -67,9 +71,7 @@ class S3TestCase(ClusterTestCase):
         )
         self.doors = Doors(
             PlainDoor(self.gateway.store),
-            OperationsDoor(
-                Oversight(self.gateway.assembly, self.replicas), self.gateway.metrics
-            ),
+            OperationsDoor(Oversight(self.gateway.assembly, self.replicas), self.gateway.metrics),
             self.door,
             DOMAIN,
         )

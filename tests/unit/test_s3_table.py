@@ -34,7 +34,9 @@ class TableTests(SynchronousTestCase):
                 continue
             operation = model().operation_model(name)
             path, _, raw_query = operation.http["requestUri"].partition("?")
-            query = {item.partition("=")[0]: item.partition("=")[2] for item in raw_query.split("&")}
+            query = {
+                item.partition("=")[0]: item.partition("=")[2] for item in raw_query.split("&")
+            }
             query.pop("", None)
             headers = set()
             shape = operation.input_shape

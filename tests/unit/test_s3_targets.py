@@ -68,7 +68,17 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(caught.exception.code, "InvalidBucketName")
 
     def test_keys(self) -> None:
-        for key in ("a", "a/", "a/b", "ä" * 100, "a b+%", "..a", "a/.b", "\x01", "/".join(["a" * 255] * 4)):
+        for key in (
+            "a",
+            "a/",
+            "a/b",
+            "ä" * 100,
+            "a b+%",
+            "..a",
+            "a/.b",
+            "\x01",
+            "/".join(["a" * 255] * 4),
+        ):
             check_key(key)
         for key, code in (
             ("", "InvalidArgument"),

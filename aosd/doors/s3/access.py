@@ -107,7 +107,7 @@ def _check_policy(policy: Any, bucket: str) -> None:
             raise S3Error("MalformedPolicy", "a statement is an object")
         unknown = statement.keys() - {"Sid", "Effect", "Principal", "Action", "Resource"}
         if unknown:
-            raise _not_honoured(f"{sorted(unknown)[0][:64]} in a policy")
+            raise _not_honoured(f"{min(unknown)[:64]} in a policy")
         if statement.get("Effect") != "Allow":
             raise _not_honoured("a statement that doesn't allow")
         if statement.get("Principal") not in ("*", {"AWS": "*"}, {"AWS": ["*"]}):

@@ -106,11 +106,13 @@ class ChunkedBody:
 
     def pause(self) -> None:
         """See IBodySource."""
-        self._source.pause()
+        if not self._over:
+            self._source.pause()
 
     def resume(self) -> None:
         """See IBodySource."""
-        self._source.resume()
+        if not self._over:
+            self._source.resume()
 
     def discard(self) -> None:
         """See IBodySource."""

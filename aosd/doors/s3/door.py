@@ -53,13 +53,18 @@ class S3Door:
     def render(self, request: HeadFirstRequest) -> object:
         """Answer a request, whatever it is; for twisted.web."""
         serving = Deferred.fromCoroutine(self._answer(request))
-        gone = request.notifyFinish()
-        gone.addErrback(lambda _: serving.cancel())
+        gone = False
+
+        def left(_: object) -> None:
+            nonlocal gone
+            gone = True
+            serving.cancel()
 
         def over(_: object) -> None:
-            if not request.aborted and not request._disconnected:
+            if not gone and not request.aborted:
                 request.finish()
 
+        request.notifyFinish().addErrback(left)
         serving.addCallback(over)
         return NOT_DONE_YET
 

@@ -111,9 +111,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _works("HeadObject", "HEAD object", "read", objects.head_object),
     _works("PutObject", "PUT object", "write", objects.put_object),
     _works("DeleteObject", "DELETE object", "write", objects.delete_object),
-    _works(
-        "CopyObject", "PUT object", "write", copies.copy_object, header=b"x-amz-copy-source"
-    ),
+    _works("CopyObject", "PUT object", "write", copies.copy_object, header=b"x-amz-copy-source"),
     _works(
         "GetObjectAttributes", "GET object ?attributes", "read", attributes.get_object_attributes
     ),

@@ -43,7 +43,9 @@ def parse_target(uri: bytes, host: bytes, domain: str | None) -> Target:
     for item in raw_query.split(b"&"):
         name, _, value = item.partition(b"=")
         if name:
-            query.setdefault(_decoded(name.replace(b"+", b" ")), _decoded(value.replace(b"+", b" ")))
+            query.setdefault(
+                _decoded(name.replace(b"+", b" ")), _decoded(value.replace(b"+", b" "))
+            )
     return Target(bucket, key, query)
 
 
