@@ -24,6 +24,7 @@ from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
+from aosd.doors.s3.door import S3Door
 from aosd.doors.s3.identities import Identities
 from aosd.doors.s3.identities_file import IdentitiesFile
 from aosd.doors.site import HeadFirstSite
@@ -100,12 +101,13 @@ class Daemon(Service):
         store = self._assembly.store
         plain = PlainDoor(store) if settings.plain_door == "open" else None
         operations = OperationsDoor(self._oversight, self._metrics)
+        s3 = S3Door(store, self._identities, settings.s3_domain, now)
         self._sites: list[tuple[str, HeadFirstSite]] = []
         if settings.operations is None:
-            public = Doors(plain, operations)
+            public = Doors(plain, operations, s3, settings.s3_domain)
         else:
-            public = Doors(plain, None)
-            self._sites.append((settings.operations, self._site(Doors(None, operations))))
+            public = Doors(plain, None, s3, settings.s3_domain)
+            self._sites.append((settings.operations, self._site(Doors(None, operations, None))))
         public_site = self._site(public)
         self._sites.extend((endpoint, public_site) for endpoint in settings.http)
         self._ports: list[IListeningPort] = []

@@ -66,9 +66,7 @@ class S3TestCase(ClusterTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.gateway = self.begin(**self.settings)
-        self.door = S3Door(
-            self.gateway.store, Identities(lambda: ROOT, TABLES), DOMAIN, time.time
-        )
+        self.door = S3Door(self.gateway.store, Identities(lambda: ROOT, TABLES), DOMAIN, time.time)
         self.doors = Doors(
             PlainDoor(self.gateway.store),
             OperationsDoor(Oversight(self.gateway.assembly, self.replicas), self.gateway.metrics),

@@ -53,7 +53,9 @@ class RewriteCase(GatewayTestCase):
                 self.successResultOf(node.put_part(BUCKET, KEY, upload, number, BytesBody(part)))
                 for number, part in enumerate(parts, 1)
             ]
-            etag = self.successResultOf(node.complete_upload(BUCKET, KEY, upload, list(enumerate(etags, 1))))
+            etag = self.successResultOf(
+                node.complete_upload(BUCKET, KEY, upload, list(enumerate(etags, 1)))
+            )
         return etag
 
     def copies(self) -> list[MemoryNode]:

@@ -6,10 +6,11 @@ import binascii
 from base64 import b64decode
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from aosd.doors.s3.errors import S3Error
+from aosd.doors.s3.identities import Identity, Needs
 from aosd.doors.s3.xml_in import parse
 from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.store import Store
@@ -21,17 +22,6 @@ from aosd.streams.reader import BodyReader, size_of
 MIB = 1024 * 1024
 LONG_DOCUMENT_BYTES = 4 * MIB
 """For what may name 10,000 parts with checksums, or 1,000 keys of 1,024 bytes."""
-
-
-class Who(Protocol):
-    """Whoever signed a request."""
-
-    @property
-    def access_key(self) -> str:
-        """The public half of the pair."""
-
-    def may(self, needs: str, bucket: str) -> bool:
-        """Whether it may do that ("read", "write", "list", "create", "admin") with a bucket."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +38,7 @@ class Call:
     bucket: str
     key: str
     query: Mapping[str, str]
-    who: Who | None
+    who: Identity | None
     body: IBodySource
     content_sha256: bytes | None
     region: str
@@ -58,7 +48,7 @@ class Call:
         values = self.request.requestHeaders.getRawHeaders(name)
         return b", ".join(values).decode("latin-1").strip() if values else None
 
-    def may(self, needs: str, bucket: str) -> bool:
+    def may(self, needs: Needs, bucket: str) -> bool:
         """Whether the sender may do that with another bucket too."""
         return self.who is not None and self.who.may(needs, bucket)
 

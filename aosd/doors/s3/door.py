@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -12,9 +11,10 @@ from twisted.web.server import NOT_DONE_YET
 from aosd.doors.answers import wrong_verb
 from aosd.doors.s3 import cors, table
 from aosd.doors.s3.access import is_public
-from aosd.doors.s3.call import Call, Who
+from aosd.doors.s3.call import Call
 from aosd.doors.s3.chunks import decoded
 from aosd.doors.s3.errors import S3Error
+from aosd.doors.s3.identities import Identities, Identity
 from aosd.doors.s3.problems import write_problem
 from aosd.doors.s3.signature import Authentic, authenticate
 from aosd.doors.s3.targets import Target, parse_target
@@ -27,26 +27,16 @@ from aosd.model.objects import SYSTEM_BUCKET
 REGION = "us-east-1"
 
 
-class Accounts(Protocol):
-    """Who has keys (see aosd.doors.s3.identities)."""
-
-    def secret_of(self, access_key: str) -> str | None:
-        """The secret that goes with an access key; None for one that nobody has."""
-
-    def identity(self, access_key: str) -> Who | None:
-        """Whose it is."""
-
-
 class S3Door:
     """`domain` is that of virtual-host style; `now` gives seconds since 1970."""
 
     _log = Logger()
 
     def __init__(
-        self, store: Store, accounts: Accounts, domain: str | None, now: Callable[[], float]
+        self, store: Store, identities: Identities, domain: str | None, now: Callable[[], float]
     ) -> None:
         self._store = store
-        self._accounts = accounts
+        self._identities = identities
         self._domain = domain
         self._now = now
 
@@ -106,7 +96,7 @@ class S3Door:
         ]
         now_s = self._now()
         authentic = authenticate(
-            request.method, request.uri, headers, self._accounts.secret_of, now_s
+            request.method, request.uri, headers, self._identities.secret_of, now_s
         )
         level = table.level_of(target.bucket, target.key)
         operation = table.find(verb, level, target.query, frozenset(name for name, _ in headers))
@@ -138,7 +128,7 @@ class S3Door:
 
     def _check_allowed(
         self, authentic: Authentic | None, operation: table.Operation, target: Target
-    ) -> Who | None:
+    ) -> Identity | None:
         """Who it is; raises S3Error AccessDenied for whoever may not."""
         if target.bucket == SYSTEM_BUCKET:
             raise S3Error("AccessDenied", "the bucket is aosd's own")
@@ -147,10 +137,10 @@ class S3Door:
             if is_public(bucket, operation.name, target.key):
                 return None
             raise S3Error("AccessDenied", "sign the request: this isn't public")
-        who = self._accounts.identity(authentic.access_key)
+        who = self._identities.identity(authentic.access_key)
         if who is None:
             raise S3Error("InvalidAccessKeyId", "nobody has this access key")
-        if operation.needs != table.ANY and not who.may(operation.needs, target.bucket):
+        if operation.needs is not None and not who.may(operation.needs, target.bucket):
             raise S3Error("AccessDenied", f"this key pair may not: {operation.name}")
         return who
 

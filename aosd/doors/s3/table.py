@@ -24,6 +24,7 @@ from aosd.doors.s3 import (
     uploads,
 )
 from aosd.doors.s3.call import Handler
+from aosd.doors.s3.identities import Needs
 
 
 class State(StrEnum):
@@ -35,8 +36,6 @@ class State(StrEnum):
 
 
 SERVICE, BUCKET, OBJECT = "service", "bucket", "object"
-ANY = "any"
-"""The right that everybody has who has a key pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,8 @@ class Operation:
     """One operation.
 
     `level` is what its target names; `query` the names that must stand in the query, and
-    `header` one that must be there. `needs` is the right that it takes on its bucket.
+    `header` one that must be there. `needs` is the right that it takes
+    on its bucket; None: whoever has a key pair may ask.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Operation:
     level: str
     query: tuple[str, ...]
     header: bytes | None
-    needs: str
+    needs: Needs | None
     state: State
     handler: Handler | None
 
@@ -60,7 +60,7 @@ class Operation:
 def _works(
     name: str,
     selector: str,
-    needs: str,
+    needs: Needs | None,
     handler: Handler,
     *,
     header: bytes | None = None,
@@ -72,7 +72,7 @@ def _works(
     return Operation(name, verb, level, names, header, needs, state, handler)
 
 
-def _plain(name: str, selector: str, needs: str, handler: Handler) -> Operation:
+def _plain(name: str, selector: str, needs: Needs | None, handler: Handler) -> Operation:
     return _works(name, selector, needs, handler, state=State.UNCONFIGURED)
 
 
@@ -84,12 +84,12 @@ def _missing(name: str, selector: str, header: bytes | None = None) -> Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     # -- the service ------------------------------------------------------------------------------
-    _works("ListBuckets", "GET service", ANY, buckets.list_buckets),
+    _works("ListBuckets", "GET service", None, buckets.list_buckets),
     _missing("ListDirectoryBuckets", "GET service ?directory-buckets"),
     _missing("WriteGetObjectResponse", "POST service ?write-get-object-response"),
     # -- buckets ----------------------------------------------------------------------------------
-    _works("CreateBucket", "PUT bucket", "create", buckets.create_bucket),
-    _works("DeleteBucket", "DELETE bucket", "create", buckets.delete_bucket),
+    _works("CreateBucket", "PUT bucket", "write", buckets.create_bucket),
+    _works("DeleteBucket", "DELETE bucket", "admin", buckets.delete_bucket),
     _works("HeadBucket", "HEAD bucket", "list", buckets.head_bucket),
     _works("GetBucketLocation", "GET bucket ?location", "list", buckets.get_bucket_location),
     _works("ListObjects", "GET bucket", "list", listings.list_objects_v1),
