@@ -82,7 +82,9 @@ class _InParts(Writing):
         with cluster_errors():
             sizes = await sizes_of_parts(store, bucket, key, found)
             check_taken(store)
+            store.buckets.check(bucket)
             nodes = targets(store, bucket, key)
+            await store.buckets.give(bucket, nodes)
             flight = store.writes.flight(bucket, key)
             stamp = store.stamps.next()
             upload = Upload(store, bucket, key, nodes, stamp)
