@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from aosd.consistency.buckets import has_none
 from aosd.consistency.listed import PAGE_KEYS, Keys, Level
 from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import NodeError
@@ -50,6 +51,7 @@ class Merged:
         self._members = members
         self._doubts = doubts
         self._failed = failed
+        self._without: set[str] = set()  # who hasn't got the bucket
         self._prefix = prefix
         self._delimiter = delimiter
         self._passed = group_of(after, prefix, delimiter)
@@ -97,15 +99,18 @@ class Merged:
             waiting, lambda node: Deferred.fromCoroutine(_get_ready(self._names[node.name]))
         )
         for name, outcome in answers.items():
-            if isinstance(outcome, Exception):
+            if has_none(outcome):
+                self._without.add(name)
+                del self._names[name]
+            elif isinstance(outcome, Exception):
                 if not isinstance(outcome, NodeError):
                     raise outcome
                 self._failed[name] = outcome
         for name in self._failed.keys() & self._names.keys():
             del self._names[name]
-        if self._failed and not self._names:
+        if self._failed and not self._names and not self._without:
             raise next(iter(self._failed.values()))
-        self._store.check_absence(self._members, set(self._names), self._doubts)
+        self._store.check_absence(self._members, self._names.keys() | self._without, self._doubts)
 
     def _holders(self) -> list[Level | Keys] | None:
         """Those whose next name is the least; none at the end, None when it isn't known yet."""
