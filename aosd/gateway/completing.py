@@ -95,7 +95,7 @@ class _Completing:
         """All that has to be done at the turn; what is left fires when that is done, too."""
         store = self._store
         check_taken(store)
-        store.buckets.check(self._bucket)
+        store.buckets.check(self._bucket, self._stamp)
         located = await self._look()
         there = None if located is None else located.head
         if located is not None and there is not None and there.stamp == self._stamp:
