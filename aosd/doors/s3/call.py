@@ -58,7 +58,10 @@ class Call:
         body, budget = self.body, self.store.budget
         if body.length is not None and body.length > limit_bytes:
             raise _too_long(limit_bytes)
-        claimed = {"Content-MD5": content_md5(self.request), "x-amz-content-sha256": self.content_sha256}
+        claimed = {
+            "Content-MD5": content_md5(self.request),
+            "x-amz-content-sha256": self.content_sha256,
+        }
         digests = Digests({name: value for name, value in claimed.items() if value})
         held = limit_bytes if body.length is None else body.length
         await budget.acquire(held)
