@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from aosd.gateway.finishing import Finishing, outcome_of
+from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import Located, look
 from aosd.gateway.requests import Complete, Written
 from aosd.gateway.sent import Sent, check_taken, is_after_a_kill, spares, targets
@@ -49,13 +49,12 @@ async def complete_upload(store: Store, request: Complete) -> Written:
     parts = _valid(request.parts)
     valid_for_write(request.conditions)
     with cluster_errors():
-        store.buckets.check(request.bucket)
         upload = opened_id(store, request.bucket, request.key, request.upload_id)
         check_taken(store)
         (end,) = await store.turns.take(
             request.bucket, request.key, _Completing(store, request, upload, parts).at_turn
         )
-        return outcome_of(await end)
+        return written_of(await end)
 
 
 def _valid(parts: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
@@ -101,6 +100,8 @@ class _Completing:
         there = None if located is None else located.head
         if located is not None and there is not None and there.stamp == self._stamp:
             self._stands(located, there)
+            # A write that failed since then may lie on some node, or come yet: it isn't to count.
+            await self._restamp(located)
             return [self._go_on(there.size_bytes)]
         ready, size_bytes = await self._ready()
         if self._request.conditions:
@@ -111,9 +112,6 @@ class _Completing:
                 )
         targets(store, self._bucket, self._key)  # no write is taken with fewer nodes than R
         await self._restamp(located)
-        store.writes.effect(
-            self._bucket, self._key, store.journal.counts_as(self._bucket, self._key, self._stamp)
-        )
         await self._complete(ready)
         return [self._go_on(size_bytes)]
 
@@ -210,6 +208,7 @@ class _Completing:
         unknown = located is None or store.why_unsettled(bucket, key)
         if unknown or newest > store.journal.counts_as(bucket, key, self._stamp):
             await store.journal.restamped(bucket, key, self._stamp, store.stamps.next())
+        store.writes.effect(bucket, key, store.journal.counts_as(bucket, key, self._stamp))
 
     async def _complete(self, ready: dict[str, Candidate]) -> None:
         """On R of the nodes that have all parts, in each ring; on more while some fail."""

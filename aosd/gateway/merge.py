@@ -81,8 +81,7 @@ class Merged:
         found: list[Name] = []
         while not found:
             await self._fill()
-            while len(found) < size and self._is_known():
-                holders = self._holders()
+            while len(found) < size and (holders := self._holders()) is not None:
                 if not holders:
                     return found
                 if (name := self._next(holders)) is not None:
@@ -113,14 +112,20 @@ class Merged:
             raise next(iter(self._failed.values()))
         self._store.check_absence(self._members, self._names.keys() | self._without, self._doubts)
 
-    def _is_known(self) -> bool:
-        return all(each.ready or each.ended for each in self._names.values())
-
-    def _holders(self) -> list[Level | Keys]:
-        """Those whose next name is the least."""
-        ready = [each for each in self._names.values() if each.ready]
-        least = min((each.ready[0][0] for each in ready), default=b"")
-        return [each for each in ready if each.ready[0][0] == least]
+    def _holders(self) -> list[Level | Keys] | None:
+        """Those whose next name is the least; none at the end, None when it isn't known yet."""
+        least = b""
+        holders: list[Level | Keys] = []
+        for names in self._names.values():
+            if names.ready:
+                name = names.ready[0][0]
+                if not holders or name < least:
+                    least, holders = name, [names]
+                elif name == least:
+                    holders.append(names)
+            elif not names.ended:
+                return None
+        return holders
 
     def _next(self, holders: Sequence[Level | Keys]) -> Name | None:
         """Take it; None when it was told before, as part of a common prefix."""

@@ -152,6 +152,8 @@ class Keeper:
         self._late_until_s = self._clock.seconds() + self._window_s
         self._late_on = {each.name for each in self._placement.members()}
         self._reading = self._background(self._read_note(), "_reading")
+        # Which nodes lack a bucket that was made isn't remembered.
+        self._tending = self._background(self._tend_buckets(), "_tending")
         self._loop.start(_TICK_S).addErrback(
             lambda failure: self._log.failure("the keeper stopped", failure)
         )

@@ -37,6 +37,7 @@ class UploadsTestCase(GatewayTestCase):
 
     limits = replace(LIMITS, least_part_bytes=LEAST_BYTES)
     budget_bytes = 12_000
+    runs = 1
 
     def creating(self, key: str = KEY, **more: Any) -> Deferred[str]:
         return self.run_(create_upload(self.store, Create(BUCKET, key, **more)))
@@ -92,8 +93,10 @@ class UploadsTestCase(GatewayTestCase):
 
     def restart(self) -> None:
         """Another gateway over the same nodes, that has read what they remember."""
-        states = self.placement.states
-        self.use(self.nodes, gateway_id="00000002")
+        states, newest = self.placement.states, self.store.stamps.reading
+        self.runs += 1
+        self.use(self.nodes, gateway_id=f"{self.runs:08x}")
+        self.store.stamps.observe(newest)
         self.placement.states = states
         for node in self.nodes:
             if states.get(node.name) is None:
