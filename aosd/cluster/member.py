@@ -78,6 +78,7 @@ class WatchedMember:
         self._probe_began_s = 0.0
         self._impatience = IdleTimer(clock, probe_timeout_s, self._impatient)
         self._known = False
+        self._hides: bool | None = None
         self._clock = clock
         self._make_node = make_node
         self._introduce = introduce
@@ -116,6 +117,7 @@ class WatchedMember:
             state,
             self.member.zone,
             self.breaker.full,
+            self._hides,
         )
 
     @property
@@ -211,9 +213,10 @@ class WatchedMember:
         sighting = self.sighting
         assert sighting is not None
         assert sighting.address is not None and sighting.credentials is not None
+        probing = not self._known
         try:
             introduction = await self._introduce(
-                self.member.name, sighting.address, sighting.credentials, not self._known
+                self.member.name, sighting.address, sighting.credentials, probing
             )
         except NodeError as error:
             if self.node is node:
@@ -223,6 +226,8 @@ class WatchedMember:
             return
         if self.node is node:
             self.introduction = introduction
+            if probing:
+                self._hides = introduction.hides_beneath
             self._refused_s = None
             self.breaker.close()
             self.why = "reached, and not taken in yet"

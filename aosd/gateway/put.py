@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.writes import Flight
 from aosd.gateway.look import look
+from aosd.gateway.nesting import unnested
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.sent import (
     Sent,
@@ -345,7 +346,7 @@ class _Writing:
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:
             check_taken(self._store)
-            return await act()
+            return await unnested(self._store, self._bucket, self._key, act)
 
         return await self._store.turns.take(self._bucket, self._key, checked)
 

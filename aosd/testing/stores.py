@@ -31,6 +31,7 @@ from aosd.model.ring import Ring
 from aosd.model.stamp import StampClock
 from aosd.ports import Candidate, INode, IPlacement
 from aosd.streams.budget import MemoryBudget
+from aosd.testing.memory_node import MemoryNode
 
 _AWAY = (NodeState.DOWN, NodeState.SUSPECT)
 
@@ -62,7 +63,8 @@ class MemoryPlacement:
         """The node as use cases see it."""
         state = self.states.get(name, NodeState.UP)
         node = None if state in _AWAY else self.nodes[name]
-        return Candidate(name, node, state, name, state is NodeState.FULL)
+        hides = isinstance(there := self.nodes[name], MemoryNode) and there.disk.hides_beneath
+        return Candidate(name, node, state, name, state is NodeState.FULL, hides)
 
 
 def make_store(

@@ -136,7 +136,8 @@ class Gateway:
     ) -> Deferred[Introduction]:
         def look(node: SimulatedNode) -> Introduction:
             node.check_signature(self.clock.now())
-            return Introduction(node.marker, node.has_objects)
+            hides = probe and node.kind.hides_beneath
+            return Introduction(node.marker, node.has_objects, hides_beneath=hides)
 
         return self._contact(name, address, look)
 
