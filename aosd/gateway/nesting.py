@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from aosd.consistency.folders import above
-from aosd.gateway.look import look
-from aosd.gateway.store import Store, ask, gather
-from aosd.model.errors import KeyConflict, NodeRefused
+from aosd.gateway.look import before, look
+from aosd.gateway.store import Doubts, Store, ask, gather
+from aosd.model.errors import KeyConflict, NodeRefused, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead, Page
+from aosd.model.quorum import absence
 from aosd.model.ring import partition
 from aosd.ports import Candidate
 
@@ -90,7 +91,7 @@ class _Check:
         store, bucket = self._store, self._bucket
         if self._may_land(name):
             raise _aborted(f"a write of {name} may take effect yet")
-        if (await look(store, bucket, name)).head is not None:
+        if await self._is_object(name):
             raise KeyConflict(f"{name} is an object", "XMinioParentIsObject")
         if store.turns.busy(bucket, name):
             # It is being deleted, and that isn't on record yet.
@@ -98,23 +99,36 @@ class _Check:
         if await self._lies_dead(name, store.could_hold(bucket, name)):
             raise _aborted(f"what was deleted of {name} isn't gone yet")
 
+    async def _is_object(self, name: str) -> bool:
+        store, bucket = self._store, self._bucket
+        try:
+            return (await look(store, bucket, name)).head is not None
+        except NoQuorum:
+            known = before(store, bucket, name)
+            if known.written > known.deleted:
+                raise
+        candidates = store.could_hold(bucket, name)
+        answers = await ask(candidates, lambda node: node.head(bucket, name))
+        heads = {each: head for each, head in answers.items() if isinstance(head, ObjectHead)}
+        if any(store.version(bucket, name, head).stamp > known.deleted for head in heads.values()):
+            return True
+        absent = {each for each, answer in answers.items() if isinstance(answer, NoSuchKey)}
+        self._check_known(candidates, absent | heads.keys(), known.doubts)
+        return False
+
     # -- beneath ----------------------------------------------------------------------------------
 
     async def _is_no_folder(self) -> None:
-        store, bucket, key = self._store, self._bucket, self._key
-        if store.marks.broken:
-            raise _aborted("which writes may take effect yet isn't known in whole")
+        store, key = self._store, self._key
         beneath = f"{key}/"
-        for _, mark in store.marks.all():
-            if mark.bucket == bucket and mark.key.startswith(beneath) and not mark.written:
-                raise _aborted(f"a write of {mark.key} may take effect yet")
+        self._check_marks(beneath)
         members = store.members()
         # A dead copy of the key hides what lies beneath as well as a living one does.
         if await self._lies_dead(key, members):
             raise _aborted(f"what was deleted of {key} isn't gone yet")
         doubts = store.doubts(members)
         pages = await self._pages(members, beneath)
-        store.check_absence(members, set(pages), doubts)
+        self._check_known(members, set(pages), doubts)
         found = sorted({entry.key for page in pages.values() for entry in page.entries})
         if self._is_marker_apart and beneath in found:
             found.remove(beneath)
@@ -123,6 +137,11 @@ class _Check:
             await gather([Deferred.fromCoroutine(self._is_gone(each)) for each in some])
         if any(page.truncated for page in pages.values()):
             raise _aborted(f"there is much beneath {key} that was deleted")
+
+    def _check_marks(self, beneath: str) -> None:
+        for _, mark in self._store.marks.all():
+            if mark.bucket == self._bucket and mark.key.startswith(beneath) and not mark.written:
+                raise _aborted(f"a write of {mark.key} may take effect yet")
 
     async def _pages(self, members: Sequence[Candidate], beneath: str) -> dict[str, Page]:
         """The first keys that each node has there, of those that answer."""
@@ -152,11 +171,25 @@ class _Check:
 
     # -- both -------------------------------------------------------------------------------------
 
+    def _check_known(
+        self, candidates: Sequence[Candidate], answered: set[str], asked: Doubts
+    ) -> None:
+        """Raise NoQuorum unless as many answered as a 404 takes.
+
+        Nodes that nobody watched before we started are believed: a write needs no more than R
+        nodes after a kill either. Those that were seen to return count while all answer.
+        """
+        store, names = self._store, [each.name for each in candidates]
+        if all(name in answered for name in names):
+            return
+        counted = answered - asked.lacking - store.doubts(candidates).lacking
+        if len(counted) < absence(store.replicas, len(names)):
+            away = ", ".join(name for name in names if name not in counted)
+            raise NoQuorum(f"whether there are keys above or beneath can't be known now: {away}")
+
     def _may_land(self, name: str) -> bool:
-        marks, bucket = self._store.marks, self._bucket
-        return partition(bucket, name) in marks.broken or any(
-            not mark.written for mark in marks.of(bucket, name)
-        )
+        # One that was acknowledged is known by its copies.
+        return any(not mark.written for mark in self._store.marks.of(self._bucket, name))
 
     async def _lies_dead(self, name: str, candidates: Sequence[Candidate]) -> bool:
         """Whether a copy of the name, which is no object, lies on any of them."""

@@ -232,12 +232,12 @@ class LateTests(NestingTestCase):
 
     def test_a_write_that_nobody_took_but_may(self) -> None:
         for node in self.nodes:
-            node.script("put", Fault(NodeUnavailable_of))
+            node.script("put", Fault(unavailable))
         self.failureResultOf(self.put("a", SMALL))
         self.assertEqual(self.refused("a/b", b"x"), ABORTED)
 
 
-def NodeUnavailable_of(name: str) -> NodeUnavailable:
+def unavailable(name: str) -> NodeUnavailable:
     return NodeUnavailable(name, "no answer")
 
 
