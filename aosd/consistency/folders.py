@@ -17,6 +17,8 @@ FILTER_BYTES = 16 * 1024 * 1024
 
 _HASHES = 7
 _REMEMBERED = 100_000
+_LATELY_FOLDERS = 20_000
+_LATELY_KEYS = 4
 
 _Name = tuple[str, str]
 
@@ -102,6 +104,7 @@ class Folders:
         self._complete = False
         self._returned = 0
         self._last: _Name | None = None
+        self._lately: OrderedDict[_Name, tuple[str, ...]] = OrderedDict()
         self._objects: Counter[_Name] = Counter()
         self._beneath: Counter[_Name] = Counter()
         self._lingering: list[Claim] = []
@@ -162,8 +165,25 @@ class Folders:
         self.free.discard(itself)
         for name in names:
             self.leaves.discard(name)
+            self._remember(name, key)
         self.seen(bucket, key)
         return claim
+
+    def lately_beneath(self, bucket: str, name: str) -> tuple[str, ...]:
+        """The last keys beneath the name that were to be written: not all listings show them yet.
+
+        Some, where there are many; none, where so much was written elsewhere since.
+        """
+        return self._lately.get((bucket, name), ())
+
+    def _remember(self, folder: _Name, key: str) -> None:
+        keys = self._lately.get(folder, ())
+        if not keys or keys[-1] != key:
+            others = tuple(each for each in keys if each != key)
+            self._lately[folder] = (*others[1 - _LATELY_KEYS :], key)
+        self._lately.move_to_end(folder)
+        if len(self._lately) > _LATELY_FOLDERS:
+            self._lately.popitem(last=False)
 
     def ended(self, claim: Claim) -> None:
         """What was sent is over; see Claim.end."""

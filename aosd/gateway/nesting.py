@@ -99,29 +99,14 @@ class _Check:
         if await self._lies_dead(name, store.could_hold(bucket, name)):
             raise _aborted(f"what was deleted of {name} isn't gone yet")
 
-    async def _is_object(self, name: str) -> bool:
-        store, bucket = self._store, self._bucket
-        try:
-            return (await look(store, bucket, name)).head is not None
-        except NoQuorum:
-            known = before(store, bucket, name)
-            if known.written > known.deleted:
-                raise
-        candidates = store.could_hold(bucket, name)
-        answers = await ask(candidates, lambda node: node.head(bucket, name))
-        heads = {each: head for each, head in answers.items() if isinstance(head, ObjectHead)}
-        if any(store.version(bucket, name, head).stamp > known.deleted for head in heads.values()):
-            return True
-        absent = {each for each, answer in answers.items() if isinstance(answer, NoSuchKey)}
-        self._check_known(candidates, absent | heads.keys(), known.doubts)
-        return False
-
     # -- beneath ----------------------------------------------------------------------------------
 
     async def _is_no_folder(self) -> None:
         store, key = self._store, self._key
         beneath = f"{key}/"
         self._check_marks(beneath)
+        # A page may be of some seconds ago.
+        await self._are_gone(store.folders.lately_beneath(self._bucket, key))
         members = store.members()
         # A dead copy of the key hides what lies beneath as well as a living one does.
         if await self._lies_dead(key, members):
@@ -132,9 +117,7 @@ class _Check:
         found = sorted({entry.key for page in pages.values() for entry in page.entries})
         if self._is_marker_apart and beneath in found:
             found.remove(beneath)
-        for first in range(0, len(found), _AT_ONCE):
-            some = found[first : first + _AT_ONCE]
-            await gather([Deferred.fromCoroutine(self._is_gone(each)) for each in some])
+        await self._are_gone(found)
         if any(page.truncated for page in pages.values()):
             raise _aborted(f"there is much beneath {key} that was deleted")
 
@@ -160,16 +143,41 @@ class _Check:
             raise failed[0]
         return pages
 
+    async def _are_gone(self, names: Sequence[str]) -> None:
+        # The first one is there, nearly always.
+        for some in (
+            names[:1],
+            *(names[at : at + _AT_ONCE] for at in range(1, len(names), _AT_ONCE)),
+        ):
+            await gather([Deferred.fromCoroutine(self._is_gone(each)) for each in some])
+
     async def _is_gone(self, name: str) -> None:
-        """Raise KeyConflict unless what a node listed is there no more."""
+        """Raise KeyConflict unless what was written, or a node listed, is there no more."""
         store, bucket = self._store, self._bucket
-        if (await look(store, bucket, name)).head is not None:
+        if await self._is_object(name):
             raise KeyConflict(f"{name} is an object", "XMinioObjectExistsAsDirectory")
         if await self._lies_dead(name, store.could_hold(bucket, name)):
             # Hidden beneath this one, it would never be removed.
             raise _aborted(f"what was deleted of {name} isn't gone yet")
 
     # -- both -------------------------------------------------------------------------------------
+
+    async def _is_object(self, name: str) -> bool:
+        store, bucket = self._store, self._bucket
+        try:
+            return (await look(store, bucket, name)).head is not None
+        except NoQuorum:
+            known = before(store, bucket, name)
+            if known.written > known.deleted:
+                raise
+        candidates = store.could_hold(bucket, name)
+        answers = await ask(candidates, lambda node: node.head(bucket, name))
+        heads = {each: head for each, head in answers.items() if isinstance(head, ObjectHead)}
+        if any(store.version(bucket, name, head).stamp > known.deleted for head in heads.values()):
+            return True
+        absent = {each for each, answer in answers.items() if isinstance(answer, NoSuchKey)}
+        self._check_known(candidates, absent | heads.keys(), known.doubts)
+        return False
 
     def _check_known(
         self, candidates: Sequence[Candidate], answered: set[str], asked: Doubts

@@ -21,43 +21,36 @@ async def _no(*_: Any, **__: Any) -> bool:
     return False
 
 
-@mutant(nesting.both_at_once_and_the_upper_one_is_slow)
-def no_claims_beneath() -> Patches:
-    """Claims: beneath a key that is being written nothing is."""
-    return _claims(lambda known, itself, names: not known._beneath[itself])
-
-
 @mutant(nesting.both_at_once_and_the_lower_one_is_slow)
-def no_claims_above() -> Patches:
-    """Claims: above a key that is being written nothing is."""
-    return _claims(lambda known, itself, names: not any(known._objects[name] for name in names))
-
-
-def _claims(may: Callable[[Folders, Any, Any], bool]) -> Patches:
+def no_claims() -> Patches:
+    """Claims: above and beneath a key that is being written nothing is."""
     claim = Folders.claim
 
     def claimed(
         self: Folders, bucket: str, key: str, folders: Iterable[str], lingers: Callable[[], bool]
     ) -> Claim | None:
-        names = [(bucket, folder) for folder in folders]
         made = claim(self, bucket, key, folders, lingers)
-        if made is None and may(self, (bucket, key), names):
-            return Claim(Folders(1024), (bucket, key), [], lambda: True)
-        return made
+        return made or Claim(Folders(1024), (bucket, key), [], lambda: True)
 
     return [(Folders, "claim", claimed)]
 
 
-@mutant(nesting.second_of_two_is_refused)
+@mutant(nesting.beneath_an_object)
 def ancestors_not_looked_at() -> Patches:
     """Folders: what a key lies in is no object."""
     return [(_Check, "_is_no_object", _nothing)]
 
 
-@mutant(nesting.second_of_two_is_refused)
+@mutant(nesting.above_an_object)
 def nothing_asked_beneath() -> Patches:
     """Folders: what may be a folder is asked for."""
     return [(_Check, "_is_no_folder", _nothing)]
+
+
+@mutant(nesting.above_one_that_no_listing_shows_yet)
+def listings_believed() -> Patches:
+    """Folders: a listing may be of some seconds ago; what was written since is known here."""
+    return [(Folders, "lately_beneath", lambda self, bucket, name: ())]
 
 
 @mutant(nesting.folder_of_the_run_before)

@@ -28,18 +28,39 @@ def hiding(**how: Any) -> Iterator[Scene]:
         yield s
 
 
-def second_of_two_is_refused() -> None:
-    """Beneath an object, and above one; not once the other one is deleted."""
+def beneath_an_object() -> None:
+    """a is there; a/b and a/b/c are refused."""
     with hiding() as s:
         s.does(s.world.put("a", b"1"))
         _refused(s, s.world.put("a/b", b"2"), PARENT)
-        s.does(s.world.put("c/d/e", b"3"))
-        _refused(s, s.world.put("c", b"4"), DIRECTORY)
-        _refused(s, s.world.put("c/d", b"5"), DIRECTORY)
+        _refused(s, s.world.put("a/b/c", b"3"), PARENT)
+
+
+def above_an_object() -> None:
+    """a/b/c and d/e/f are there; a and d/e are refused."""
+    with hiding() as s:
+        for key in ("a/b/c", "d/e/f"):
+            s.does(s.world.put(key, b"1"))
+        _refused(s, s.world.put("a", b"2"), DIRECTORY)
+        _refused(s, s.world.put("d/e", b"3"), DIRECTORY)
+
+
+def above_one_that_no_listing_shows_yet() -> None:
+    """a/b was written a moment ago, and all nodes list what was there some seconds before."""
+    with hiding() as s:
+        s.does(s.world.put("a/b", b"1"))
+        s.world.fates({Fate.STALE: 1.0})
+        _refused(s, s.world.put("a", b"2"), DIRECTORY)
+
+
+def once_the_other_is_deleted() -> None:
+    """What stood in the way is deleted, and nothing does any more."""
+    with hiding() as s:
+        s.does(s.world.put("a", b"1"))
         s.does(s.world.delete("a"))
-        s.does(s.world.put("a/b", b"6"))
-        s.does(s.world.delete("c/d/e"))
-        s.does(s.world.put("c", b"7"))
+        s.does(s.world.put("a/b", b"2"))
+        s.does(s.world.delete("a/b"))
+        s.does(s.world.put("a", b"3"))
 
 
 def both_at_once_and_the_upper_one_is_slow() -> None:
@@ -166,7 +187,10 @@ def _misses_a_delete(s: Scene, node: SimulatedNode, key: str) -> None:
 
 
 STORIES: tuple[Callable[[], None], ...] = (
-    second_of_two_is_refused,
+    beneath_an_object,
+    above_an_object,
+    above_one_that_no_listing_shows_yet,
+    once_the_other_is_deleted,
     both_at_once_and_the_upper_one_is_slow,
     both_at_once_and_the_lower_one_is_slow,
     upper_one_failed_and_lands_late,

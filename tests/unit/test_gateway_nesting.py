@@ -156,7 +156,7 @@ class CostTests(NestingTestCase):
         self.deleted("a/b")
         self.asked()
         self.stored("a", SMALL)
-        self.assertEqual(self.asked(), {"list": 3, "put": 2})
+        self.assertEqual(self.asked(), {"head": 1, "list": 3, "put": 2})
         self.stored("a", SMALL)
         self.assertEqual(self.asked(), {"put": 2})
 
