@@ -72,13 +72,14 @@ class WatchedMember:
         self.up_since_s = 0.0
         # How often its control connection broke, or was given up.
         self.losses = 0
+        # Whether an object hides what lies beneath it; None while nobody knows.
+        self.hides: bool | None = None
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
         self._announced = False
         self._probe_began_s = 0.0
         self._impatience = IdleTimer(clock, probe_timeout_s, self._impatient)
         self._known = False
-        self._hides: bool | None = None
         self._clock = clock
         self._make_node = make_node
         self._introduce = introduce
@@ -117,7 +118,7 @@ class WatchedMember:
             state,
             self.member.zone,
             self.breaker.full,
-            self._hides,
+            self.hides,
         )
 
     @property
@@ -227,7 +228,7 @@ class WatchedMember:
         if self.node is node:
             self.introduction = introduction
             if probing:
-                self._hides = introduction.hides_beneath
+                self.hides = introduction.hides_beneath
             self._refused_s = None
             self.breaker.close()
             self.why = "reached, and not taken in yet"
