@@ -38,11 +38,17 @@ _AWAY = (NodeState.DOWN, NodeState.SUSPECT)
 
 @implementer(IPlacement)
 class MemoryPlacement:
-    """A ring over given nodes; `states` says which of them aren't up, by name."""
+    """A ring over given nodes; `states` says which of them aren't up, by name.
+
+    `hides` says of each whether an object on it hides what lies beneath.
+    """
 
     def __init__(self, nodes: Sequence[INode]) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.states: dict[str, NodeState] = {}
+        self.hides: dict[str, bool | None] = {
+            node.name: isinstance(node, MemoryNode) and node.disk.hides_beneath for node in nodes
+        }
         self.ring = Ring(Member(name, 1.0, name) for name in self.nodes)
         self.former: Ring | None = None
 
@@ -63,8 +69,7 @@ class MemoryPlacement:
         """The node as use cases see it."""
         state = self.states.get(name, NodeState.UP)
         node = None if state in _AWAY else self.nodes[name]
-        hides = isinstance(there := self.nodes[name], MemoryNode) and there.disk.hides_beneath
-        return Candidate(name, node, state, name, state is NodeState.FULL, hides)
+        return Candidate(name, node, state, name, state is NodeState.FULL, self.hides[name])
 
 
 def make_store(
