@@ -2,7 +2,7 @@
 
 While there is an object `a`, MinIO lists no `a/b`. Repair goes by listings: what none shows
 would be lost with the next disk, and a delete of it undone. So whichever comes second of two
-such keys is refused. MinIO itself, where it keeps to this on several disks, has the codes.
+such keys is refused, with the codes that MinIO has for it.
 
 The key `a/`, with which many clients say that there is a folder, hides nothing and is never
 hidden by what lies beside it. SeaweedFS makes one thing of `a` and `a/`: they are of two minds
