@@ -96,7 +96,7 @@ class _Check:
         if store.turns.busy(bucket, name):
             # It is being deleted, and that isn't on record yet.
             raise _aborted(f"{name} is being changed")
-        if await self._lies_dead(name, store.could_hold(bucket, name)):
+        if await self._copies(name, store.could_hold(bucket, name)):
             raise _aborted(f"what was deleted of {name} isn't gone yet")
 
     # -- beneath ----------------------------------------------------------------------------------
@@ -108,12 +108,13 @@ class _Check:
         # A page may be of some seconds ago.
         await self._are_gone(store.folders.lately_beneath(self._bucket, key))
         members = store.members()
-        # A dead copy of the key hides what lies beneath as well as a living one does.
-        if await self._lies_dead(key, members):
-            raise _aborted(f"what was deleted of {key} isn't gone yet")
         doubts = store.doubts(members)
+        there = await self._copies(key, members)
         pages = await self._pages(members, beneath)
-        self._check_known(members, set(pages), doubts)
+        if not any(there.values()):
+            # A dead copy hides what lies beneath as well as a living one does. (Beneath one
+            # that lives lies nothing but what is dead, on nodes that were away.)
+            self._check_known(members, pages.keys() - there.keys(), doubts)
         found = sorted({entry.key for page in pages.values() for entry in page.entries})
         if self._is_marker_apart and beneath in found:
             found.remove(beneath)
@@ -156,7 +157,7 @@ class _Check:
         store, bucket = self._store, self._bucket
         if await self._is_object(name):
             raise KeyConflict(f"{name} is an object", "XMinioObjectExistsAsDirectory")
-        if await self._lies_dead(name, store.could_hold(bucket, name)):
+        if await self._copies(name, store.could_hold(bucket, name)):
             # Hidden beneath this one, it would never be removed.
             raise _aborted(f"what was deleted of {name} isn't gone yet")
 
@@ -199,13 +200,21 @@ class _Check:
         # One that was acknowledged is known by its copies.
         return any(not mark.written for mark in self._store.marks.of(self._bucket, name))
 
-    async def _lies_dead(self, name: str, candidates: Sequence[Candidate]) -> bool:
-        """Whether a copy of the name, which is no object, lies on any of them."""
+    async def _copies(self, name: str, candidates: Sequence[Candidate]) -> dict[str, bool]:
+        """Who has a copy of a name that was deleted once, and whether it was written since.
+
+        Of a name that never was, and where copies are known to agree, nobody is asked.
+        """
         store, bucket = self._store, self._bucket
-        if store.journal.delete_of(bucket, name) is None or not store.why_unsettled(bucket, name):
-            return False
+        deleted = store.journal.delete_of(bucket, name)
+        if deleted is None or not store.why_unsettled(bucket, name):
+            return {}
         answers = await ask(candidates, lambda node: node.head(bucket, name))
-        return any(isinstance(each, ObjectHead) for each in answers.values())
+        return {
+            each: store.version(bucket, name, head).stamp > deleted
+            for each, head in answers.items()
+            if isinstance(head, ObjectHead)
+        }
 
 
 def _aborted(why: str) -> KeyConflict:

@@ -17,8 +17,8 @@ async def _nothing(*_: Any, **__: Any) -> None:
     """Instead of a coroutine that finds something out."""
 
 
-async def _no(*_: Any, **__: Any) -> bool:
-    return False
+async def _none(*_: Any, **__: Any) -> dict[str, bool]:
+    return {}
 
 
 @mutant(nesting.both_at_once_and_the_lower_one_is_slow)
@@ -100,7 +100,19 @@ def copies_over_what_was_deleted() -> Patches:
     return [(Beneath, "clear", _nothing)]
 
 
+@mutant(nesting.deleted_beneath_on_a_node_that_is_written_over)
+def objects_are_overwritten_unasked() -> Patches:
+    """Folders: also what is an object already may have something dead beneath it."""
+    ask = _Check._is_no_folder
+
+    async def asked(self: _Check) -> None:
+        if not await self._is_object(self._key):
+            await ask(self)
+
+    return [(_Check, "_is_no_folder", asked)]
+
+
 @mutant(nesting.deleted_beneath_on_a_node_that_is_written_to)
 def writes_over_what_was_deleted() -> Patches:
     """Folders: nothing is written above what was deleted, and lies there."""
-    return [(_Check, "_lies_dead", _no)]
+    return [(_Check, "_copies", _none)]

@@ -153,6 +153,20 @@ def deleted_beneath_on_a_node_that_is_written_to() -> None:
         s.does(s.world.put(upper, b"3"))
 
 
+def deleted_beneath_on_a_node_that_is_written_over() -> None:
+    """As before, but a is there already: X lacks it when it is written again."""
+    with hiding() as s:
+        upper, lower, x = _pair(s)
+        _misses_a_delete(s, x, lower)
+        s.does(s.world.put(upper, b"2"))
+        s.does(s.world.delete(upper))
+        s.does(s.world.put(upper, b"3"))
+        x.start()
+        x.weather.foretell("delete", lower, Fate.REFUSED)
+        s.until(lambda: s.state(x) == "returning", "back")
+        s.ends(s.world.put(upper, b"4"))
+
+
 def _refused(s: Scene, operation: Operation, code: str) -> None:
     s.world.wait(operation)
     if not isinstance(operation.error, KeyConflict):
@@ -199,4 +213,5 @@ STORIES: tuple[Callable[[], None], ...] = (
     folder_lands_after_the_first_sweep,
     deleted_beneath_on_a_node_that_returns,
     deleted_beneath_on_a_node_that_is_written_to,
+    deleted_beneath_on_a_node_that_is_written_over,
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from aosd.consistency.marks import Mark
-from aosd.model.errors import KeyConflict, NodeUnavailable
+from aosd.model.errors import KeyConflict, NodeUnavailable, NoQuorum
 from aosd.model.ring import partition
 from aosd.testing.memory_node import Fault, MemoryNode
-from tests.unit.gateway_case import BUCKET, LONG, S1, S2, SMALL, WAYS, GatewayTestCase
+from tests.unit.gateway_case import BUCKET, LONG, S1, S2, S3, SMALL, WAYS, GatewayTestCase
 
 PARENT = "XMinioParentIsObject"
 DIRECTORY = "XMinioObjectExistsAsDirectory"
@@ -257,9 +257,20 @@ class DeadTests(NestingTestCase):
         self.dead("a/b")
         self.assertEqual(self.refused("a", b"x"), ABORTED)
 
-    def test_in_its_place_while_it_hides_others(self) -> None:
+    def test_in_its_place_as_long_as_enough_others_tell_what_lies_beneath(self) -> None:
         self.dead("a")
-        self.assertEqual(self.refused("a", b"x"), ABORTED)
+        self.stored("a", b"x")
+
+    def test_in_its_place_where_it_may_hide_others(self) -> None:
+        self.dead("a")
+        self.lay(self.order("a")[1], SMALL, S1, "a")
+        self.failureResultOf(self.put("a", b"x"), NoQuorum)
+
+    def test_in_its_place_once_it_was_written_again(self) -> None:
+        self.dead("a")
+        for node in self.order("a")[:2]:
+            self.lay(node, SMALL, S3, "a")
+        self.stored("a", b"x")
 
     def test_no_more_once_it_is_gone(self) -> None:
         self.dead("a/b")
