@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import Located, look
+from aosd.gateway.nesting import unnested
 from aosd.gateway.requests import Complete, Written
 from aosd.gateway.sent import Sent, check_taken, is_after_a_kill, spares, targets
 from aosd.gateway.store import Store, ask, cluster_errors
@@ -96,6 +97,10 @@ class _Completing:
         store = self._store
         check_taken(store)
         store.buckets.check(self._bucket, self._stamp)
+        return await unnested(store, self._bucket, self._key, self._act)
+
+    async def _act(self) -> list[Deferred[Written | AosdError]]:
+        store = self._store
         located = await self._look()
         there = None if located is None else located.head
         if located is not None and there is not None and there.stamp == self._stamp:

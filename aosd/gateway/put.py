@@ -14,6 +14,7 @@ from aosd.consistency.writes import Flight
 from aosd.gateway.branches import send_branches
 from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import look
+from aosd.gateway.nesting import unnested
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.sent import (
     Sent,
@@ -296,7 +297,7 @@ class Writing:
         async def checked() -> T:
             check_taken(self._store)
             self._store.buckets.check(self._bucket)
-            return await act()
+            return await unnested(self._store, self._bucket, self._key, act)
 
         return await self._store.turns.take(self._bucket, self._key, checked)
 
