@@ -131,12 +131,15 @@ class Level:
 
     def _sort_in(self, name: Name) -> None:
         key, text, entry = name
+        # What is held may be told again, and before what comes between.
+        if (key, text) in self._held:
+            return
         while self._held and self._held[0][0] < key:
             folder = self._held.pop(0)
             self._given = folder[0]
             self.ready.append((*folder, None))
         # A tree's next page may begin with what was seen, when it begins after a folder.
-        if key <= self._given or (key, text) in self._held:
+        if key <= self._given:
             return
         if entry is None:
             self._held.append((key, text))

@@ -119,7 +119,7 @@ class Finishing:
         return head if found.stamp >= store.journal.counts_as(bucket, key, stamp) else None
 
 
-def outcome_of(outcome: Written | AosdError) -> Written:
+def written_of(outcome: Written | AosdError) -> Written:
     """What `Finishing.go_on` fired with, as a return or a raise."""
     if isinstance(outcome, AosdError):
         raise outcome

@@ -148,7 +148,7 @@ class _Reading:
             if len(doubtful) < len(keys):
                 return True
             looking = [Deferred.fromCoroutine(self._lives(each, "")) for each in doubtful]
-            lives: list[bool] = await gather(looking)
+            lives = await gather(looking)
             if any(lives):
                 return True
         return False

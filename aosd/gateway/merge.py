@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from aosd.consistency.buckets import has_none
 from aosd.consistency.listed import PAGE_KEYS, Keys, Level
 from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import NodeError
@@ -50,6 +51,7 @@ class Merged:
         self._members = members
         self._doubts = doubts
         self._failed = failed
+        self._without: set[str] = set()  # who hasn't got the bucket
         self._prefix = prefix
         self._delimiter = delimiter
         self._passed = group_of(after, prefix, delimiter)
@@ -79,8 +81,7 @@ class Merged:
         found: list[Name] = []
         while not found:
             await self._fill()
-            while len(found) < size and self._is_known():
-                holders = self._holders()
+            while len(found) < size and (holders := self._holders()) is not None:
                 if not holders:
                     return found
                 if (name := self._next(holders)) is not None:
@@ -98,24 +99,33 @@ class Merged:
             waiting, lambda node: Deferred.fromCoroutine(_get_ready(self._names[node.name]))
         )
         for name, outcome in answers.items():
-            if isinstance(outcome, Exception):
+            if has_none(outcome):
+                self._without.add(name)
+                del self._names[name]
+            elif isinstance(outcome, Exception):
                 if not isinstance(outcome, NodeError):
                     raise outcome
                 self._failed[name] = outcome
         for name in self._failed.keys() & self._names.keys():
             del self._names[name]
-        if self._failed and not self._names:
+        if self._failed and not self._names and not self._without:
             raise next(iter(self._failed.values()))
-        self._store.check_absence(self._members, set(self._names), self._doubts)
+        self._store.check_absence(self._members, self._names.keys() | self._without, self._doubts)
 
-    def _is_known(self) -> bool:
-        return all(each.ready or each.ended for each in self._names.values())
-
-    def _holders(self) -> list[Level | Keys]:
-        """Those whose next name is the least."""
-        ready = [each for each in self._names.values() if each.ready]
-        least = min((each.ready[0][0] for each in ready), default=b"")
-        return [each for each in ready if each.ready[0][0] == least]
+    def _holders(self) -> list[Level | Keys] | None:
+        """Those whose next name is the least; none at the end, None when it isn't known yet."""
+        least = b""
+        holders: list[Level | Keys] = []
+        for names in self._names.values():
+            if names.ready:
+                name = names.ready[0][0]
+                if not holders or name < least:
+                    least, holders = name, [names]
+                elif name == least:
+                    holders.append(names)
+            elif not names.ended:
+                return None
+        return holders
 
     def _next(self, holders: Sequence[Level | Keys]) -> Name | None:
         """Take it; None when it was told before, as part of a common prefix."""

@@ -31,7 +31,7 @@ async def create_upload(store: Store, request: Create) -> str:
     Raises BadRequest, NoSuchBucket, or a ClusterError. Cancelling doesn't end it: it is open
     then, and found by who lists uploads.
     """
-    check_headers(request.headers)
+    check_headers(request.headers, request.own)
     with cluster_errors():
         store.buckets.check(request.bucket)
         check_taken(store)
@@ -65,7 +65,6 @@ async def abort_upload(store: Store, bucket: str, key: str, upload_id: str) -> N
     ClusterError.
     """
     with cluster_errors():
-        store.buckets.check(bucket)
         upload = opened_id(store, bucket, key, upload_id)
         check_taken(store)
         await store.turns.take(bucket, key, lambda: _abort(store, upload))

@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 from aosd.consistency.buckets import in_bucket
 from aosd.consistency.writes import Flight
 from aosd.gateway.branches import send_branches
-from aosd.gateway.finishing import Finishing, outcome_of
+from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import look
+from aosd.gateway.nesting import unnested
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.sent import (
     Sent,
@@ -198,7 +199,7 @@ class Writing:
             raise
         finally:
             flight.end()
-        return outcome_of(await ends[0])
+        return written_of(await ends[0])
 
     async def _in_parts(self, nodes: Sequence[Candidate]) -> Written:
         """Of unknown length, or longer than a single PUT may be: a multipart upload."""
@@ -232,7 +233,7 @@ class Writing:
                 more = size_of(pieces) == size and await reader.more()
             self._digests.check()
             (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
-            return outcome_of(await end)
+            return written_of(await end)
         except BaseException:
             if upload is not None and not upload.completing:
                 # Whoever leaves cancels us, here too.
@@ -296,7 +297,7 @@ class Writing:
         async def checked() -> T:
             check_taken(self._store)
             self._store.buckets.check(self._bucket)
-            return await act()
+            return await unnested(self._store, self._bucket, self._key, act)
 
         return await self._store.turns.take(self._bucket, self._key, checked)
 

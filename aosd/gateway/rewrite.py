@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aosd.gateway.finishing import outcome_of
+from aosd.gateway.finishing import written_of
 from aosd.gateway.get import get, head
 from aosd.gateway.parts import sizes_of_parts
 from aosd.gateway.put import Writing, check_headers, put
@@ -82,7 +82,9 @@ class _InParts(Writing):
         with cluster_errors():
             sizes = await sizes_of_parts(store, bucket, key, found)
             check_taken(store)
+            store.buckets.check(bucket)
             nodes = targets(store, bucket, key)
+            await store.buckets.give(bucket, nodes)
             flight = store.writes.flight(bucket, key)
             stamp = store.stamps.next()
             upload = Upload(store, bucket, key, nodes, stamp)
@@ -93,7 +95,7 @@ class _InParts(Writing):
                 if upload.etags != {found.etag}:
                     raise UpstreamNonsense("the object isn't what its ETag says")
                 (end,) = await self._take_turn(lambda: self._complete(upload, stamp, flight))
-                return outcome_of(await end)
+                return written_of(await end)
             except BaseException:
                 if not upload.completing:
                     # Whoever leaves cancels us, here too.

@@ -42,7 +42,11 @@ def sealed_id(store: Store, upload: OpenUpload) -> str:
 
 
 def opened_id(store: Store, bucket: str, key: str, upload_id: str) -> ClientUpload:
-    """What an id says. Raises NoSuchUpload for one that we didn't give for this key."""
+    """What an id says. Raises NoSuchBucket, and NoSuchUpload for one that isn't of this key.
+
+    Nor is one of a bucket of the same name that was deleted since.
+    """
+    born = store.buckets.check(bucket).born
     try:
         told = json.loads(zlib.decompress(store.seal().open(upload_id, _PURPOSE)))
         upload = ClientUpload(*told)
@@ -50,4 +54,6 @@ def opened_id(store: Store, bucket: str, key: str, upload_id: str) -> ClientUplo
         raise NoSuchUpload("no upload has this id") from error
     if (upload.bucket, upload.key) != (bucket, key) or not is_stamp(upload.stamp):
         raise NoSuchUpload("the upload of this id is of another key")
+    if upload.stamp < born:
+        raise NoSuchUpload("the bucket was made after the upload began")
     return upload

@@ -25,7 +25,6 @@ async def list_parts(
     Raises NoSuchUpload, NoSuchBucket, or a ClusterError.
     """
     with cluster_errors():
-        store.buckets.check(bucket)
         upload = opened_id(store, bucket, key, upload_id)
         if store.uploads.is_over(upload.stamp):
             raise NoSuchUpload("it was completed or aborted")
@@ -85,12 +84,16 @@ async def list_uploads(
     week old. Raises NoSuchBucket, BadRequest, or NoNodes.
     """
     store.members()
-    store.buckets.check(bucket)
+    born = store.buckets.check(bucket).born
     last = (_utf8(key_marker), _AFTER_ALL)
     if key_marker and id_marker:
         last = (last[0], _stamp_of(store, bucket, key_marker, id_marker))
     found = sorted(
-        (each for each in store.uploads.of_clients(bucket) if each.key.startswith(prefix)),
+        (
+            each
+            for each in store.uploads.of_clients(bucket)
+            if each.key.startswith(prefix) and each.id >= born
+        ),
         key=lambda each: (_utf8(each.key), each.id),
     )
     page: list[ListedUpload] = []

@@ -58,7 +58,6 @@ async def put_part(store: Store, request: PutPart) -> PartWritten:
     """
     check_number(request.number)
     with cluster_errors():
-        store.buckets.check(request.bucket)
         upload = opened_id(store, request.bucket, request.key, request.upload_id)
         if store.uploads.is_over(upload.stamp):
             raise NoSuchUpload("it was completed or aborted")

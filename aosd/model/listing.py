@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from aosd.model.objects import Entry
 
@@ -17,8 +16,8 @@ def counting(entries: Sequence[Entry]) -> Entry:
     if len(entries) == 1:
         return entries[0]
     newest = max(entries, key=lambda entry: (entry.modified_s, entry.etag))
-    oldest_s = min(entry.modified_s for entry in entries if entry.etag == newest.etag)
-    return replace(newest, modified_s=oldest_s)
+    copies = (entry for entry in entries if entry.etag == newest.etag)
+    return min(copies, key=lambda entry: entry.modified_s)
 
 
 def utf8(key: str) -> bytes:

@@ -179,7 +179,7 @@ class Answers:
             raise NodeNonsense(self._node, f"its list of buckets is a {root.tag}")
         return [self.text(item, "Name") for item in root.iterfind("Buckets/Bucket")]
 
-    def parts_listed(self, data: bytes) -> PartsPage:
+    def listed_parts(self, data: bytes) -> PartsPage:
         """A page of ListParts."""
         root = self.xml(data)
         if root.tag != "ListPartsResult":

@@ -265,7 +265,7 @@ class S3Node:
     async def _list_parts(self, bucket: str, key: str, query: dict[str, str]) -> PartsPage:
         response = await self._exchange.ask("GET", bucket, key, query=query)
         try:
-            return self._exchange.answers.parts_listed(await self._read(response))
+            return self._exchange.answers.listed_parts(await self._read(response))
         except NodeRefused as error:
             if error.code == "NoSuchUpload":
                 raise NoSuchUpload("no such upload") from error

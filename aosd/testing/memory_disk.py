@@ -96,10 +96,12 @@ class MemoryDisk:
     `node` is whom errors speak of, `now` gives seconds since 1970. `least_part_bytes` is
     what all parts but the last must have (real servers: 5 MiB). With `tree_order` it lists
     as SeaweedFS does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath
-    another one; with `tells_stamps` listings tell them when asked, as MinIO's do; without
-    `checks_sha256` it ignores x-amz-content-sha256, as SeaweedFS does,
-    and without `checks_md5` Content-MD5. `refuses_full_buckets` may be set to False: then it
-    removes them, as SeaweedFS does by default.
+    another one; with `tells_stamps` listings tell them when asked, as MinIO's do; with
+    `counts_passed` a listing that begins in a folder ends early, as MinIO's does: what stands
+    before the folder counts against the limit. Without `checks_sha256` it ignores
+    x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5.
+    `refuses_full_buckets` may be set to False: then it removes them, as SeaweedFS does by
+    default.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class MemoryDisk:
         tree_order: bool = False,
         hides_beneath: bool = False,
         tells_stamps: bool = False,
+        counts_passed: bool = False,
         checks_sha256: bool = True,
         checks_md5: bool = True,
     ) -> None:
@@ -120,6 +123,7 @@ class MemoryDisk:
         self.hides_beneath = hides_beneath
         self.refuses_full_buckets = True
         self.tells_stamps = tells_stamps
+        self.counts_passed = counts_passed
         self._node = node
         self._now = now
         self._least_part_bytes = least_part_bytes
@@ -190,6 +194,9 @@ class MemoryDisk:
         ordered = sorted(
             (name for name in names if self._order(name) > self._order(after)), key=self._order
         )
+        if self.counts_passed:
+            # They look at a few more than were asked for.
+            del ordered[max(limit + 2 - _passed(names, prefix, after), 0) :]
         page = ordered[:limit]
         return Page(
             tuple(
@@ -357,9 +364,19 @@ class MemoryDisk:
         return (_utf8(name),)
 
 
+def _passed(names: Iterable[str], prefix: str, after: str) -> int:
+    """How many names stand before the folders that `after` is in, and begin with theirs."""
+    passed = 0
+    for segment in after[len(prefix) :].split("/")[:-1]:
+        folder = f"{prefix}{segment}/"
+        passed += sum(each.startswith(folder[:-1]) and each < folder for each in names)
+        prefix = folder
+    return passed
+
+
 def is_beneath(key: str, there: Iterable[str]) -> bool:
-    """Whether a folder that the key lies in is itself a key."""
-    segments = key.split("/")
+    """Whether a folder that the key lies in is itself a key; `a/` isn't beneath `a`."""
+    segments = key.removesuffix("/").split("/")
     return any("/".join(segments[:count]) in there for count in range(1, len(segments)))
 
 

@@ -40,8 +40,9 @@ class MemoryNode:
     `now` gives seconds since 1970, for Last-Modified. `least_part_bytes` is what all parts
     but the last must have (real servers: 5 MiB). With `tree_order` it lists as SeaweedFS
     does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath another
-    one; with `tells_stamps` listings tell them, as MinIO's do; without `checks_sha256` it
-    ignores x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5.
+    one; with `tells_stamps` listings tell them, and with `counts_passed` they end early where
+    they begin in a folder, as MinIO's do; without `checks_sha256` it ignores
+    x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5.
 
     `health` is told when the control connection breaks (IHealth.control_lost) after a
     probe over it was answered: at `restart`, and when a probe finds no connection, gets no
@@ -65,6 +66,7 @@ class MemoryNode:
         tree_order: bool = False,
         hides_beneath: bool = False,
         tells_stamps: bool = False,
+        counts_passed: bool = False,
         checks_sha256: bool = True,
         checks_md5: bool = True,
         health: IHealth | None = None,
@@ -80,6 +82,7 @@ class MemoryNode:
             tree_order=tree_order,
             hides_beneath=hides_beneath,
             tells_stamps=tells_stamps,
+            counts_passed=counts_passed,
             checks_sha256=checks_sha256,
             checks_md5=checks_md5,
         )

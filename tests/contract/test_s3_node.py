@@ -20,6 +20,7 @@ from aosd.model.errors import (
     NodeTimeout,
     NodeUnavailable,
     NoSuchKey,
+    PreconditionFailed,
 )
 from aosd.model.node import Address, Credentials
 from aosd.nodes.exchange import Deadlines
@@ -297,3 +298,66 @@ async def test_secrets_stay_in_the_signature(bad: Bad) -> None:
     assert head.startswith(b"HEAD /object/a%20b%2Bc/d%252F HTTP/1.1\r\n")
     assert b"secret" not in head
     assert b"accept-encoding: identity" in head.lower()
+
+
+PARTS = ('ETag: "' + "0" * 32 + '-3"', *OBJECT[1:])
+ETAG = PARTS[0].removeprefix("ETag: ")
+WHOLE = answer("200 OK", *PARTS, length=30)
+NO_SUCH_PART = answer("416 Range Not Satisfiable")
+
+
+def attributes(total: int, *parts: tuple[int, int], etag: str = ETAG) -> bytes:
+    told = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size></Part>"
+        for number, size in parts
+    )
+    inside = f"<ObjectParts><PartsCount>{total}</PartsCount>{told}</ObjectParts>"
+    body = f"<GetObjectAttributesResponse><ETag>{etag}</ETag>{inside}</GetObjectAttributesResponse>"
+    return answer("200 OK", "Content-Type: application/xml", body=body.encode())
+
+
+@pytest_twisted.ensureDeferred
+async def test_parts_are_told_page_by_page(bad: Bad) -> None:
+    pages = [attributes(3, (2, 10), (5, 15)), attributes(3, (7, 5))]
+    bad.server.answers = [WHOLE, *pages]
+    assert tuple(await soon(bad.node.part_sizes("object", "a", ETAG))) == (10, 15, 5)
+    assert b"part-number-marker: 5" in bad.server.heads[-1].lower()
+    assert bad.health.failures == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        answer("200 OK", "Content-Type: text/plain", *PARTS, body=b"x" * 30),
+        answer("200 OK", "Content-Type: text/xml", *PARTS, body=b"<Object>30 bytes</Object>     "),
+        answer("200 OK", "Content-Type: application/xml", *PARTS, body=b"no XML"),
+        error("501 Not Implemented", "NotImplemented"),
+        error("405 No", "MethodNotAllowed"),
+        attributes(3, (1, 1), (2, 1), (3, 1)),
+        attributes(3, (1, 10)),
+        attributes(2, (1, 10), (2, 20)),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_parts_are_asked_for_one_by_one_where_that_isnt_known(bad: Bad, told: bytes) -> None:
+    part = [answer("206 Partial", *PARTS, length=size) for size in (10, 20)]
+    # One that stands still is asked for the rest only once.
+    pages = [told] * (2 if told.count(b"<Part>") == 1 else 1)
+    # Of three parts, numbered 2, 4 and 5, the last is empty.
+    bad.server.answers = [WHOLE, *pages, NO_SUCH_PART, part[0], NO_SUCH_PART, part[1]]
+    assert tuple(await soon(bad.node.part_sizes("object", "a", ETAG))) == (10, 20, 0)
+    assert bad.server.answers == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_parts_of_another_version_arent_told(bad: Bad) -> None:
+    other = [each.replace("000", "111") for each in PARTS]
+    for answers in (
+        [answer("200 OK", *other, length=30)],
+        [WHOLE, attributes(3, (1, 10), etag=other[0].removeprefix("ETag: "))],
+        [WHOLE, error("501 No", "NotImplemented"), answer("206 Partial", *other, length=10)],
+    ):
+        bad.server.answers = list(answers)
+        await soon(raises(PreconditionFailed, bad.node.part_sizes("object", "a", ETAG)))
+    bad.server.answers = [answer("404 Not Found")]
+    await soon(raises(NoSuchKey, bad.node.part_sizes("object", "a", ETAG)))

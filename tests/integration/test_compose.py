@@ -130,6 +130,16 @@ def test_its_healthcheck_passes(docker_engine: docker.DockerClient, gateway: Gat
     until(healthy, "a healthy gateway", deadline_s=RESTART_S)
 
 
+def test_the_root_pair_is_shown_in_the_gateways_container(
+    compose: Compose, gateway: Gateway
+) -> None:
+    told = json.loads(
+        compose.run("exec", "-T", "gateway", "aosctl", "credentials", "--json").splitlines()[-1]
+    )
+    assert told["access_key"].startswith("AOSD")
+    assert told["secret_key"] not in compose.run("logs", "gateway")
+
+
 def test_a_stopped_node_is_noticed_within_a_second_and_nothing_stops(
     gateway: Gateway, node_2: Any
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_wheel_gives_twistd_aosd(wheel: Path, tmp_path: Path) -> None:
     told = run(programs / "twistd", "aosd", "--help", cwd=tmp_path)
     for flag in ("--config", "--http", "--nodes", "--data", "--log-format", "--operations"):
         assert flag in told
+    assert "credentials" in run(programs / "aosctl", "--help", cwd=tmp_path)
     providers = (
         "from twisted.plugin import getPlugins\n"
         "from aosd.ports import IDiscoveryPlugin\n"

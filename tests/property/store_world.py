@@ -199,6 +199,7 @@ class List(NamedTuple):
                     prefix=self.prefix,
                     after=after,
                     limit=self.limit,
+                    delimiter="/",
                     wanted=str.isalnum,
                 )
             )

@@ -75,7 +75,10 @@ def test_each_key_once_in_order_with_all_who_have_it(
     trees: list[bool],
     rolls: bool,
 ) -> None:
-    nodes = [MemoryNode(f"n{each}", tree_order=tree) for each, tree in enumerate(trees)]
+    nodes = [
+        MemoryNode(f"n{each}", tree_order=tree, counts_passed=not tree and page_keys > 1)
+        for each, tree in enumerate(trees)
+    ]
     for key, holders in held.items():
         for each in holders:
             nodes[each].buckets["object"][key] = Copy(b"", '"e"', 5.0)

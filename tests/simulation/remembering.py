@@ -106,7 +106,7 @@ def mark_outlives_a_gateway() -> None:
         s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=800.0)
         s.ends(s.world.put(KEY, b"v2"))
         s.does(s.world.put(KEY, b"v3"))
-        s.world.sleep(60.0)
+        s.world.sleep(70.0)  # until nothing is in flight: the stop is to be a clean one
         s.restart_gateway(clean=True)
         s.world.until_ready()
         s.world.sleep(800.0)

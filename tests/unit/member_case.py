@@ -28,6 +28,7 @@ class Node:
         self.probes: list[Deferred[bytes | None]] = []
         self.cancelled = 0
         self.closed = False
+        self.sorts = True
 
     def probe(self) -> Deferred[bytes | None]:
         self.probes.append(Deferred(self._cancelled))

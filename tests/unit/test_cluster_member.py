@@ -69,6 +69,14 @@ class MeetingTests(MemberTestCase):
         self.contacts[-1].callback(Introduction(MARKER))
         self.assertEqual(self.probed_abilities, [True, False])
 
+    def test_in_which_order_it_lists_is_known_of_it_elsewhere_too(self) -> None:
+        self.member.seen(SEEN)
+        self.contacts[0].callback(Introduction(MARKER, sorted_listing=False))
+        self.member.admit("i1", away=False)
+        self.member.seen(replace(SEEN, address=Address("http", "10.0.0.9", 9000)))
+        self.contacts[-1].callback(Introduction(MARKER))
+        self.assertEqual([node.sorts for node in self.nodes], [False, False])
+
     def test_a_contact_with_an_address_left_meanwhile_counts_for_nothing(self) -> None:
         self.member.seen(SEEN)
         self.member.seen(None)

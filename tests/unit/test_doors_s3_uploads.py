@@ -141,6 +141,12 @@ class WholeUploadTests(UploadCase):
             parts = self.two_parts(upload_id := self.begin_upload())
             self.complete(upload_id, parts, ChecksumCRC32=claimed)
 
+    def test_a_checksum_that_nothing_can_be_compared_with(self) -> None:
+        parts = self.two_parts(upload_id := self.begin_upload())
+        bare = [{name: each[name] for name in ("PartNumber", "ETag")} for each in parts]
+        told = self.complete(upload_id, bare, ChecksumCRC32=b64(b"none"))
+        self.assertNotIn("ChecksumCRC32", told)
+
     def test_what_names_no_upload(self) -> None:
         for call, more in (
             (self.s3.upload_part, {"PartNumber": 1, "Body": b"x"}),

@@ -122,7 +122,7 @@ class CreateTests(BucketTestCase):
         self.assertEqual(len(self.remembered(f"buckets/{NAME}")[f"buckets/{NAME}"]), 3)
         self.assertEqual(buckets(self.store)[1].created_s, int(self.clock.seconds()))
         self.written("a/b")
-        self.assertEqual(self.keys(), [])  # one level, without the folder
+        self.assertEqual(self.keys(), ["a/b"])
         self.successResultOf(self.found("a/b"))
         self.afresh()
         self.assertEqual(self.names(), ["object", NAME])

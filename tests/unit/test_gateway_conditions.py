@@ -39,12 +39,12 @@ class ConditionTests(GatewayTestCase):
         first = self.stored("k", SMALL)
         second = self.stored("k", FLOWING, conditions=Conditions(if_match=first.etag))
         writing = self.put("k", LONG, told=False, conditions=Conditions(if_match=first.etag))
-        self.failureResultOf(writing, PreconditionFailed)
+        self.assertFalse(self.failureResultOf(writing, PreconditionFailed).value.absent)
         self.stored("k", LONG, told=False, conditions=Conditions(if_match=second.etag))
 
     def test_if_match_on_nothing_fails(self) -> None:
         writing = self.put("k", SMALL, conditions=Conditions(if_match="*"))
-        self.failureResultOf(writing, PreconditionFailed)
+        self.assertTrue(self.failureResultOf(writing, PreconditionFailed).value.absent)
 
     def test_an_etag_in_if_none_match_is_no_condition_for_writes(self) -> None:
         writing = self.put("k", SMALL, conditions=Conditions(if_none_match='"a"'))

@@ -20,7 +20,7 @@ from aosd.model.errors import (
     UpstreamNonsense,
 )
 from aosd.model.objects import OWN_METADATA, Headers, ObjectHead
-from aosd.testing.faults import breaks, late, unavailable
+from aosd.testing.faults import breaks, late, stalls, unavailable
 from tests.unit.gateway_case import (
     BUCKET,
     FLOWING,
@@ -247,6 +247,21 @@ class OntoItselfTests(CopyCase):
             node.script("head", late(overtake), None)
         error = self.failureResultOf(self.copying(KEY, headers=OTHERS), Overtaken).value
         self.assertEqual((error.code, next(numbers)), ("OperationAborted", 5))
+
+    def test_tags_that_come_between_arent_undone(self) -> None:
+        self.stored(KEY, FLOWING, headers=USERS, own=OWN)
+        gate: Deferred[None] = Deferred()
+        for node in self.order(KEY)[:2]:
+            node.script("get", stalls(1000, lambda: gate))
+        writing = self.copying(KEY, headers=OTHERS)
+        for node in self.order(KEY)[:2]:
+            node.heal()
+        self.copied(KEY, own=((TAGS, b"c=d"),))
+        gate.callback(None)
+        self.successResultOf(writing)
+        head = self.head_of(KEY)
+        self.assertEqual(set(head.own), {(TAGS, b"c=d"), OWN[1]})
+        self.assertEqual(head.headers, OTHERS)
 
     def test_a_deleted_one_stays_deleted(self) -> None:
         self.stored(KEY, FLOWING)

@@ -110,6 +110,11 @@ class DeleteTests(GatewayTestCase):
         self.now(delete(self.store, BUCKET, KEY, Conditions(if_match=written.etag)))
         self.assertEqual(self.holders(), "")
 
+    def test_a_condition_on_nothing_fails_in_a_way_of_its_own(self) -> None:
+        only = Conditions(if_match="*")
+        deleting = self.run_(delete(self.store, BUCKET, KEY, only))
+        self.assertTrue(self.failureResultOf(deleting, PreconditionFailed).value.absent)
+
     def test_a_condition_that_cant_be_known_is_no_answer(self) -> None:
         self.stored(KEY, SMALL)
         self.unsettle()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
+
+from aosd.gateway.list import Listing, list_objects
 from aosd.model.errors import NoNodes, NoQuorum
 from aosd.model.node import NodeState
+from aosd.model.objects import Page
 from aosd.model.ring import Ring
 from aosd.testing.faults import late, timed_out, unavailable
-from aosd.testing.memory_node import MemoryNode
-from tests.unit.gateway_case import BUCKET, KEY, SMALL, GatewayTestCase
+from aosd.testing.memory_node import Copy, MemoryNode
+from tests.unit.gateway_case import BUCKET, KEY, S2, SMALL, GatewayTestCase
 
 
 class ListTests(GatewayTestCase):
@@ -80,6 +84,135 @@ class ListTests(GatewayTestCase):
     def test_not_when_a_node_fails(self) -> None:
         self.nodes[1].script("list", timed_out())
         self.failureResultOf(self.listing(), NoQuorum)
+
+
+class AnyKeysTests(GatewayTestCase):
+    """Keys of any kind, one copy each, on nodes of which one lists as a tree."""
+
+    replicas = 1
+
+    def fill(self, *keys: str) -> None:
+        for number, key in enumerate(keys):
+            self.lay(self.nodes[number % self.count], b"x", S2, key)
+
+    def every(self, **asked: Any) -> Listing:
+        return self.now(list_objects(self.store, BUCKET, **asked))
+
+    def names(self, **asked: Any) -> list[str]:
+        page = self.every(**asked)
+        return sorted([*(each.key for each in page.entries), *page.prefixes])
+
+    def asked(self) -> list[int]:
+        return [node.requests["list"] for node in self.nodes]
+
+    def test_groups_and_where_a_page_begins(self) -> None:
+        self.fill("a", "p/x", "p/y", "p-", "q", "r//s")
+        self.assertEqual(self.names(delimiter="/"), ["a", "p-", "p/", "q", "r/"])
+        self.assertEqual(self.names(delimiter="/", after="p/"), ["q", "r/"])
+        self.assertEqual(self.names(delimiter="/", after="p/x"), ["p/", "q", "r/"])
+        self.assertEqual(self.names(delimiter="/", after="p/y"), ["q", "r/"])
+        self.assertEqual(self.names(delimiter="/", prefix="p/", after="p/x"), ["p/y"])
+        self.assertEqual(self.names(delimiter="/", prefix="r/"), ["r//"])
+        self.assertEqual(self.names(prefix="p", after="a"), ["p-", "p/x", "p/y"])
+        self.assertEqual(self.names(prefix="p", after="q"), [])
+
+    def test_pages_tell_where_they_end(self) -> None:
+        self.fill("a", "p/x", "p/y", "q")
+        page = self.every(delimiter="/", limit=2)
+        self.assertEqual((page.prefixes, page.more, page.last), (("p/",), True, "p/"))
+        page = self.every(delimiter="/", limit=2, after=page.last)
+        self.assertEqual((page.prefixes, page.more, page.last), ((), False, ""))
+        self.assertEqual(self.every(limit=0), Listing((), (), False, ""))
+
+    def test_a_page_of_many_keys_is_a_request_a_node(self) -> None:
+        self.fill(*(f"{number:05}" for number in range(4000)))
+        page = self.every()
+        self.assertEqual((len(page.entries), page.more, page.last), (1000, True, "00999"))
+        self.assertEqual(self.asked(), [1, 1, 1])
+        self.assertEqual(len(self.every(after="00999/x").entries), 1000)
+
+    def test_also_where_every_node_has_all_keys(self) -> None:
+        keys = [f"{number:05}" for number in range(2000)]
+        for node in self.nodes:
+            node.buckets[BUCKET] = {key: Copy(b"", '"e"', 5.0) for key in keys}
+        self.use(self.nodes, replicas=3)
+        self.assertEqual(self.every().last, "00999")
+        self.assertEqual(self.asked(), [1, 1, 1])
+        self.assertEqual(self.every(after="00999").more, False)
+
+    def test_what_is_beneath_a_common_prefix_isnt_read_through(self) -> None:
+        for delimiter in "/-":
+            for node in self.nodes:
+                node.buckets[BUCKET].clear()
+            self.fill(*(f"p{delimiter}{number:04}" for number in range(5000)), "q", "o")
+            self.forget_requests()
+            self.assertEqual(self.names(delimiter=delimiter)[:2], ["o", f"p{delimiter}"])
+            self.assertLessEqual(max(self.asked()), 3)
+
+    def test_one_that_turns_out_not_to_sort(self) -> None:
+        self.use([MemoryNode(node.name, tree_order=True) for node in self.nodes])
+        keys = ["a-b", "a.b", "a/b", "a0", "b"]
+        for node in self.nodes:
+            node.sorts = True
+            for key in keys:
+                self.lay(node, b"x", S2, key)
+        self.assertEqual(self.names(), keys)
+        self.assertEqual([node.sorts for node in self.nodes], [False] * 3)
+
+    def test_an_end_that_is_none(self) -> None:
+        """More names than a page has stand before the folder in which it begins."""
+        self.use([MemoryNode(node.name, counts_passed=True) for node in self.nodes])
+        self.fill(*(f"a-{number:03}" for number in range(300)), "a/1", "a/2", "b/1", "c")
+        self.assertEqual(self.names(after="a/1", limit=10), ["a/2", "b/1", "c"])
+        self.assertEqual(self.names(after="a/1", delimiter="/", limit=10), ["a/", "b/", "c"])
+        self.assertEqual(self.names(after="a/1", delimiter="1", limit=10), ["a/2", "b/1", "c"])
+
+    def test_a_page_that_ends_nowhere(self) -> None:
+        self.fill("a")
+        for delimiter in ("", "/"):
+            self.nodes[0].list = lambda *asked: succeed(Page((), truncated=True))  # type: ignore
+            failure = self.failureResultOf(
+                self.run_(list_objects(self.store, BUCKET, delimiter=delimiter)), NoQuorum
+            )
+            self.assertIn(self.nodes[0].name, str(failure.value))
+
+
+class DeadBeneathTests(GatewayTestCase):
+    """Two copies a key; one of the nodes was away while all beneath a prefix was deleted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for key in ("p/1", "p/2", "q/1"):
+            self.stored(key, SMALL)
+        self.away = self.order("p/1")[0]
+        self.down(self.away)
+        self.deleted("p/1")
+        self.back(self.away)
+
+    def prefixes(self, delimiter: str = "/") -> tuple[str, ...]:
+        return self.now(list_objects(self.store, BUCKET, delimiter=delimiter)).prefixes
+
+    def test_a_living_key_is_enough(self) -> None:
+        self.assertEqual(self.prefixes(), ("p/", "q/"))
+
+    def test_what_is_dead_makes_no_common_prefix(self) -> None:
+        self.deleted("p/2")
+        self.assertEqual(self.prefixes(), ("q/",))
+        self.assertEqual(self.prefixes("1"), ("q/1",))
+
+    def test_where_nothing_was_deleted_nobody_looks(self) -> None:
+        self.forget_requests()
+        self.now(list_objects(self.store, BUCKET, prefix="q", delimiter="/"))
+        for node in self.nodes:
+            self.assertEqual(dict(node.requests), {"list": 1})
+
+    def test_nor_where_it_is_settled(self) -> None:
+        self.settle()
+        self.away.buckets[BUCKET].pop("p/1", None)
+        self.forget_requests()
+        self.assertEqual(self.prefixes(), ("p/", "q/"))
+        for node in self.nodes:
+            self.assertEqual(dict(node.requests), {"list": 1})
 
 
 class CopiesTests(GatewayTestCase):

@@ -186,10 +186,10 @@ class TroubleTests(RewriteCase):
             for node in self.order(KEY)[:2]:
                 node.script("get", late(lambda gate=gate: gate))
             writing = self.rewriting()
-            self.stored(KEY, b"newer")
+            self.stored(KEY, newer := b"n" * 9000)
             gate.callback(None)
             self.successResultOf(writing)
-            self.assertEqual(self.read(KEY), b"newer")
+            self.assertEqual(self.read(KEY), newer)
             self.assertEqual(self.a.buckets[BUCKET][KEY].head.own, ((TAGS, b"a=b"),))
 
     def test_other_tags_that_come_between_arent_undone(self) -> None:
@@ -241,6 +241,20 @@ class TroubleTests(RewriteCase):
         self.assertEqual([self.letters(mark.silent) for mark in self.marks()], ["b"])
         gate.callback(None)
         self.uploads_may_stay = True
+
+    def test_who_leaves_while_it_is_cleaned_up_leaves_nothing_either(self) -> None:
+        self.lay_parts(*PARTS)
+        gate: Deferred[None] = Deferred()
+        for node in self.nodes:
+            node.script("put_part", refused(), None)
+            node.script("abort_upload", late(lambda: gate))
+        writing = self.rewriting()
+        writing.cancel()
+        writing.cancel()
+        gate.callback(None)
+        self.failureResultOf(writing)
+        self.successResultOf(self.run_(self.store.to_the_end.idle()))
+        self.assertEqual(self.remembered("uploads/"), {})
 
     def test_who_leaves_leaves_no_upload_behind(self) -> None:
         for method in ("create_upload", "put_part", "get"):

@@ -6,12 +6,15 @@ import hashlib
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from aosd.gateway.multipart import copy_part
-from aosd.gateway.requests import CopyPart
+from aosd.consistency.buckets import DELETED, LIVE
+from aosd.gateway.multipart import copy_part, list_parts
+from aosd.gateway.put import put
+from aosd.gateway.requests import CopyPart, Put
 from aosd.model.conditions import Conditions
 from aosd.model.errors import (
     ClientGone,
     DigestMismatch,
+    NoSuchBucket,
     NoSuchUpload,
     PreconditionFailed,
     RangeNotSatisfiable,
@@ -19,6 +22,7 @@ from aosd.model.errors import (
 )
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import stamp_time_s
+from aosd.testing.bodies import BytesSource
 from aosd.testing.faults import late, stalls
 from tests.unit.gateway_case import BUCKET, KEY, S1
 from tests.unit.uploads_case import LONG_PART, SHORT, UploadsTestCase
@@ -243,3 +247,57 @@ class UploadTests(UploadsTestCase):
             self.failureResultOf(failing, PreconditionFailed)
         self.failureResultOf(self.copying("x", 1, "source"), NoSuchUpload)
         self.successResultOf(self.aborting(upload_id))
+
+    def test_a_part_of_an_empty_object(self) -> None:
+        self.stored("source", b"")
+        upload_id = self.created()
+        copied = self.successResultOf(self.copying(upload_id, 1, "source"))
+        self.completed(upload_id, [(1, copied.etag)])  # type: ignore[attr-defined]
+        self.assertEqual(self.read(KEY), b"")
+
+
+class OfABucketTests(UploadsTestCase):
+    """One that may be deleted, which the plain door's may not."""
+
+    bucket = "photos"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.set_bucket(LIVE, S1)
+
+    def set_bucket(self, state: str, born: str) -> None:
+        register = {"state": state, "born": born}
+        self.now(self.store.buckets.registers.set("buckets", self.bucket, register))
+
+    def test_of_a_bucket_that_is_there_and_was_then(self) -> None:
+        upload_id = self.created()
+        one = self.part(upload_id, 1, SHORT)
+        for state, error in ((DELETED, NoSuchBucket), (LIVE, NoSuchUpload)):
+            self.set_bucket(state, self.store.stamps.next())
+            for waiting in (
+                self.putting(upload_id, 2, SHORT),
+                self.completing(upload_id, [one]),
+                self.aborting(upload_id),
+                self.run_(list_parts(self.store, self.bucket, KEY, upload_id)),
+            ):
+                self.failureResultOf(waiting, error)
+        self.assertEqual(self.uploads().uploads, ())
+        self.set_bucket(DELETED, S1)
+        self.failureResultOf(self.creating(), NoSuchBucket)
+        self.set_bucket(LIVE, S1)
+        self.completed(upload_id, [one])
+
+    def test_the_bucket_is_deleted_before_the_turn(self) -> None:
+        self.uploads_may_stay = True  # whoever deletes a bucket aborts them
+        upload_id = self.created()
+        one = self.part(upload_id, 1, SHORT)
+        gate: Deferred[None] = Deferred()
+        for node in self.nodes:
+            node.script("put", late(lambda: gate))
+        request = Put(self.bucket, KEY, BytesSource(b"first"))
+        first = self.run_(put(self.store, request))
+        completing = self.completing(upload_id, [one])
+        self.set_bucket(DELETED, S1)
+        gate.callback(None)
+        self.successResultOf(first)
+        self.failureResultOf(completing, NoSuchBucket)

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aosd.model.seal import LONGEST_SEALED, Seal
 
 KEY = bytes(range(32))
+GOLDEN = "h8RFTZm91BJfE9Fa8_k2nslphtjbOw"
 
 
 class SealTests(SynchronousTestCase):
@@ -65,6 +66,3 @@ class SealTests(SynchronousTestCase):
     def test_keys_have_their_length(self) -> None:
         for length in (0, 16, 31, 33, 64):
             self.assertRaises(ValueError, Seal, bytes(length))
-
-
-GOLDEN = "h8RFTZm91BJfE9Fa8_k2nslphtjbOw"

@@ -24,7 +24,7 @@ from aosd.model.errors import (
     NodeUnavailable,
     NoQuorum,
 )
-from aosd.model.objects import STAMP_HEADER, SYSTEM_BUCKET
+from aosd.model.objects import OWN_METADATA, STAMP_HEADER, SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
 from aosd.model.versions import version_of
 from aosd.ports import Candidate
@@ -34,7 +34,11 @@ from aosd.testing.faults import breaks, late, refused, stalls, timed_out
 from aosd.testing.memory_node import Copy, MemoryNode
 
 S1, S2, S3 = (f"0193594b3a7c-000{n}-0000000a" for n in (1, 2, 3))
-USERS = ((b"content-type", b"text/plain"), (b"x-amz-meta-who", b"me"))
+USERS = (
+    (b"content-type", b"text/plain"),
+    (b"x-amz-meta-who", b"me"),
+    (OWN_METADATA + b"tags", b"a=b"),
+)
 LONG = bytes(range(256)) * 16
 
 

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import product
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
 
-_UNRESERVED = "-._~"
 _KEYS_KEPT = 256
+_PERCENT, _PLUS = b"%+"
+_ESCAPED = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
+_NOT_OF_QUERIES = re.compile(rb"[^A-Za-z0-9._~-]")
+_NOT_OF_PATHS = re.compile(rb"[^A-Za-z0-9._~/-]")
 
 Pair = tuple[bytes, bytes]
 """A name and a value of a query, as they were sent: percent-encoded."""
@@ -40,17 +43,23 @@ def split_query(query: bytes) -> list[Pair]:
 
 def decoded(text: bytes) -> bytes:
     """A name or a value of a query without its encoding; `+` is a space, as S3 has it."""
+    if _PERCENT not in text and _PLUS not in text:
+        return text
     return unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def spellings(path: bytes, pairs: Sequence[Pair]) -> Iterator[tuple[bytes, bytes]]:
     """(path, query) as they may have been signed, the canonical spelling first, each once."""
-    canonical_path = quote_from_bytes(unquote_to_bytes(path), "/" + _UNRESERVED).encode()
-    encoded = [(_encoded(name), _encoded(value)) for name, value in pairs]
-    # As a dict: each once, in this order.
-    paths = dict.fromkeys((canonical_path or b"/", path or b"/"))
-    queries = dict.fromkeys((_joined(encoded), _joined(pairs)))
-    return product(paths, queries)
+    canonical_path = _NOT_OF_PATHS.sub(_escape, unquote_to_bytes(path)) or b"/"
+    canonical_query = _joined([(_encoded(name), _encoded(value)) for name, value in pairs])
+    yield canonical_path, canonical_query
+    sent_path, sent_query = path or b"/", _joined(pairs)
+    if sent_path != canonical_path:
+        yield sent_path, canonical_query
+    if sent_query != canonical_query:
+        yield canonical_path, sent_query
+        if sent_path != canonical_path:
+            yield sent_path, sent_query
 
 
 def canonical_headers(headers: Iterable[tuple[bytes, bytes]], signed: Sequence[bytes]) -> bytes:
@@ -101,7 +110,13 @@ def signing_key(secret: str, date: str, region: str, service: str = "s3") -> byt
 
 
 def _encoded(text: bytes) -> bytes:
-    return quote_from_bytes(decoded(text), _UNRESERVED).encode()
+    if text.isalnum():
+        return text
+    return _NOT_OF_QUERIES.sub(_escape, decoded(text))
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return _ESCAPED[found[0]]
 
 
 def _joined(pairs: Iterable[Pair]) -> bytes:

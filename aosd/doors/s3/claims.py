@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from typing import NamedTuple
 
 from aosd.doors.s3.canonical import ALGORITHM, TERMINATOR, Pair, decoded
@@ -19,10 +19,10 @@ DIGEST_FIELD = b"X-Amz-Content-Sha256"
 _LONGEST_EXPIRY_S = 7 * 24 * 3600
 _LONGEST_REGION = 64
 _CREDENTIAL_PARTS = 5
-_TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_TIMESTAMP = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _SIGNATURE = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
+_HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+(;[!#$%&'*+.^_`|~0-9a-z-]+)*", re.ASCII)
 _HEADER_FIELDS = frozenset({"Credential", "SignedHeaders", "Signature"})
 _QUERY_FIELDS = frozenset(
     {
@@ -140,11 +140,8 @@ def query_claim(pairs: Sequence[Pair]) -> Claim:
 
 def seconds_of(timestamp: str) -> float:
     """Seconds since 1970. Raises S3Error for a moment that never was, such as of a 13th month."""
-    found = _TIMESTAMP.fullmatch(timestamp)
-    assert found is not None
-    year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
+        return datetime.fromisoformat(timestamp).timestamp()
     except ValueError as error:
         raise S3Error("AccessDenied", "There is no such date as the request says") from error
 
@@ -179,13 +176,12 @@ def _claim(
         raise malformed(
             f'invalid credential date. This date is not the same as X-Amz-Date: "{timestamp[:8]}".'
         )
-    names = signed.split(";")
-    if any(_HEADER_NAME.fullmatch(name) is None for name in names) or len(names) != len(set(names)):
+    names = sorted(signed.encode().split(b";"))
+    if _HEADER_NAMES.fullmatch(signed) is None or len(names) != len(set(names)):
         raise malformed("SignedHeaders must be names in lower case, separated by semicolons.")
     if _SIGNATURE.fullmatch(signature) is None:
         raise malformed("the Signature must be 64 digits in hex.")
-    ordered = tuple(name.encode() for name in sorted(names))
-    return Claim(access_key, date, region, ordered, signature, timestamp)
+    return Claim(access_key, date, region, tuple(names), signature, timestamp)
 
 
 def _header_timestamp(headers: Headers) -> str:
@@ -193,14 +189,15 @@ def _header_timestamp(headers: Headers) -> str:
     text = value_of(headers, b"x-amz-date") or value_of(headers, b"date") or ""
     if _TIMESTAMP.fullmatch(text) is not None:
         return text
+    parsed = parsedate_tz(text)  # without a zone, or with `-0000`, it is UTC
     try:
-        moment = parsedate_to_datetime(text)
-        # `-0000` is UTC, too, from somebody who won't say where they are (RFC 5322, 3.3).
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        moment = datetime.fromtimestamp(mktime_tz(parsed), UTC) if parsed else None
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None:
         raise S3Error(
             "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header"
-        ) from error
+        )
     return f"{moment:%Y%m%dT%H%M%SZ}"
 
 

@@ -84,8 +84,7 @@ async def an_empty_part_is_remembered(subject: Subject) -> None:
             await node.put_part(bucket, key, upload_id, number, BytesBody(part))
             for number, part in enumerate(parts, 1)
         ]
-        parts_sent = tuple(enumerate(etags, 1))
-        etag = await node.complete_upload(bucket, key, upload_id, parts_sent)
+        etag = await node.complete_upload(bucket, key, upload_id, numbered(*etags))
         assert tuple(await node.part_sizes(bucket, key, etag)) == tuple(map(len, parts))
     await node.delete(bucket, key)
     await raises(NoSuchKey, node.part_sizes(bucket, key, etag))
@@ -229,6 +228,8 @@ async def some_of_the_parts_become_an_object(subject: Subject) -> None:
     etag = await node.complete_upload(bucket, key, upload_id, sorted(etags.items()))
     assert etag == etag_of_parts(*parts.values())
     assert await subject.get(key) == data
+    sizes = [len(each) for each in parts.values()]
+    assert list(await node.part_sizes(bucket, key, etag)) == sizes
     await node.delete(bucket, key)
 
 
