@@ -79,6 +79,18 @@ def test_put(client: Client, reference: Reference, matrix: Matrix, small: Path) 
     matrix.works(client.name, Column.PUT, client.scheme)
 
 
+@pytest.mark.parametrize(
+    "client",
+    [pytest.param((JavaScript, scheme), id=scheme) for scheme in SCHEMES],
+    indirect=True,
+    scope="module",
+)
+def test_put_of_a_stream(client: JavaScript, reference: Reference, small: Path) -> None:
+    """Its checksum comes after it, in a trailer."""
+    client.put_stream(small, "put/streamed.bin")
+    assert reference.sha256(client.bucket, "put/streamed.bin") == sha256(small)
+
+
 @each_that_has(Column.GET)
 def test_get(
     client: Client, reference: Reference, matrix: Matrix, small: Path, target: Path
