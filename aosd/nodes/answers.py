@@ -15,7 +15,7 @@ from defusedxml.ElementTree import fromstring
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from aosd.model.errors import NodeNonsense
+from aosd.model.errors import NodeNonsense, NoSuchKey
 from aosd.model.objects import (
     KEPT_HEADERS,
     OWN_METADATA,
@@ -30,6 +30,11 @@ from aosd.model.objects import (
 from aosd.nodes.http import STORED_ENCODING
 
 _STAMP = STAMP_HEADER.decode()
+
+# SeaweedFS has folders beside objects, and they stay when all that was in them is gone. Asked
+# for one, it answers as if there were an empty object, with an ETag that no object can have;
+# in a listing of what lies right in it, it names the folder too, without an ETag.
+_OF_NO_PARTS = '-0"'
 
 
 class PartsTold(NamedTuple):
@@ -47,7 +52,13 @@ class Answers:
         self._node = node
 
     def object_head(self, response: IResponse, size_bytes: int) -> ObjectHead:
-        """The head of an object from a GET's or HEAD's answer."""
+        """The head of an object from a GET's or HEAD's answer.
+
+        Raises NoSuchKey when it's a folder that is told of as if it were an object.
+        """
+        etag = self.etag(response)
+        if etag.endswith(_OF_NO_PARTS):
+            raise NoSuchKey("no such object")
         headers: Headers = response.headers
         kept: list[tuple[bytes, bytes]] = []
         own: list[tuple[bytes, bytes]] = []
@@ -66,7 +77,7 @@ class Answers:
                 kept.append((name, value))
         stamp = headers.getRawHeaders(STAMP_HEADER)
         return ObjectHead(
-            etag=self.etag(response),
+            etag=etag,
             size_bytes=size_bytes,
             modified_s=self._http_date(headers),
             stamp=stamp[0].decode("ascii", "replace") if stamp else None,
@@ -123,6 +134,7 @@ class Answers:
                     stamp=_stamp(item),
                 )
                 for item in root.iterfind("Contents")
+                if not _is_folder(item)
             )
         except ValueError as error:
             raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
@@ -240,6 +252,13 @@ def _decoded(value: bytes) -> bytes:
 def quoted(etag: str) -> str:
     """An ETag in quotes, as all of aosd has it."""
     return etag if etag.startswith('"') else f'"{etag}"'
+
+
+def _is_folder(item: Element) -> bool:
+    """Whether what is listed is a folder of the node's own making, and no object."""
+    if item.findtext("ETag") not in ("", '""'):
+        return False
+    return (item.findtext("Key") or "").lower().endswith(("/", "%2f"))
 
 
 def _stamp(item: Element) -> str | None:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from aosd.model.errors import NoSuchKey
 from aosd.model.objects import STAMP_HEADER, Page
-from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of
+from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of, raises
 
 LISTINGS = Cases()
 
@@ -45,6 +46,18 @@ async def listings_come_in_pages(subject: Subject) -> None:
     assert (len(page.entries), page.truncated) == (10, False)
     for limit in (1, 3, 10, 11):
         assert await subject.walk(subject.key(""), limit) == keys, limit
+
+
+@LISTINGS.add
+async def a_folder_whose_keys_are_gone_is_no_object(subject: Subject) -> None:
+    await subject.clear()
+    await subject.put(subject.key("folder/deep/one"), b"")
+    await subject.node.delete(subject.bucket, subject.key("folder/deep/one"))
+    for folder in ("folder/", "folder/deep/"):
+        page = await subject.node.list(subject.bucket, subject.key(folder), delimiter="/")
+        assert page.entries == ()
+        await raises(NoSuchKey, subject.node.head(subject.bucket, subject.key(folder)))
+        await raises(NoSuchKey, subject.node.get(subject.bucket, subject.key(folder)))
 
 
 @LISTINGS.add
