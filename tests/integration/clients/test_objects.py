@@ -117,13 +117,13 @@ def test_list(client: Client, reference: Reference, matrix: Matrix) -> None:
 
 @each_that_has(Column.DELETE)
 def test_delete(client: Client, reference: Reference, matrix: Matrix) -> None:
-    keys = [f"delete/{number} of+them.txt" for number in range(4)]
+    keys = [f"delete/{number}/one of+them.txt" for number in range(4)]
     for key in keys:
         reference.put(client.bucket, key, b"doomed")
     client.delete(keys[:1])
-    assert reference.keys(client.bucket, "delete/") - {"delete/"} == set(keys[1:])
+    assert reference.keys(client.bucket, "delete/") == set(keys[1:])
     client.delete(keys[1:3])
-    assert reference.keys(client.bucket, "delete/") - {"delete/"} == set(keys[3:])
+    assert reference.keys(client.bucket, "delete/") == set(keys[3:])
     if isinstance(client, Library):
         assert client.missing(keys[0]) in ("404", "NotFound", "NoSuchKey")
     matrix.works(client.name, Column.DELETE, client.scheme)
