@@ -270,6 +270,7 @@ class _Completing:
         uploads, upload, stamp = self._store.uploads, self._upload, self._stamp
         if uploads.is_over(stamp):
             return
+        uploads.completed(stamp)
         uploads.adopt(stamp, upload.bucket, upload.key, upload.ids)
         for name in self._sent.etags:
             uploads.ended(stamp, name)
