@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from aosd.doors.answers import HttpError, http_date, status_of
 from aosd.doors.s3.errors import S3Error, code_of, is_code, status_of_code
 from aosd.doors.s3.targets import Target
-from aosd.doors.s3.xml_out import document, elements
+from aosd.doors.s3.xml_out import document, elements, writable
 from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import (
     AosdError,
@@ -51,9 +51,12 @@ def write_problem(request: HeadFirstRequest, target: Target | None, error: Excep
 
 
 def problem(code: str, message: str, target: Target | None, request_id: str) -> bytes:
-    """An Error document, which has no namespace."""
-    bucket = target.bucket if target is not None else ""
-    key = target.key if target is not None else ""
+    """An Error document, which has no namespace.
+
+    Names in it are for people: a client that can't parse it doesn't get to know the code.
+    """
+    bucket = writable(target.bucket) if target is not None else ""
+    key = writable(target.key) if target is not None else ""
     resource = f"/{bucket}/{key}" if key else f"/{bucket}"
     return document(
         "Error",
