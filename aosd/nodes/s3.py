@@ -15,6 +15,7 @@ from aosd.model.errors import (
     BucketNotEmpty,
     NodeNonsense,
     NodeRefused,
+    NoSuchBucket,
     NoSuchKey,
     NoSuchUpload,
     PreconditionFailed,
@@ -267,7 +268,7 @@ class S3Node:
         try:
             return self._exchange.answers.listed_parts(await self._read(response))
         except NodeRefused as error:
-            if error.code == "NoSuchUpload":
+            if error.code in (NoSuchUpload.code, NoSuchBucket.code):
                 raise NoSuchUpload("no such upload") from error
             raise
 

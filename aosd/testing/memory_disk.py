@@ -341,6 +341,7 @@ class MemoryDisk:
         return there
 
     def _upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        self._bucket(bucket)
         upload = self.uploads.get(upload_id)
         if upload is None or (upload.bucket, upload.key) != (bucket, key):
             raise NodeRefused(self._node, "no such upload", 404, "NoSuchUpload")
