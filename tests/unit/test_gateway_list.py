@@ -167,6 +167,15 @@ class AnyKeysTests(GatewayTestCase):
         self.assertEqual(self.names(after="a/1", delimiter="/", limit=10), ["a/", "b/", "c"])
         self.assertEqual(self.names(after="a/1", delimiter="1", limit=10), ["a/2", "b/1", "c"])
 
+    def test_gaps_before_an_end_that_is_none(self) -> None:
+        self.use([MemoryNode(node.name, counts_passed=True) for node in self.nodes])
+        for key in (*(f"a-{number}" for number in range(5)), "a/1", "a/2", "a/3", "b", "c"):
+            for node in self.nodes:
+                self.lay(node, b"x", S2, key)
+        for limit in range(1, 12):
+            page = self.names(after="a/1", limit=limit)
+            self.assertEqual(page, ["a/2", "a/3", "b", "c"][:limit])
+
     def test_a_page_that_ends_nowhere(self) -> None:
         self.fill("a")
         for delimiter in ("", "/"):
