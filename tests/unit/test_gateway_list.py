@@ -167,6 +167,16 @@ class AnyKeysTests(GatewayTestCase):
         self.assertEqual(self.names(after="a/1", delimiter="/", limit=10), ["a/", "b/", "c"])
         self.assertEqual(self.names(after="a/1", delimiter="1", limit=10), ["a/2", "b/1", "c"])
 
+    def test_what_no_node_is_asked_for(self) -> None:
+        self.fill("a", "a/.b", "b")
+        self.forget_requests()
+        for prefix in ("a//", "/", "../", "a/./", "a\0"):
+            self.assertEqual(self.names(prefix=prefix), [])
+        self.assertEqual(self.asked(), [0, 0, 0])
+        for after in ("a//", "a/.", "a\0"):
+            self.assertEqual(self.names(after=after), ["b"] if after == "a//" else ["a/.b", "b"])
+        self.assertEqual(self.names(prefix="a/.", delimiter="."), ["a/.b"])
+
     def test_gaps_before_an_end_that_is_none(self) -> None:
         self.use([MemoryNode(node.name, counts_passed=True) for node in self.nodes])
         for key in (*(f"a-{number}" for number in range(5)), "a/1", "a/2", "a/3", "b", "c"):
