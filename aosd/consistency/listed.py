@@ -21,7 +21,7 @@ from itertools import pairwise
 from twisted.internet.defer import Deferred
 
 from aosd.model.errors import NodeNonsense, NodeRefused, NoSuchBucket
-from aosd.model.listing import utf8
+from aosd.model.listing import begins_no_key, utf8
 from aosd.model.objects import Entry, Page
 from aosd.ports import INode
 
@@ -309,7 +309,10 @@ def _folders_before(prefix: str, after: str) -> set[str]:
     name = after[len(prefix) :].removesuffix("/")
     # A prefix that ends amid a name may be a folder's name whole.
     first = 1 if not prefix or prefix.endswith("/") else 0
-    return {f"{prefix}{name[:length]}/" for length in range(first, len(name)) if name[length] < "/"}
+    folders = {
+        f"{prefix}{name[:length]}/" for length in range(first, len(name)) if name[length] < "/"
+    }
+    return {each for each in folders if not begins_no_key(each)}
 
 
 def _end_of(group: str) -> bytes:

@@ -177,6 +177,22 @@ class AnyKeysTests(GatewayTestCase):
             self.assertEqual(self.names(after=after), ["b"] if after == "a//" else ["a/.b", "b"])
         self.assertEqual(self.names(prefix="a/.", delimiter="."), ["a/.b"])
 
+    def test_no_node_is_asked_for_a_folder_of_dots(self) -> None:
+        self.use([MemoryNode(node.name, tree_order=True) for node in self.nodes])
+        asked: list[str] = []
+        for node in self.nodes:
+            listing = node.list
+
+            def list_(bucket: str, prefix: str = "", *more: Any, _: Any = listing) -> Any:
+                asked.append(prefix)
+                return _(bucket, prefix, *more)
+
+            node.list = list_  # type: ignore[method-assign]
+        self.fill("..a", ".-b", "d/.-b", "d/..a", "d/e")
+        for after, left in (("..a", 3), (".-b", 4), ("d/.-b", 2), ("d/..a", 1)):
+            self.assertEqual(len(self.names(after=after)), left, after)
+        self.assertEqual([each for each in asked if "./" in each], [])
+
     def test_gaps_before_an_end_that_is_none(self) -> None:
         self.use([MemoryNode(node.name, counts_passed=True) for node in self.nodes])
         for key in (*(f"a-{number}" for number in range(5)), "a/1", "a/2", "a/3", "b", "c"):
