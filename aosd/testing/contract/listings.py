@@ -80,6 +80,19 @@ async def listings_are_in_the_order_of_bytes(subject: Subject) -> None:
 
 
 @LISTINGS.add
+async def listings_of_what_begins_with_dots(subject: Subject) -> None:
+    await subject.clear()
+    keys = [subject.key(rest) for rest in ("-", ".-", "..a", "..b/c", ".a", "0")]
+    for key in keys:
+        await subject.put(key, b"")
+    for dots, count in ((".", 4), ("..", 2)):
+        wanted = [key for key in keys if key.startswith(subject.key(dots))]
+        assert len(wanted) == count
+        for limit in (1, 2, 1000):
+            assert sorted(await subject.walk(subject.key(dots), limit)) == wanted, limit
+
+
+@LISTINGS.add
 async def listings_tell_stamps_where_the_server_can(subject: Subject) -> None:
     await subject.clear()
     stamped, bare, folder = subject.key("a"), subject.key("b"), subject.key("c/d")
