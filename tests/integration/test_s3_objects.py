@@ -6,6 +6,7 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -279,6 +280,24 @@ def test_conditions_of_writes(s3c: Any, bucket: str) -> None:
     assert body_of(s3c.get_object(Bucket=bucket, Key=key)) == b"2"
     s3c.delete_object(Bucket=bucket, Key=key, IfMatch=second)
     s3c.put_object(Bucket=bucket, Key=key, Body=b"3", IfNoneMatch="*")
+
+
+@pytest.mark.parametrize("size_bytes", [5, 2 * MIB])
+def test_of_those_who_race_to_create_one_succeeds(s3c: Any, bucket: str, size_bytes: int) -> None:
+    key = f"race{size_bytes}"
+
+    def create(number: int) -> str:
+        try:
+            s3c.put_object(Bucket=bucket, Key=key, Body=body(size_bytes, number), IfNoneMatch="*")
+        except s3c.exceptions.ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "created"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(create, range(8)))
+    winner = outcomes.index("created")
+    assert sorted(outcomes) == ["PreconditionFailed"] * 7 + ["created"]
+    assert body_of(s3c.get_object(Bucket=bucket, Key=key)) == body(size_bytes, winner)
 
 
 def test_headers_of_the_answer_can_be_asked_for(s3c: Any, bucket: str) -> None:
