@@ -38,6 +38,7 @@ from aosd.model.node import Member
 from aosd.model.stamp import StampClock
 from aosd.observe.metrics import Metrics
 from aosd.ports import IDiscovery
+from aosd.repair.beneath import Beneath
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
 from aosd.settings import Settings
@@ -176,6 +177,7 @@ class Assembly:
             stamps=stamps,
             settled=settled,
         )
+        copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(
             placement=roster,
             membership=self,
@@ -193,6 +195,7 @@ class Assembly:
             sweep_interval_s=settings.sweep_interval_s,
             keys_per_s=settings.sweep_keys_per_s,
             bytes_per_s=settings.repair_bytes_per_s,
+            folders=self.store.folders,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
@@ -229,6 +232,8 @@ class Assembly:
             return
         if ready:
             self._log.info("ready")
+            if self.beginning.is_new:
+                self.store.folders.completed()
             self.heartbeat.start()
             self.keeper.start()
 

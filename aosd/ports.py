@@ -274,7 +274,8 @@ class IHealth(Interface):
 class Candidate(NamedTuple):
     """A member in a key's order; `node` is None while it can't be asked (suspect or down).
 
-    `full`: it refuses writes for lack of space, whatever its state.
+    `full`: it refuses writes for lack of space, whatever its state. `hides`: whether an object
+    on it hides the keys beneath from listings; None while nobody knows.
     """
 
     name: str
@@ -282,6 +283,7 @@ class Candidate(NamedTuple):
     state: NodeState = NodeState.UP
     zone: str = ""
     full: bool = False
+    hides: bool | None = False
 
 
 class IPlacement(Interface):

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
-from aosd.consistency.registers import Registers
+from aosd.consistency.registers import Register, Registers
 from aosd.consistency.settled import Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
@@ -33,7 +33,8 @@ JOINING = "joining"
 class Admission:
     """Decides about nodes that were introduced, once the cluster is known.
 
-    Registers of kind `members` say who belongs: {"state", "weight", "zone", "incarnation"}.
+    Registers of kind `members` say who belongs: {"state", "weight", "zone", "incarnation",
+    "returning", "hides"}.
     A new one is `joining`, in the coming ring only, until what is its has been copied.
     """
 
@@ -80,6 +81,10 @@ class Admission:
             roster.set_rings([*settled, *joining], former)
         else:
             roster.set_rings(settled)
+        for register in self._registers.all("members"):
+            watched = roster.watched.get(register.name)
+            if watched is not None and watched.hides is None:
+                watched.hides = _hides(register)
         self._settled.ring_changed()
 
     async def register(self, member: Member, incarnation: str, state: str = "") -> None:
@@ -90,12 +95,17 @@ class Admission:
 
         def value() -> dict[str, Any]:
             former = self._registers.get("members", member.name)
+            watched = self._roster.watched.get(member.name)
+            hides = None if watched is None else watched.hides
+            if hides is None and former is not None:
+                hides = _hides(former)
             return {
                 "state": state or ("" if former is None else former.value.get("state")),
                 "weight": member.weight,
                 "zone": member.zone,
                 "incarnation": incarnation,
                 "returning": self._is_returning(member.name),
+                "hides": hides,
             }
 
         await self._registers.set("members", member.name, value)
@@ -247,7 +257,9 @@ class Admission:
             return
         remembered = register.value.get("incarnation")
         same_disk = incarnation in (None, remembered)
-        if same_disk and bool(register.value.get("returning")) == self._is_returning(name):
+        same_kind = watched.hides in (None, _hides(register))
+        returning = bool(register.value.get("returning"))
+        if same_disk and same_kind and returning == self._is_returning(name):
             return
         if not same_disk:
             self._log.warn("node {node} came back with another disk", node=name)
@@ -256,3 +268,9 @@ class Admission:
             await self.register(watched.member, incarnation)
         except AosdError as error:
             self._log.info("that isn't remembered yet: {error}", error=error)
+
+
+def _hides(register: Register) -> bool | None:
+    """Whether the member was found to hide what lies beneath an object, if that was remembered."""
+    hides = register.value.get("hides")
+    return hides if isinstance(hides, bool) else None

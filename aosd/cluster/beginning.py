@@ -60,6 +60,7 @@ class Beginning:
         self.ready = False
         self.why = "no node was reached yet"
         self.unclean = False
+        self.is_new = False
         self._roster = roster
         self._admission = admission
         self._recall = recall
@@ -201,6 +202,7 @@ class Beginning:
         await self._recall.registers.set("runs", "last", {"run": self._run})
         self._settled.founded(watched.member.name for watched, _ in self._founders)
         self._founders = []
+        self.is_new = True
         self._log.info("the cluster {cluster} is founded", cluster=admission.cluster)
         self._now_ready()
 
@@ -343,6 +345,7 @@ class Beginning:
             for name in returning:
                 self._settled.returned(name)
         await self._keys.confirm()
+        await registers.confirm()
         # From here on no note of an earlier run counts, wherever it lies.
         await registers.set("runs", "last", {"run": self._run})
         await self._recall.memory.remove([STOPPED_KEY])

@@ -72,6 +72,8 @@ class WatchedMember:
         self.up_since_s = 0.0
         # How often its control connection broke, or was given up.
         self.losses = 0
+        # Whether an object hides what lies beneath it; None while nobody knows.
+        self.hides: bool | None = None
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
         self._announced = False
@@ -117,6 +119,7 @@ class WatchedMember:
             state,
             self.member.zone,
             self.breaker.full,
+            self.hides,
         )
 
     @property
@@ -228,6 +231,8 @@ class WatchedMember:
                 self._sorts = introduction.sorted_listing
             node.sorts = self._sorts
             self.introduction = introduction
+            if probing:
+                self.hides = introduction.hides_beneath
             self._refused_s = None
             self.breaker.close()
             self.why = "reached, and not taken in yet"

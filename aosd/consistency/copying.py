@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
@@ -50,7 +50,8 @@ class Copier:
     """Copies objects from node to node.
 
     Bodies up to `held_bytes` are read and sent at the key's turn; longer ones flow, and
-    only their last bytes, or the Complete of their parts, wait for it.
+    only their last bytes, or the Complete of their parts, wait for it. `clear_beneath` comes
+    before: see repair/beneath.py.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Copier:
         self.uploads = uploads
         self.stamps = stamps
         self.held_bytes = held_bytes
+        self.clear_beneath: Callable[[INode, str, str], Coroutine[Any, Any, None]] = _nothing
 
     async def copy(
         self,
@@ -93,6 +95,7 @@ class Copier:
         yet: the caller leaves a mark. Cancelling aborts it, unless it has the key's turn, which
         `at_turn` is told: it goes on to its end then.
         """
+        await self.clear_beneath(target, bucket, key)
 
         def once() -> Deferred[bool]:
             copying = _Copying(self, source, target, bucket, key, head, at_turn)
@@ -399,3 +402,7 @@ class _Flow:
     def _failed(self, failure: Failure) -> None:
         self._failure = failure
         self._fanout.drop(self._fanout.branches[0], failure)
+
+
+async def _nothing(target: INode, bucket: str, key: str) -> None:
+    """Where nothing is hidden, nothing has to go."""

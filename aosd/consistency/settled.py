@@ -81,6 +81,10 @@ class Settledness:
         if not self._held[partition]:
             del self._held[partition]
 
+    def holds(self, partition: int) -> bool:
+        """Whether there is such a write."""
+        return partition in self._held
+
     @property
     def is_held(self) -> bool:
         """Whether there is such a write anywhere."""
@@ -124,6 +128,11 @@ class Settledness:
         return bool(returned) and not any(
             done.number > returned and covered >= names for done, covered in self._passes
         )
+
+    @property
+    def last_return(self) -> int:
+        """Another number after each return, or possible return, of any node."""
+        return max(self._doubted.values(), default=0)
 
     def is_unwatched(self, name: str) -> bool:
         """Whether it may have lost something while nobody watched."""

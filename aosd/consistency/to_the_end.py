@@ -21,6 +21,10 @@ class ToTheEnd:
         self._going_on: set[Deferred[Any]] = set()
         self._waiting_for_idle: list[Deferred[None]] = []
 
+    def __len__(self) -> int:
+        """How much goes on."""
+        return len(self._going_on)
+
     def run(self, work: Coroutine[Any, Any, T]) -> Deferred[T]:
         """Run `work` to its end. Cancelling what is returned only ends the wait for it."""
         going_on = Deferred.fromCoroutine(work)

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import Located, look
+from aosd.gateway.nesting import unnested
 from aosd.gateway.requests import Complete, Written
 from aosd.gateway.sent import Sent, check_taken, is_after_a_kill, spares, targets
 from aosd.gateway.store import Store, ask, cluster_errors
@@ -95,11 +96,17 @@ class _Completing:
         """All that has to be done at the turn; what is left fires when that is done, too."""
         store = self._store
         check_taken(store)
-        store.buckets.check(self._bucket)
+        store.buckets.check(self._bucket, self._stamp)
+        return await unnested(store, self._bucket, self._key, self._act)
+
+    async def _act(self) -> list[Deferred[Written | AosdError]]:
+        store = self._store
         located = await self._look()
         there = None if located is None else located.head
         if located is not None and there is not None and there.stamp == self._stamp:
             self._stands(located, there)
+            # A write that failed since then may lie on some node, or come yet: it isn't to count.
+            await self._restamp(located)
             return [self._go_on(there.size_bytes)]
         ready, size_bytes = await self._ready()
         if self._request.conditions:
@@ -110,9 +117,6 @@ class _Completing:
                 )
         targets(store, self._bucket, self._key)  # no write is taken with fewer nodes than R
         await self._restamp(located)
-        store.writes.effect(
-            self._bucket, self._key, store.journal.counts_as(self._bucket, self._key, self._stamp)
-        )
         await self._complete(ready)
         return [self._go_on(size_bytes)]
 
@@ -209,6 +213,7 @@ class _Completing:
         unknown = located is None or store.why_unsettled(bucket, key)
         if unknown or newest > store.journal.counts_as(bucket, key, self._stamp):
             await store.journal.restamped(bucket, key, self._stamp, store.stamps.next())
+        store.writes.effect(bucket, key, store.journal.counts_as(bucket, key, self._stamp))
 
     async def _complete(self, ready: dict[str, Candidate]) -> None:
         """On R of the nodes that have all parts, in each ring; on more while some fail."""
@@ -265,6 +270,7 @@ class _Completing:
         uploads, upload, stamp = self._store.uploads, self._upload, self._stamp
         if uploads.is_over(stamp):
             return
+        uploads.completed(stamp)
         uploads.adopt(stamp, upload.bucket, upload.key, upload.ids)
         for name in self._sent.etags:
             uploads.ended(stamp, name)

@@ -14,6 +14,7 @@ from aosd.consistency.writes import Flight
 from aosd.gateway.branches import send_branches
 from aosd.gateway.finishing import Finishing, written_of
 from aosd.gateway.look import look
+from aosd.gateway.nesting import unnested
 from aosd.gateway.requests import Put, Written
 from aosd.gateway.sent import (
     Sent,
@@ -119,7 +120,6 @@ class Writing:
             check_taken(self._store)
             self._store.buckets.check(self._bucket)
             nodes = targets(self._store, self._bucket, self._key)
-            await self._store.buckets.give(self._bucket, nodes)
             # An early look spares a body that would be refused; its turn decides.
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
@@ -173,6 +173,7 @@ class Writing:
     async def _flowing(self, nodes: Sequence[Candidate], length: int) -> Written:
         """Through the gateway as it comes, but for the last bytes, which wait for the turn."""
         store, bucket, key = self._store, self._bucket, self._key
+        await store.buckets.give(bucket, nodes, store.settledness.doubt)
         fanout = Fanout(self._request.body, len(nodes), self._digests)
         stamp = store.stamps.next()
         flight = store.writes.flight(bucket, key)
@@ -298,7 +299,7 @@ class Writing:
         async def checked() -> T:
             check_taken(self._store)
             self._store.buckets.check(self._bucket)
-            return await act()
+            return await unnested(self._store, self._bucket, self._key, act)
 
         return await self._store.turns.take(self._bucket, self._key, checked)
 

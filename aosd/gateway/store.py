@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
+from aosd.consistency.folders import Folders
 from aosd.consistency.holders import Orders, could_hold, primaries
 from aosd.consistency.journal import Journal
 from aosd.consistency.ledger import Ledger
@@ -120,6 +121,7 @@ class Store:
     absent: Callable[[], str] = lambda: ""
     zone: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
+    folders: Folders = field(default_factory=Folders)
 
     # -- whom to ask ------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from aosd.consistency.folders import Folders
 from aosd.consistency.recall import Recall
 from aosd.consistency.settled import Pass, Settledness
 from aosd.consistency.writes import Writes
@@ -22,6 +23,7 @@ from aosd.repair.mend import Mended, Mender
 from aosd.repair.notes import SweepNote, SweepNotes
 from aosd.repair.occasions import Occasions
 from aosd.repair.pace import Pace
+from aosd.repair.survey import Survey
 from aosd.repair.sweep import Sweep, Swept
 
 _TICK_S = 1.0
@@ -60,7 +62,7 @@ class Keeper:
     `buckets` gives the names of the buckets to sweep, `tend_buckets` sees to it that nodes have
     those that there are; rates are for sweeps and what they
     copy. A sweep is run when it makes a node count again that doesn't, when a mark asks for
-    a whole partition, and every `sweep_interval_s`.
+    a whole partition, when `folders` aren't known yet, and every `sweep_interval_s`.
     """
 
     _log = Logger()
@@ -84,6 +86,7 @@ class Keeper:
         sweep_interval_s: float,
         keys_per_s: float,
         bytes_per_s: float,
+        folders: Folders,
     ) -> None:
         self.sweep: Sweep | None = None
         self.last: dict[str, Any] | None = None
@@ -134,6 +137,7 @@ class Keeper:
             on_mended=self._count,
         )
         self._levelling = Levelling(recall, settled, clock)
+        self._survey = Survey(placement, settled, folders, clock)
         self._occasions = Occasions(
             placement,
             recall.marks,
@@ -151,7 +155,10 @@ class Keeper:
         """Begin to keep."""
         self._late_until_s = self._clock.seconds() + self._window_s
         self._late_on = {each.name for each in self._placement.members()}
+        self._survey.start()
         self._reading = self._background(self._read_note(), "_reading")
+        # Which nodes lack a bucket that was made isn't remembered.
+        self._tending = self._background(self._tend_buckets(), "_tending")
         self._loop.start(_TICK_S).addErrback(
             lambda failure: self._log.failure("the keeper stopped", failure)
         )
@@ -235,7 +242,7 @@ class Keeper:
     # -- sweeps -----------------------------------------------------------------------------------
 
     def _wants_sweep(self) -> bool:
-        if self._occasions.due():
+        if self._occasions.due() or self._survey.wanted():
             return True
         if not any(each.node is not None for each in self._placement.members()):
             return False
@@ -264,6 +271,9 @@ class Keeper:
         whole = self._marks.take_up(self._occasions.spacious())
         # With no occasion but the calendar it may be cut short, and gone on with.
         part, self._part = self._part, None
+        if self._survey.wanted():
+            part = None  # it has to see all keys
+        self._survey.began()
         calendar = not broken and not whole and self._settled.is_covered(*names)
         self._is_calendar = calendar
         resumed = part if calendar and part is not None and part.ring == self._ring() else None
@@ -284,6 +294,7 @@ class Keeper:
             cursor=(resumed.bucket, resumed.after) if resumed is not None else None,
             on_mended=self._count,
             on_keys=self._metrics.sweep_keys.inc,
+            on_key=self._survey.seen,
         )
         try:
             result = await sweep.run()
@@ -311,6 +322,8 @@ class Keeper:
         if resumed is None:
             # The part before a restart speaks for nothing that happened since.
             self._settled.swept(this, covered)
+        all_seen = resumed is None and len(covered) == len(members)
+        self._survey.ended(whole=all_seen and not result.unmended)
         if len(covered) == len(members):
             self._agreed_since_s = began_s
             self._swept_s = self._now()

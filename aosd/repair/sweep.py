@@ -81,7 +81,7 @@ class Sweep:
 
     `keys` looked at and bytes `copied` have a pace. `cursor` is where to go on from.
     `on_mended` and `on_keys` are told of progress: what was done for a key, and how many
-    more were looked at.
+    more were looked at; `on_key` of each bucket and key that a node lists.
     """
 
     _log = Logger()
@@ -102,6 +102,7 @@ class Sweep:
         cursor: Cursor | None = None,
         on_mended: Callable[[Mended], object] = lambda _: None,
         on_keys: Callable[[int], object] = lambda _: None,
+        on_key: Callable[[str, str], object] = lambda bucket, key: None,
     ) -> None:
         self.so_far = Swept()
         self.began_s = clock.seconds()
@@ -115,6 +116,7 @@ class Sweep:
         self._copied = copied
         self._on_mended = on_mended
         self._on_keys = on_keys
+        self._on_key = on_key
         self._unchanged_before_s = (
             float("-inf") if agreed_since_s is None else agreed_since_s - _CLOCKS_DIFFER_S
         )
@@ -197,6 +199,7 @@ class Sweep:
             doubtful: list[tuple[Found, _Verdict]] = []
             self._by_stamp = 0
             for found in batch:
+                self._on_key(bucket, found.key)
                 verdict = self._judge(bucket, found, windows)
                 if verdict is not _Verdict.RIGHT:
                     doubtful.append((found, verdict))

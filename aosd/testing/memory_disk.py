@@ -375,8 +375,8 @@ def _passed(names: Iterable[str], prefix: str, after: str) -> int:
 
 
 def is_beneath(key: str, there: Iterable[str]) -> bool:
-    """Whether a folder that the key lies in is itself a key."""
-    segments = key.split("/")
+    """Whether a folder that the key lies in is itself a key; `a/` isn't beneath `a`."""
+    segments = key.removesuffix("/").split("/")
     return any("/".join(segments[:count]) in there for count in range(1, len(segments)))
 
 

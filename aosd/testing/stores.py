@@ -32,17 +32,24 @@ from aosd.model.seal import SEAL_KEY_BYTES, Seal
 from aosd.model.stamp import StampClock
 from aosd.ports import Candidate, INode, IPlacement
 from aosd.streams.budget import MemoryBudget
+from aosd.testing.memory_node import MemoryNode
 
 _AWAY = (NodeState.DOWN, NodeState.SUSPECT)
 
 
 @implementer(IPlacement)
 class MemoryPlacement:
-    """A ring over given nodes; `states` says which of them aren't up, by name."""
+    """A ring over given nodes; `states` says which of them aren't up, by name.
+
+    `hides` says of each whether an object on it hides what lies beneath.
+    """
 
     def __init__(self, nodes: Sequence[INode]) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.states: dict[str, NodeState] = {}
+        self.hides: dict[str, bool | None] = {
+            node.name: isinstance(node, MemoryNode) and node.disk.hides_beneath for node in nodes
+        }
         self.ring = Ring(Member(name, 1.0, name) for name in self.nodes)
         self.former: Ring | None = None
 
@@ -63,7 +70,7 @@ class MemoryPlacement:
         """The node as use cases see it."""
         state = self.states.get(name, NodeState.UP)
         node = None if state in _AWAY else self.nodes[name]
-        return Candidate(name, node, state, name, state is NodeState.FULL)
+        return Candidate(name, node, state, name, state is NodeState.FULL, self.hides[name])
 
 
 def make_store(

@@ -138,6 +138,18 @@ async def test_records_come_with_a_new_marker(server: Server) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_buckets_that_there_are_are_made(server: Server) -> None:
+    records = {
+        f"buckets/{name}": b'{"stamp": "", "value": {"state": "%s"}}' % state
+        for name, state in (("some.photos", b"live"), ("gone", b"deleted"), ("object", b"live"))
+    }
+    await server.call(equip, OURS, None, records)
+    there = await server.call(contents)
+    assert sorted(there) == ["aos-system", "object", "some.photos"]
+    assert there["aos-system"] == sorted([*records, "node.json"])
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_others_own_is_left_alone(server: Server) -> None:
     await server.call(deed(("PUT", "theirs"), ("PUT", "theirs", "a"), body=b""))
     assert await server.call(introduce, probe=True) == Introduction(None, objects=True)

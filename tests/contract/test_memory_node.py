@@ -253,7 +253,13 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(self.keys(node, "a-b"), ["a0"])
 
     def test_as_minio_does(self) -> None:
-        self.assertEqual(self.keys(MemoryNode("n1", hides_beneath=True)), ["a", "a-b", "a0"])
+        node = MemoryNode("n1", hides_beneath=True)
+        self.assertEqual(self.keys(node), ["a", "a-b", "a0"])
+        # A folder's marker is hidden by what hides the folder, and not by its own name.
+        for key in ("a/", "a/b/", "c/"):
+            self.successResultOf(node.put(BUCKET, key, BytesBody(b""), ()))
+        page = self.successResultOf(node.list(BUCKET))
+        self.assertEqual([each.key for each in page.entries], ["a", "a-b", "a/", "a0", "c/"])
 
 
 class DiscoveryTests(SynchronousTestCase):

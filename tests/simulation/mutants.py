@@ -13,10 +13,10 @@ import os
 import sys
 import time
 
-from tests.simulation import mutants_of_copies, mutants_of_memory
+from tests.simulation import mutants_of_copies, mutants_of_folders, mutants_of_memory
 from tests.simulation.mutation import MUTANTS, hunt
 
-PARTS = (mutants_of_copies, mutants_of_memory)
+PARTS = (mutants_of_copies, mutants_of_memory, mutants_of_folders)
 ALL = MUTANTS
 """All that these parts have entered, by importing them."""
 

@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation import interrupted, remembering, repairing, writing
+from tests.simulation import interrupted, nesting, remembering, repairing, writing
 from tests.simulation.traces import TRACES
 
-ALL = (*TRACES, *writing.STORIES, *remembering.STORIES, *repairing.STORIES, *interrupted.STORIES)
+ALL = (
+    *TRACES,
+    *writing.STORIES,
+    *remembering.STORIES,
+    *repairing.STORIES,
+    *interrupted.STORIES,
+    *nesting.STORIES,
+)
 
 # Coroutines of gateways that were killed are never finished: Python tells of each.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -128,6 +128,7 @@ class ClusterTestCase(SynchronousTestCase):
                 self.record(node, MARKER_KEY),
                 objects=bool(node.buckets.get(OBJECT_BUCKET)),
                 problem=self.problems.get(name, ""),
+                hides_beneath=probe and node.disk.hides_beneath,
             )
         )
 

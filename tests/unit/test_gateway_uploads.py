@@ -8,7 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from aosd.consistency.buckets import DELETED, LIVE
 from aosd.gateway.multipart import copy_part, list_parts
-from aosd.gateway.requests import CopyPart
+from aosd.gateway.put import put
+from aosd.gateway.requests import CopyPart, Put
 from aosd.model.conditions import Conditions
 from aosd.model.errors import (
     ClientGone,
@@ -21,6 +22,7 @@ from aosd.model.errors import (
 )
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import stamp_time_s
+from aosd.testing.bodies import BytesSource
 from aosd.testing.faults import late, stalls
 from tests.unit.gateway_case import BUCKET, KEY, S1
 from tests.unit.uploads_case import LONG_PART, SHORT, UploadsTestCase
@@ -253,11 +255,19 @@ class UploadTests(UploadsTestCase):
         self.completed(upload_id, [(1, copied.etag)])  # type: ignore[attr-defined]
         self.assertEqual(self.read(KEY), b"")
 
-    # -- buckets ----------------------------------------------------------------------------------
+
+class OfABucketTests(UploadsTestCase):
+    """One that may be deleted, which the plain door's may not."""
+
+    bucket = "photos"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.set_bucket(LIVE, S1)
 
     def set_bucket(self, state: str, born: str) -> None:
         register = {"state": state, "born": born}
-        self.now(self.store.buckets.registers.set("buckets", BUCKET, register))
+        self.now(self.store.buckets.registers.set("buckets", self.bucket, register))
 
     def test_of_a_bucket_that_is_there_and_was_then(self) -> None:
         upload_id = self.created()
@@ -268,7 +278,7 @@ class UploadTests(UploadsTestCase):
                 self.putting(upload_id, 2, SHORT),
                 self.completing(upload_id, [one]),
                 self.aborting(upload_id),
-                self.run_(list_parts(self.store, BUCKET, KEY, upload_id)),
+                self.run_(list_parts(self.store, self.bucket, KEY, upload_id)),
             ):
                 self.failureResultOf(waiting, error)
         self.assertEqual(self.uploads().uploads, ())
@@ -278,15 +288,16 @@ class UploadTests(UploadsTestCase):
         self.completed(upload_id, [one])
 
     def test_the_bucket_is_deleted_before_the_turn(self) -> None:
+        self.uploads_may_stay = True  # whoever deletes a bucket aborts them
         upload_id = self.created()
         one = self.part(upload_id, 1, SHORT)
         gate: Deferred[None] = Deferred()
-        self.a.script("put", late(lambda: gate))
-        first = self.put(KEY, b"first")
+        for node in self.nodes:
+            node.script("put", late(lambda: gate))
+        request = Put(self.bucket, KEY, BytesSource(b"first"))
+        first = self.run_(put(self.store, request))
         completing = self.completing(upload_id, [one])
         self.set_bucket(DELETED, S1)
         gate.callback(None)
         self.successResultOf(first)
         self.failureResultOf(completing, NoSuchBucket)
-        self.set_bucket(LIVE, S1)
-        self.successResultOf(self.aborting(upload_id))

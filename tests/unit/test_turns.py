@@ -109,6 +109,7 @@ class TurnsTests(SynchronousTestCase):
         second, open_second = self.take("2")
         self.assertTrue(self.turns.busy("b", "k"))
         self.assertFalse(self.turns.busy("b", "other"))
+        self.assertEqual((self.turns.keys("b"), self.turns.keys("other")), (["k"], []))
         open_first.callback(None)
         self.successResultOf(first)
         self.assertTrue(self.turns.busy("b", "k"))

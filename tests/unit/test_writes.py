@@ -54,3 +54,22 @@ class WritesTests(SynchronousTestCase):
         self.assertFalse(one.touched("other", "k"))
         self.assertFalse(other.touched("b", "later"))
         one.end()
+
+    def test_what_was_written_of_late_and_not_deleted_since(self) -> None:
+        now = [0.0]
+        writes = Writes(lambda: now[0])
+        for key in ("a", "b", "c"):
+            writes.effect("b", key, S1)
+        writes.effect("other", "d", S1)
+        writes.effect("object", "e", S1)
+        self.assertEqual(writes.of_late("b"), {"a", "b", "c"})
+        self.assertEqual(writes.of_late("object"), set())
+        writes.effect("b", "b", S2, delete=True)
+        self.assertEqual(writes.of_late("b"), {"a", "c"})
+        now[0] = 50.0
+        writes.effect("b", "a", S2)
+        now[0] = 61.0
+        self.assertEqual(writes.of_late("b"), {"a"})
+        now[0] = 111.0
+        self.assertEqual(writes.of_late("b"), set())
+        self.assertEqual(writes._of_late, {})

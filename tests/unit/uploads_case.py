@@ -38,9 +38,10 @@ class UploadsTestCase(GatewayTestCase):
     limits = replace(LIMITS, least_part_bytes=LEAST_BYTES)
     budget_bytes = 12_000
     runs = 1
+    bucket = BUCKET
 
     def creating(self, key: str = KEY, **more: Any) -> Deferred[str]:
-        return self.run_(create_upload(self.store, Create(BUCKET, key, **more)))
+        return self.run_(create_upload(self.store, Create(self.bucket, key, **more)))
 
     def created(self, key: str = KEY, **more: Any) -> str:
         return self.successResultOf(self.creating(key, **more))
@@ -58,7 +59,7 @@ class UploadsTestCase(GatewayTestCase):
         **more: Any,
     ) -> Deferred[PartWritten]:
         self.source = BytesSource(data, told=told, piece_bytes=300, fails=fails, fails_at=fails_at)
-        request = PutPart(BUCKET, key, upload_id, number, self.source, **more)
+        request = PutPart(self.bucket, key, upload_id, number, self.source, **more)
         return self.run_(put_part(self.store, request))
 
     def part(self, upload_id: str, number: int, data: bytes, **more: Any) -> tuple[int, str]:
@@ -69,21 +70,21 @@ class UploadsTestCase(GatewayTestCase):
     def completing(
         self, upload_id: str, parts: list[tuple[int, str]], *, key: str = KEY, **more: Any
     ) -> Deferred[Written]:
-        request = Complete(BUCKET, key, upload_id, tuple(parts), **more)
+        request = Complete(self.bucket, key, upload_id, tuple(parts), **more)
         return self.run_(complete_upload(self.store, request))
 
     def completed(self, upload_id: str, parts: list[tuple[int, str]], **more: Any) -> Written:
         return self.successResultOf(self.completing(upload_id, parts, **more))
 
     def aborting(self, upload_id: str, key: str = KEY) -> Deferred[None]:
-        return self.run_(abort_upload(self.store, BUCKET, key, upload_id))
+        return self.run_(abort_upload(self.store, self.bucket, key, upload_id))
 
     def parts_of(self, upload_id: str, after: int = 0, limit: int = 1000) -> list[int]:
-        page = self.now(list_parts(self.store, BUCKET, KEY, upload_id, after, limit))
+        page = self.now(list_parts(self.store, self.bucket, KEY, upload_id, after, limit))
         return [each.number for each in page.parts]
 
     def uploads(self, **more: Any) -> UploadsPage:
-        return self.now(list_uploads(self.store, BUCKET, **more))
+        return self.now(list_uploads(self.store, self.bucket, **more))
 
     def refused(self, waiting: Deferred[Any], code: str) -> None:
         error: Any = self.failureResultOf(waiting).value

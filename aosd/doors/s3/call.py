@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from aosd.doors.heads import content_md5
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.identities import Identity, Needs
 from aosd.doors.s3.xml_in import parse
 from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.store import Store
-from aosd.model.errors import BadRequest
 from aosd.ports import IBodySource
 from aosd.streams.digests import Digests
 from aosd.streams.reader import BodyReader, size_of
@@ -60,7 +58,10 @@ class Call:
         body, budget = self.body, self.store.budget
         if body.length is not None and body.length > limit_bytes:
             raise _too_long(limit_bytes)
-        claimed = {"Content-MD5": content_md5(self), "x-amz-content-sha256": self.content_sha256}
+        claimed = {
+            "Content-MD5": content_md5(self.request),
+            "x-amz-content-sha256": self.content_sha256,
+        }
         digests = Digests({name: value for name, value in claimed.items() if value})
         held = limit_bytes if body.length is None else body.length
         await budget.acquire(held)
@@ -93,20 +94,6 @@ class Call:
 
 
 Handler = Callable[[Call], Coroutine[Any, Any, None]]
-
-
-def content_md5(call: Call) -> bytes | None:
-    """What Content-MD5 claims. Raises BadRequest InvalidDigest."""
-    value = call.header(b"content-md5")
-    if value is None:
-        return None
-    try:
-        digest = b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        digest = b""
-    if len(digest) != 16:
-        raise BadRequest("Content-MD5 isn't the base64 of 16 bytes", "InvalidDigest")
-    return digest
 
 
 def _too_long(limit_bytes: int) -> S3Error:

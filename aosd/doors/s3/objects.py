@@ -5,9 +5,9 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, and 
 
 from __future__ import annotations
 
-from aosd.doors.heads import check_length, conditions_of, text_of, write_object_head
+from aosd.doors.heads import check_length, conditions_of, content_md5, text_of, write_object_head
 from aosd.doors.s3 import checksums, metadata
-from aosd.doors.s3.call import Call, content_md5
+from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head, last_modified_s
@@ -53,7 +53,7 @@ async def put_object(call: Call) -> None:
             call.body if watched is None else watched,
             headers=headers,
             conditions=conditions_of(call.request),
-            content_md5=content_md5(call),
+            content_md5=content_md5(call.request),
             content_sha256=call.content_sha256,
             checksums=sent,
             own=own,

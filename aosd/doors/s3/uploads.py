@@ -6,9 +6,9 @@ its like
 
 from __future__ import annotations
 
-from aosd.doors.heads import check_length, conditions_of
+from aosd.doors.heads import check_length, conditions_of, content_md5
 from aosd.doors.s3 import checksums, metadata
-from aosd.doors.s3.call import LONG_DOCUMENT_BYTES, Call, content_md5
+from aosd.doors.s3.call import LONG_DOCUMENT_BYTES, Call
 from aosd.doors.s3.completions import Completion, completion_of
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.objects import part_number
@@ -58,7 +58,7 @@ async def upload_part(call: Call) -> None:
             call.query["uploadId"],
             number,
             call.body if watched is None else watched,
-            content_md5=content_md5(call),
+            content_md5=content_md5(call.request),
             content_sha256=call.content_sha256,
         ),
     )

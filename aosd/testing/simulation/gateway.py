@@ -136,8 +136,10 @@ class Gateway:
     ) -> Deferred[Introduction]:
         def look(node: SimulatedNode) -> Introduction:
             node.check_signature(self.clock.now())
+            hides = probe and node.kind.hides_beneath
+            in_order = not node.kind.tree_order
             return Introduction(
-                node.marker, node.has_objects, sorted_listing=not node.kind.tree_order
+                node.marker, node.has_objects, sorted_listing=in_order, hides_beneath=hides
             )
 
         return self._contact(name, address, look)

@@ -13,7 +13,7 @@ from aosd.model.errors import NodeError, NodeRefused
 from aosd.model.marker import MARKER_KEY
 from aosd.model.node import Address
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET, Page
-from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot, is_beneath
+from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot
 from aosd.testing.simulation.clocks import MortalClock, WorldClock
 from aosd.testing.simulation.weather import Weather
 
@@ -150,10 +150,6 @@ class SimulatedNode:
         if stale != fresh:
             self.tally["stale listing that differed"] += 1
         return stale
-
-    def hides(self, bucket: str, key: str) -> bool:
-        """Whether its listings lack the key although it has it, or would if it had."""
-        return self.kind.hides_beneath and is_beneath(key, self.disk.buckets.get(bucket, ()))
 
     # -- the first contact ------------------------------------------------------------------------
 

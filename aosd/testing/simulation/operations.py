@@ -19,6 +19,7 @@ from aosd.model.errors import (
     ClientGone,
     ClusterError,
     DigestMismatch,
+    KeyConflict,
     NodeError,
     NoSuchKey,
     PreconditionFailed,
@@ -101,6 +102,7 @@ class Operation:
                 error,
                 (
                     NoSuchKey,
+                    KeyConflict,
                     PreconditionFailed,
                     DigestMismatch,
                     RangeNotSatisfiable,
@@ -196,6 +198,10 @@ class Putting(Operation):
     def _failed(self, error: BaseException | None) -> None:
         reference = self._world.reference
         began_s = reference.read_ended(self._read) if self._read is not None else 0.0
+        if isinstance(error, KeyConflict):
+            self._world.promise.conflicted(self.key, error.code, self.write.began_s, self.what)
+            reference.ended(self.write, Outcome.NEVER)
+            return
         if isinstance(error, PreconditionFailed):
             self._judge(began_s, held=False)
             reference.ended(self.write, Outcome.NEVER)

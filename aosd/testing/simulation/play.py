@@ -19,6 +19,7 @@ from aosd.testing.simulation.weather import Fate
 from aosd.testing.simulation.world import World
 
 KEYS = ("a", "b", "a/b", "a0c")
+NESTED = ("a", "a/b", "a/b/c", "b")
 _DAY_S = 86400.0
 _MOST_NODES = 6
 _CHANGING_FATES = (
@@ -64,8 +65,11 @@ class Player:
         chance = self.chance = random.Random(seed)  # noqa: S311 - a story's own chance
         self.replicas = chance.choice((2, 2, 2, 2, 2, 3, 1))
         self.keys = KEYS[: chance.choice((1, 1, 2, 4))]
-        # What a node hides from its listings no sweep finds: what needs one isn't played then.
-        self.hiding = self.keys == KEYS and chance.random() < 0.2
+        # Some of the nodes hide what lies beneath an object from their listings, or all.
+        self.hiding = chance.random() < 0.25
+        self.hiders = chance.choice((0.5, 1.0, 1.0))
+        if self.hiding:
+            self.keys = NESTED[: chance.choice((2, 3, 4))]
         self.world = World(
             chance,
             nodes=chance.choice((3, 3, 3, 4, 5)),
@@ -115,7 +119,7 @@ class Player:
         kinds: list[tuple[float, Callable[[], None]]] = [(10.0, self._client)]
         if self.faults:
             kinds += [(1.0, self._weather), (0.25, self._calm)]
-        if self.faults and not self.hiding:
+        if self.faults:
             kinds += [
                 (0.8, self._node_goes),
                 (1.2, self._node_comes),
@@ -209,7 +213,7 @@ class Player:
         chance = self.chance
         return Kind(
             tree_order=chance.random() < 0.3,
-            hides_beneath=self.hiding and chance.random() < 0.7,
+            hides_beneath=self.hiding and chance.random() < self.hiders,
             tells_stamps=chance.random() < 0.5,
             checks_digests=chance.random() < 0.8,
         )
@@ -450,8 +454,19 @@ class Player:
     def _gateway_may_die(self) -> bool:
         if self.lossy and not self.away <= self.lossy:
             return False
+        if self.hiding and not self._is_at_rest():
+            # Nobody knows what it has sent: of two keys that can't be at once, both may land.
+            return False
         self.strict = self.strict or bool(self.lossy)
         return True
+
+    def _is_at_rest(self) -> bool:
+        world = self.world
+        return world.gateway is None or (
+            not world.gateway.operations
+            and not len(world.gateway.assembly.to_the_end)
+            and not any(line.is_busy for node in world.nodes.values() for line in node.lines)
+        )
 
     def _leaves(self, node: SimulatedNode) -> None:
         self.world.faulty = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from aosd.consistency.folders import above
 from aosd.model.errors import ClusterError
 from aosd.model.objects import OBJECT_BUCKET, Entry
 from aosd.testing.memory_disk import Copy
@@ -115,7 +116,7 @@ class Promise:
         It has every key whose acknowledged write was there when it began, and none that was
         deleted by then; of a key that is being changed it may have either. Where a node may
         answer with a page of before, that holds for what was so, and at rest on the nodes,
-        since then. What nodes hide beneath another object may be missing: docs say so.
+        since then. What hides others counts as they do: a dead copy may be in the way.
         """
         world, reference = self._world, self._world.reference
         keys = [entry.key for entry in found]
@@ -133,9 +134,6 @@ class Promise:
             there = {each.value is not None for each in reference.may_be(key, since_s)}
             if (key in keys) in there:
                 continue
-            if key not in keys and self._is_hidden(key, since_s):
-                world.tally["hidden from a listing"] += 1
-                continue
             word = "has" if key in keys else "lacks"
             raise PromiseBroken(f"{what} {word} {key}: {keys}")
 
@@ -144,12 +142,30 @@ class Promise:
         shifted_s = max(node.shifted_s for node in self._world.nodes.values())
         return max(shifted_s, self._touched_s.get(key, float("-inf")))
 
-    def _is_hidden(self, key: str, since_s: float) -> bool:
-        """Whether a node may have hidden it since then."""
-        folders = _above(key)
-        if any(self._at_rest_since_s(folder) > since_s for folder in folders):
-            return any(node.kind.hides_beneath for node in self._world.nodes.values())
-        return any(node.hides(OBJECT_BUCKET, key) for node in self._world.nodes.values())
+    def conflicted(self, key: str, code: str, began_s: float, what: str) -> None:
+        """A write that began then was refused for the sake of another key."""
+        world, reference = self._world, self._world.reference
+        folders = above(key)
+        beneath = [each for each in reference.keys if each.startswith(f"{key}/")]
+        if not any(node.kind.hides_beneath for node in world.nodes.values()):
+            raise PromiseBroken(f"{what} was refused ({code}), where nothing is hidden")
+        others = {
+            "XMinioParentIsObject": folders,
+            "XMinioObjectExistsAsDirectory": beneath,
+        }.get(code)
+        if others is None:
+            others = [each for each in (*folders, *beneath) if each in reference.keys]
+            well = bool(others)
+        else:
+            well = any(
+                write.value is not None
+                for each in others
+                if each in reference.keys
+                for write in reference.may_be(each, began_s)
+            )
+        if not well:
+            raise PromiseBroken(f"{what} was refused ({code}), and nothing is in its way: {others}")
+        world.tally[f"refused: {code}"] += 1
 
 
 def shown(copy: Copy | None) -> str:
@@ -157,8 +173,3 @@ def shown(copy: Copy | None) -> str:
     if copy is None:
         return "-"
     return f"{copy.data[:8].decode('latin-1')}…{len(copy.data)}@{(copy.stamp or 'none')[6:17]}"
-
-
-def _above(key: str) -> list[str]:
-    segments = key.split("/")
-    return ["/".join(segments[:count]) for count in range(1, len(segments))]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from aosd.consistency.folders import above
 from aosd.consistency.registers import KINDS
 from aosd.model.marker import MARKER_KEY, read_marker
 from aosd.model.node import NodeState
@@ -123,6 +124,9 @@ def check_objects(world: World) -> None:
             if None not in possible:
                 raise PromiseBroken(f"after quiet {key} is gone")
             continue
+        hidden = [each for each in above(key) if world.copies(each)]
+        if hidden and any(node.kind.hides_beneath for node in world.nodes.values()):
+            raise PromiseBroken(f"after quiet {key} and {hidden} are objects")
         if len(versions) > 1:
             raise PromiseBroken(f"after quiet the copies of {key} differ: {told}")
         if copies.keys() != wanted:
