@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from aosd.model.errors import NoSuchKey
 from aosd.model.objects import STAMP_HEADER, Page
-from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of
+from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of, raises
 
 LISTINGS = Cases()
 
@@ -61,6 +62,23 @@ async def listings_fold_what_lies_beneath(subject: Subject) -> None:
         assert sorted(await subject.walk(subject.key(""), limit, "/")) == folded, limit
     page = await subject.node.list(subject.bucket, subject.key("d/"), delimiter="/")
     assert page.prefixes == (subject.key("d/e/"),)
+
+
+@LISTINGS.add
+async def folders_are_no_objects(subject: Subject) -> None:
+    await subject.clear()
+    folder, beneath = subject.key("f/"), subject.key("f/x")
+    await subject.put(beneath, b"x")
+    for expected in ([beneath], []):
+        await raises(NoSuchKey, subject.node.head(subject.bucket, folder))
+        await raises(NoSuchKey, subject.node.get(subject.bucket, folder))
+        page = await subject.node.list(subject.bucket, folder, delimiter="/")
+        assert names_of(page) == expected
+        # SeaweedFS keeps the empty one for a while.
+        await subject.node.delete(subject.bucket, beneath)
+    await subject.put(folder, b"")
+    assert (await subject.node.head(subject.bucket, folder)).etag == etag_of(b"")
+    assert names_of(await subject.node.list(subject.bucket, folder)) == [folder]
 
 
 @LISTINGS.add
