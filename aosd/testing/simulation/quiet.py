@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from aosd.consistency.buckets import CLOSED, LIVE, Bucket
 from aosd.consistency.folders import above
 from aosd.consistency.registers import KINDS
 from aosd.model.marker import MARKER_KEY, read_marker
 from aosd.model.node import NodeState
-from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.quorum import memory_acks
 from aosd.model.stamp import stamp_time_s
+from aosd.testing.simulation.paths import bucket_of, split
 from aosd.testing.simulation.promise import shown
 from aosd.testing.simulation.reference import PromiseBroken
 
@@ -64,8 +66,11 @@ def why_not_quiet(world: World) -> str:
     if len(assembly.marks):
         return f"marks: {[mark for _, mark in assembly.marks.all()]}"
     for key in world.reference.keys:
-        if why := gateway.store.why_unsettled(OBJECT_BUCKET, key):
+        if why := gateway.store.why_unsettled(*split(key)):
             return f"{key}: {why}"
+    for bucket in assembly.buckets.all():
+        if bucket.state == CLOSED:
+            return f"the bucket {bucket.name} is being deleted"
     return ""
 
 
@@ -88,7 +93,7 @@ def become_quiet(world: World) -> None:
         else:
             still += 1
             world.sleep(20.0)
-    world.reference.all_idle()
+    world.all_idle()
     world.trace("all is quiet")
 
 
@@ -97,13 +102,16 @@ def check_quiet(world: World) -> None:
     check_objects(world)
     check_memory(world)
     faulty, world.faulty = world.faulty, False
+    world.wait(world.list_buckets())
     for key in sorted(world.reference.keys):
         world.wait(world.get(key))
         world.wait(world.get(key, newest=True))
         world.wait(world.head(key))
-    world.wait(world.list(2))
-    for prefix in sorted({key.rpartition("/")[0] for key in world.reference.keys} - {""}):
-        world.wait(world.list(2, f"{prefix}/"))
+    for bucket in ["object", *world.buckets.keys]:
+        names = [key for of, key in map(split, world.reference.keys) if of == bucket]
+        world.wait(world.list(2, bucket=bucket))
+        for prefix in sorted({name.rpartition("/")[0] for name in names} - {""}):
+            world.wait(world.list(2, f"{prefix}/", bucket=bucket))
     world.faulty = faulty
     world.check()
 
@@ -112,6 +120,8 @@ def check_objects(world: World) -> None:
     """Exactly R equal copies of each object lie in their places."""
     now_s = world.clock.seconds()
     for key in sorted(world.reference.keys):
+        if _bucket(world, bucket_of(key)) is None:
+            continue  # see _wrong_buckets
         possible = {each.value for each in world.reference.may_be(key, now_s)}
         copies = world.copies(key)
         wanted = {node.name for node in world.primaries(key)}
@@ -167,11 +177,30 @@ def _left_over(world: World) -> str:
     for name, key, _ in _records(world, "uploads/"):
         if _is_old(world, key):
             return f"{name} still has {key}"
+    if why := _wrong_buckets(world):
+        return why
     for node in world.nodes.values():
         for upload_id, upload in node.disk.uploads.items():
             if node.told.get(upload_id) is gateway.clock:
                 return f"{node.name} has {upload_id} of {upload.key} open"
     return _wrong_registers(world)
+
+
+def _bucket(world: World, name: str) -> Bucket | None:
+    """The bucket as the gateway knows it; None when there is none."""
+    assert world.gateway is not None
+    found = world.gateway.assembly.buckets.get(name)
+    return found if found is not None and found.state == LIVE else None
+
+
+def _wrong_buckets(world: World) -> str:
+    """A node that lacks a bucket, or has one that was deleted, with whatever is in it."""
+    for name in world.buckets.keys:
+        there = _bucket(world, name) is not None
+        for node in world.nodes.values():
+            if (name in node.disk.buckets) is not there:
+                return f"{node.name} {'lacks' if there else 'has'} the bucket {name}"
+    return ""
 
 
 def check_orphans_go(world: World) -> None:

@@ -20,10 +20,11 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from zope.interface import implementer
 
 from aosd.model.node import Credentials, Sighting
-from aosd.model.objects import OBJECT_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation import quiet
+from aosd.testing.simulation.bucket_operations import Buckets, Making, Removing
 from aosd.testing.simulation.clocks import WorldClock
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
@@ -36,6 +37,7 @@ from aosd.testing.simulation.operations import (
     Putting,
     Ranging,
 )
+from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
 from aosd.testing.simulation.reference import PromiseBroken, Reference
 from aosd.testing.simulation.weather import Fate
@@ -60,7 +62,8 @@ class World:
     What breaks the promise raises PromiseBroken from the step during which it happened.
     `kinds` are of the nodes, in order; those that come later are as AWS describes them.
     `gateway_ahead_s` is how far the clock of the gateway's host is off. `tally` counts what
-    befell whom.
+    befell whom. `reference` knows what clients wrote, by path, `buckets` which buckets they
+    made (b"") and removed (None).
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class World:
         self.clock = WorldClock(START_S)
         self.replicas = replicas
         self.reference = Reference(self.clock.seconds)
+        self.buckets = Reference(self.clock.seconds)
         self.nodes: dict[str, SimulatedNode] = {}
         self.gateway: Gateway | None = None
         self.gateway_ahead_s = 0.0
@@ -137,7 +141,7 @@ class World:
         """All nodes in the key's order, by the gateway's ring."""
         assert self.gateway is not None
         ring: Ring = self.gateway.assembly.roster.ring
-        return [self.nodes[name] for name in ring.order(OBJECT_BUCKET, key)]
+        return [self.nodes[name] for name in ring.order(*split(key))]
 
     # -- the gateway ------------------------------------------------------------------------------
 
@@ -179,12 +183,17 @@ class World:
         gateway.kill()
         self._unplug(gateway)
         # Stamps that it gave are older than whatever comes after it.
-        self.reference.all_idle()
+        self.all_idle()
 
     def stop_gateway(self) -> None:
         """Begin a clean stop; `gateway` is None once it is over."""
         assert self.gateway is not None and not self.gateway.stopping
         self.gateway.stop()
+
+    def all_idle(self) -> None:
+        """No gateway is at work on anything any more."""
+        self.reference.all_idle()
+        self.buckets.all_idle()
 
     def _unplug(self, gateway: Gateway) -> None:
         for node in self.nodes.values():
@@ -227,9 +236,21 @@ class World:
         """See Heading."""
         return self._begin(Heading(self, key, **how))  # type: ignore[no-any-return]
 
-    def list(self, limit: int = 1000, prefix: str = "") -> Listing:
+    def list(self, limit: int = 1000, prefix: str = "", bucket: str = "object") -> Listing:
         """See Listing."""
-        return self._begin(Listing(self, limit, prefix))  # type: ignore[no-any-return]
+        return self._begin(Listing(self, limit, prefix, bucket))  # type: ignore[no-any-return]
+
+    def make_bucket(self, bucket: str) -> Making:
+        """See Making."""
+        return self._begin(Making(self, bucket))  # type: ignore[no-any-return]
+
+    def remove_bucket(self, bucket: str) -> Removing:
+        """See Removing."""
+        return self._begin(Removing(self, bucket))  # type: ignore[no-any-return]
+
+    def list_buckets(self) -> Buckets:
+        """See Buckets."""
+        return self._begin(Buckets(self))  # type: ignore[no-any-return]
 
     def wait(self, operation: Operation, limit_s: float = 400.0) -> Operation:
         """Let time pass until it is over."""
@@ -287,7 +308,7 @@ class World:
             self.gateway = None
             self._graveyard.append(gateway)
             self._unplug(gateway)
-            self.reference.all_idle()
+            self.all_idle()
             self.trace("the gateway has stopped")
 
     # -- what must hold ---------------------------------------------------------------------------
@@ -330,7 +351,7 @@ class World:
                     self.ambushes.remove(ambush)
                     # Its answer is on the way by then.
                     self.clock.callLater(0.0, ambush.act)
-        if mutation.bucket == OBJECT_BUCKET:
+        if mutation.bucket != SYSTEM_BUCKET:
             self.promise.mutated(mutation)
 
     # -- quiet ------------------------------------------------------------------------------------
