@@ -32,6 +32,7 @@ class _Changing(Operation):
     def __init__(self, world: World, bucket: str) -> None:
         super().__init__(world, bucket)
         reference = world.reference
+        world.bucket_touched_s[bucket] = world.clock.seconds()
         self.write = world.buckets.began(bucket, self.value)
         self._emptied: list[Write] = [
             reference.began(key, None) for key in reference.keys if bucket_of(key) == bucket
@@ -55,8 +56,10 @@ class _Changing(Operation):
             if not any(each.value is None for each in reference.may_be(key, since_s)):
                 raise PromiseBroken(f"{self.what} was acknowledged with {key} in it")
         self._world.buckets.ended(self.write, Outcome.ACKNOWLEDGED)
+        self._world.bucket_touched_s[self.bucket] = self._world.clock.seconds()
 
     def _may_be(self, outcome: Outcome) -> None:
+        self._world.bucket_touched_s[self.bucket] = self._world.clock.seconds()
         for write in self._emptied:
             self._world.reference.ended(write, Outcome.NEVER)
         self._world.buckets.ended(self.write, outcome, gone=self._left)

@@ -8,6 +8,7 @@ from aosd.testing.simulation.paths import bucket_of, joined
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.play import Player
+    from aosd.testing.simulation.upload_operations import ClientUpload
 
 _ON_OBJECTS = {
     "put": 8.0,
@@ -20,6 +21,16 @@ _ON_OBJECTS = {
     "leave": 0.5,
 }
 _ON_BUCKETS = {"make": 2.5, "remove": 1.0, "clear": 1.5, "buckets": 0.5}
+_ON_UPLOADS = {
+    "begin": 1.0,
+    "part": 5.0,
+    "complete": 2.5,
+    "repeat": 0.7,
+    "abort": 0.5,
+    "parts": 0.3,
+    "uploads": 0.3,
+}
+_MOST_PARTS = 3
 
 
 class Clients:
@@ -31,6 +42,8 @@ class Clients:
         self.world = player.world
         self.values: list[bytes] = []
         self.kinds = dict(_ON_OBJECTS)
+        if player.uploads:
+            self.kinds |= _ON_UPLOADS
         if player.buckets:
             self.kinds |= _ON_BUCKETS
 
@@ -72,6 +85,8 @@ class Clients:
         elif kind == "list":
             prefix = chance.choice(("", "", "a/"))
             world.list(chance.choice((1, 2, 1000)), prefix, bucket=bucket_of(path))
+        elif kind in _ON_UPLOADS:
+            self._on_an_upload(kind, path)
         elif kind in _ON_BUCKETS:
             self._on_a_bucket(kind)
         elif world.gateway is not None and world.gateway.operations:
@@ -125,6 +140,50 @@ class Clients:
         possible = self.world.reference.may_be(path, self.world.clock.seconds())
         etags = [each.etag for each in possible if each.etag]
         return self.chance.choice(etags) if etags else ""
+
+    # -- uploads ----------------------------------------------------------------------------------
+
+    def _on_an_upload(self, kind: str, path: str) -> None:
+        chance, world = self.chance, self.world
+        if kind == "uploads":
+            world.list_uploads(bucket_of(path))
+            return
+        if kind == "repeat":
+            tried = [each for each in world.uploads if each.ending and each.parts]
+            if tried:
+                world.complete_upload(chance.choice(tried[-3:]))
+            return
+        there = [each for each in world.uploads if not each.ending]
+        if not there or kind == "begin":
+            operation = world.begin_upload(path)
+            if chance.random() < 0.7:
+                world.pass_time(0.2)
+            if operation.upload is None or not self._can_connect():
+                return
+            there = [operation.upload]
+        upload = chance.choice(there[-3:])
+        if kind in ("begin", "part"):
+            self._send_parts(upload)
+        elif kind == "parts":
+            world.list_parts(upload)
+        elif kind == "abort":
+            world.abort_upload(upload)
+        elif upload.parts:
+            world.complete_upload(upload)
+
+    def _send_parts(self, upload: ClientUpload) -> None:
+        chance = self.chance
+        for _ in range(chance.choice((1, 1, 2))):
+            left = [each for each in range(1, _MOST_PARTS + 1) if each not in upload.parts]
+            number = chance.choice(left or [1])
+            self.world.send_part(
+                upload,
+                number,
+                self._some_bytes()[:20],
+                told=chance.random() < 0.8,
+                gap_s=chance.choice((0.0, 0.0, 0.0, 1.0)),
+                gone_at=chance.choice((None,) * 9 + (0,)),
+            )
 
     # -- buckets ----------------------------------------------------------------------------------
 

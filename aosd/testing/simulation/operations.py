@@ -208,6 +208,7 @@ class Putting(Operation):
             raise PromiseBroken(f"{self.what} was acknowledged with a wrong digest")
         self._world.promise.acknowledged(self, self.write.began_s)
         reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
+        self._world.promise.stands(self.write, self.what)
         return f"acknowledged {result.etag[:8]}"
 
     def _failed(self, error: BaseException | None) -> None:

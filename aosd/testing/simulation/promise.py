@@ -10,7 +10,7 @@ from aosd.model.errors import ClusterError, KeyConflict
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation.nodes import Mutation, holders
 from aosd.testing.simulation.paths import bucket_of, joined, split
-from aosd.testing.simulation.reference import PromiseBroken
+from aosd.testing.simulation.reference import PromiseBroken, Write
 from aosd.testing.simulation.weather import MOST_STALE_S
 
 if TYPE_CHECKING:
@@ -110,6 +110,19 @@ class Promise:
         ours_s = world.gateway.clock.ahead_s
         if all(abs(node.ahead_s - ours_s) > _REFUSED_FROM_S for node in world.nodes.values()):
             self.broken(f"{operation.what} was taken with a clock that is {ours_s:+g} s off")
+
+    def stands(self, write: Write, what: str) -> None:
+        """A write that was just acknowledged lies on R nodes, unless something newer may.
+
+        Of those some may have lost it by now.
+        """
+        world = self._world
+        if world.reference.may_be(write.key, world.clock.seconds()) != [write]:
+            return
+        lying = [each for each in self.copies(write.key).values() if each.data == write.value]
+        lossy = [each for each in world.nodes.values() if each.shifted_s >= write.began_s]
+        if len(lying) + len(lossy) < world.replicas:
+            raise PromiseBroken(f"{what} was acknowledged, and lies on {len(lying)} nodes")
 
     def listed(self, found: Collection[str], prefix: str, began_s: float, what: str) -> None:
         """A listing of one level that began then, and ends now, has these paths.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,7 @@ def check_quiet(world: World) -> None:
     for bucket in ["object", *world.buckets.keys]:
         names = [key for of, key in map(split, world.reference.keys) if of == bucket]
         world.wait(world.list(2, bucket=bucket))
+        world.wait(world.list_uploads(bucket))
         for prefix in sorted({name.rpartition("/")[0] for name in names} - {""}):
             world.wait(world.list(2, f"{prefix}/", bucket=bucket))
     world.faulty = faulty
@@ -177,11 +179,16 @@ def _left_over(world: World) -> str:
     for name, key, _ in _records(world, "uploads/"):
         if _is_old(world, key):
             return f"{name} still has {key}"
-    if why := _wrong_buckets(world):
+    if why := _wrong_buckets(world) or _open_though_over(world):
         return why
+    of_clients: dict[str, set[str]] = defaultdict(set)
+    for bucket in ("object", *world.buckets.keys):
+        for known in gateway.store.uploads.of_clients(bucket):
+            for name, upload_id in known.ids.items():
+                of_clients[name].add(upload_id)
     for node in world.nodes.values():
         for upload_id, upload in node.disk.uploads.items():
-            if node.told.get(upload_id) is gateway.clock:
+            if node.told.get(upload_id) is gateway.clock and upload_id not in of_clients[node.name]:
                 return f"{node.name} has {upload_id} of {upload.key} open"
     return _wrong_registers(world)
 
@@ -191,6 +198,15 @@ def _bucket(world: World, name: str) -> Bucket | None:
     assert world.gateway is not None
     found = world.gateway.assembly.buckets.get(name)
     return found if found is not None and found.state == LIVE else None
+
+
+def _open_though_over(world: World) -> str:
+    """An upload that was completed or aborted, and is open on a node; "" for none."""
+    for upload in world.uploads:
+        for name, upload_id in upload.ids.items() if upload.over else ():
+            if upload_id in world.nodes[name].disk.uploads:
+                return f"{name} has {upload_id} of {upload.path} open, which was {upload.over}"
+    return ""
 
 
 def _wrong_buckets(world: World) -> str:

@@ -40,6 +40,15 @@ from aosd.testing.simulation.operations import (
 from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
 from aosd.testing.simulation.reference import PromiseBroken, Reference
+from aosd.testing.simulation.upload_operations import (
+    Aborting,
+    Beginning,
+    ClientUpload,
+    Completing,
+    ListingParts,
+    ListingUploads,
+    SendingPart,
+)
 from aosd.testing.simulation.weather import Fate
 
 START_S = 1_700_000_000.0
@@ -63,7 +72,8 @@ class World:
     `kinds` are of the nodes, in order; those that come later are as AWS describes them.
     `gateway_ahead_s` is how far the clock of the gateway's host is off. `tally` counts what
     befell whom. `reference` knows what clients wrote, by path, `buckets` which buckets they
-    made (b"") and removed (None).
+    made (b"") and removed (None), and since when clients were at them; `uploads` are all that
+    clients have begun.
     """
 
     def __init__(
@@ -81,6 +91,8 @@ class World:
         self.replicas = replicas
         self.reference = Reference(self.clock.seconds)
         self.buckets = Reference(self.clock.seconds)
+        self.bucket_touched_s: dict[str, float] = {}
+        self.uploads: list[ClientUpload] = []
         self.nodes: dict[str, SimulatedNode] = {}
         self.gateway: Gateway | None = None
         self.gateway_ahead_s = 0.0
@@ -251,6 +263,32 @@ class World:
     def list_buckets(self) -> Buckets:
         """See Buckets."""
         return self._begin(Buckets(self))  # type: ignore[no-any-return]
+
+    def begin_upload(self, key: str) -> Beginning:
+        """See Beginning."""
+        return self._begin(Beginning(self, key))  # type: ignore[no-any-return]
+
+    def send_part(self, upload: ClientUpload, number: int, data: bytes, **how: Any) -> SendingPart:
+        """See SendingPart."""
+        return self._begin(  # type: ignore[no-any-return]
+            SendingPart(self, upload, number, data, **how)
+        )
+
+    def complete_upload(self, upload: ClientUpload) -> Completing:
+        """See Completing."""
+        return self._begin(Completing(self, upload))  # type: ignore[no-any-return]
+
+    def abort_upload(self, upload: ClientUpload) -> Aborting:
+        """See Aborting."""
+        return self._begin(Aborting(self, upload))  # type: ignore[no-any-return]
+
+    def list_parts(self, upload: ClientUpload) -> ListingParts:
+        """See ListingParts."""
+        return self._begin(ListingParts(self, upload))  # type: ignore[no-any-return]
+
+    def list_uploads(self, bucket: str = "object") -> ListingUploads:
+        """See ListingUploads."""
+        return self._begin(ListingUploads(self, bucket))  # type: ignore[no-any-return]
 
     def wait(self, operation: Operation, limit_s: float = 400.0) -> Operation:
         """Let time pass until it is over."""
