@@ -22,10 +22,10 @@ _ON_OBJECTS = {
 }
 _ON_BUCKETS = {"make": 2.5, "remove": 1.0, "clear": 1.5, "buckets": 0.5}
 _ON_UPLOADS = {
-    "begin": 1.0,
+    "begin": 2.0,
     "part": 5.0,
-    "complete": 2.5,
-    "repeat": 0.7,
+    "complete": 4.0,
+    "repeat": 1.5,
     "abort": 0.5,
     "parts": 0.3,
     "uploads": 0.3,
@@ -164,6 +164,10 @@ class Clients:
         upload = chance.choice(there[-3:])
         if kind in ("begin", "part"):
             self._send_parts(upload)
+            if upload.parts and chance.random() < 0.3 and self._can_connect():
+                world.pass_time(0.1)
+                if self._can_connect():
+                    world.complete_upload(upload)
         elif kind == "parts":
             world.list_parts(upload)
         elif kind == "abort":
