@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation import interrupted, nesting, remembering, repairing, writing
+from tests.simulation import bucketry, interrupted, nesting, remembering, repairing, writing
 from tests.simulation.traces import TRACES
 
 ALL = (
@@ -16,6 +16,7 @@ ALL = (
     *repairing.STORIES,
     *interrupted.STORIES,
     *nesting.STORIES,
+    *bucketry.STORIES,
 )
 
 # Coroutines of gateways that were killed are never finished: Python tells of each.
