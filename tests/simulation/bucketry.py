@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aosd.testing.simulation.nodes import Kind
-from aosd.testing.simulation.weather import Fate
-from tests.simulation.scenes import WINDOW_S, Scene, scene
+from tests.simulation.scenes import Scene, scene
 
 BOX = "box"
 IN_BOX = "box:k"

@@ -8,6 +8,7 @@ from aosd.testing.simulation.paths import bucket_of, joined
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.play import Player
+    from aosd.testing.simulation.reference import Write
     from aosd.testing.simulation.upload_operations import ClientUpload
 
 _ON_OBJECTS = {
@@ -30,6 +31,7 @@ _ON_UPLOADS = {
     "parts": 0.3,
     "uploads": 0.3,
 }
+_OF_COPIES = {"copy": 2.0, "touch": 1.5, "tag": 2.0}
 _MOST_PARTS = 3
 
 
@@ -42,6 +44,8 @@ class Clients:
         self.world = player.world
         self.values: list[bytes] = []
         self.kinds = dict(_ON_OBJECTS)
+        if player.copies:
+            self.kinds |= _OF_COPIES
         if player.uploads:
             self.kinds |= _ON_UPLOADS
         if player.buckets:
@@ -85,6 +89,8 @@ class Clients:
         elif kind == "list":
             prefix = chance.choice(("", "", "a/"))
             world.list(chance.choice((1, 2, 1000)), prefix, bucket=bucket_of(path))
+        elif kind in _OF_COPIES:
+            self._copy(kind, path)
         elif kind in _ON_UPLOADS:
             self._on_an_upload(kind, path)
         elif kind in _ON_BUCKETS:
@@ -140,6 +146,24 @@ class Clients:
         possible = self.world.reference.may_be(path, self.world.clock.seconds())
         etags = [each.etag for each in possible if each.etag]
         return self.chance.choice(etags) if etags else ""
+
+    def _copy(self, kind: str, path: str) -> None:
+        chance, world = self.chance, self.world
+        tags = b"t%d" % chance.randrange(1000)
+        if kind == "tag":
+            world.tag(path, tags)
+            return
+        possible = world.reference.may_be(path, world.clock.seconds())
+        # Written again in one piece, what was uploaded in parts gets another ETag.
+        sources = [each for each in possible if each.etag and (kind == "copy" or is_one(each))]
+        if not sources:
+            return
+        source = chance.choice(sources)
+        target = self._a_path()
+        if kind == "touch":
+            world.touch(source)
+        elif target != path:
+            world.copy(source, target, tags)
 
     # -- uploads ----------------------------------------------------------------------------------
 
@@ -211,3 +235,8 @@ class Clients:
         world.remove_bucket(bucket)
         if chance.random() < 0.3:
             world.make_bucket(bucket)
+
+
+def is_one(write: Write) -> bool:
+    """Whether it was put in one piece."""
+    return "-" not in write.etag

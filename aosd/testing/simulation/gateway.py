@@ -72,7 +72,7 @@ class Gateway:
         )
         store = self.assembly.store
         # Parts of clients' uploads are as small as all else.
-        limits = replace(store.limits, least_part_bytes=1)
+        limits = replace(store.limits, least_part_bytes=0)
         self.store = self.assembly.store = replace(store, limits=limits)
         self.store.copying.held_bytes = 8
         self.assembly.start()

@@ -26,7 +26,7 @@ from aosd.model.errors import (
     PreconditionFailed,
     RangeNotSatisfiable,
 )
-from aosd.model.objects import OBJECT_BUCKET
+from aosd.model.objects import OBJECT_BUCKET, OWN_METADATA
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import CollectingConsumer
 from aosd.testing.simulation.client import SlowBody
@@ -36,6 +36,8 @@ from aosd.testing.simulation.weather import MOST_STALE_S
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.world import World
+
+TAGS = OWN_METADATA + b"tags"
 
 
 class Operation:
@@ -384,7 +386,9 @@ class Heading(Operation):
         known = all(each.etag for each in possible if each.value is not None)
         if result.head.size_bytes not in sizes or (known and result.head.etag not in etags):
             raise PromiseBroken(f"{self.what} told of {result.head}, but it may be {possible}")
-        return f"{result.head.etag[:8]} of {result.head.size_bytes}"
+        tags = dict(result.head.own).get(TAGS, b"")
+        self._world.tags.found(self.key, tags, began_s, f"{self.what} (its tags)")
+        return f"{result.head.etag[:8]} of {result.head.size_bytes} {tags!r}"
 
     def _failed(self, error: BaseException | None) -> None:
         began_s = self._world.reference.read_ended(self._read)

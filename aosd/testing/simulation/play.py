@@ -74,6 +74,7 @@ class Player:
         # Buckets that clients make and delete; most of the story is then about what is in them.
         self.buckets = chance.choice(((), (), ("box",), ("box",), ("box", "crate")))
         self.uploads = chance.random() < 0.5
+        self.copies = chance.random() < 0.4
         self.world = World(
             chance,
             nodes=chance.choice((3, 3, 3, 4, 5)),

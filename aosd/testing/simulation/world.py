@@ -26,6 +26,7 @@ from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation import quiet
 from aosd.testing.simulation.bucket_operations import Buckets, Making, Removing
 from aosd.testing.simulation.clocks import WorldClock
+from aosd.testing.simulation.copy_operations import Copying, Tagging, Touching
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
 from aosd.testing.simulation.operations import (
@@ -39,7 +40,7 @@ from aosd.testing.simulation.operations import (
 )
 from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
-from aosd.testing.simulation.reference import PromiseBroken, Reference
+from aosd.testing.simulation.reference import PromiseBroken, Reference, Write
 from aosd.testing.simulation.upload_operations import (
     Aborting,
     Beginning,
@@ -71,9 +72,11 @@ class World:
     What breaks the promise raises PromiseBroken from the step during which it happened.
     `kinds` are of the nodes, in order; those that come later are as AWS describes them.
     `gateway_ahead_s` is how far the clock of the gateway's host is off. `tally` counts what
-    befell whom. `reference` knows what clients wrote, by path, `buckets` which buckets they
-    made (b"") and removed (None), and since when clients were at them; `uploads` are all that
-    clients have begun.
+    befell whom.
+
+    `reference` knows what clients wrote, by path, `tags` what is beside that; `buckets` which
+    buckets they made (b"") and removed (None), `bucket_touched_s` when they were last at it;
+    `uploads` are all that clients have begun.
     """
 
     def __init__(
@@ -89,7 +92,8 @@ class World:
         self.chance = chance
         self.clock = WorldClock(START_S)
         self.replicas = replicas
-        self.reference = Reference(self.clock.seconds)
+        self.tags = Reference(self.clock.seconds)
+        self.reference = Reference(self.clock.seconds, self.tags)
         self.buckets = Reference(self.clock.seconds)
         self.bucket_touched_s: dict[str, float] = {}
         self.uploads: list[ClientUpload] = []
@@ -205,6 +209,7 @@ class World:
     def all_idle(self) -> None:
         """No gateway is at work on anything any more."""
         self.reference.all_idle()
+        self.tags.all_idle()
         self.buckets.all_idle()
 
     def _unplug(self, gateway: Gateway) -> None:
@@ -263,6 +268,18 @@ class World:
     def list_buckets(self) -> Buckets:
         """See Buckets."""
         return self._begin(Buckets(self))  # type: ignore[no-any-return]
+
+    def copy(self, source: Write, target: str, tags: bytes = b"") -> Copying:
+        """See Copying."""
+        return self._begin(Copying(self, source, target, tags))  # type: ignore[no-any-return]
+
+    def touch(self, source: Write) -> Touching:
+        """See Touching."""
+        return self._begin(Touching(self, source))  # type: ignore[no-any-return]
+
+    def tag(self, key: str, tags: bytes) -> Tagging:
+        """See Tagging."""
+        return self._begin(Tagging(self, key, tags))  # type: ignore[no-any-return]
 
     def begin_upload(self, key: str) -> Beginning:
         """See Beginning."""
