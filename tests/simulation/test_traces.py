@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation import bucketry, interrupted, nesting, remembering, repairing, writing
+from tests.simulation import (
+    bucketry,
+    interrupted,
+    nesting,
+    remembering,
+    repairing,
+    uploading,
+    writing,
+)
 from tests.simulation.traces import TRACES
 
 ALL = (
@@ -17,6 +25,7 @@ ALL = (
     *interrupted.STORIES,
     *nesting.STORIES,
     *bucketry.STORIES,
+    *uploading.STORIES,
 )
 
 # Coroutines of gateways that were killed are never finished: Python tells of each.

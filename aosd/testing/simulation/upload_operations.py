@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,8 @@ class ClientUpload:
 
     `ids` are the nodes' ids of it, by node name. `parts` are those that were acknowledged, by
     number, each with its ETag and bytes; of `unsure` numbers another part may be there. `ending`
-    says that somebody tried to complete or to abort it, `over` that this was acknowledged:
-    "completed" or "aborted".
+    says that somebody tried to complete or to abort it, `over` that this was acknowledged
+    ("completed" or "aborted") by `over_run`. `sent` counts how often a part was sent.
     """
 
     path: str
@@ -47,8 +48,10 @@ class ClientUpload:
     run: Gateway
     parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     unsure: set[int] = field(default_factory=set)
+    sent: Counter[int] = field(default_factory=Counter)
     ending: bool = False
     over: str = ""
+    over_run: Gateway | None = None
     etag: str = ""
 
     def may_be_gone(self, world: World) -> bool:
@@ -121,8 +124,8 @@ class SendingPart(_OfUpload):
         super().__init__(world, upload)
         self.number = number
         self.data = data
-        self._again = number in upload.parts or number in upload.unsure
         upload.unsure.add(number)
+        upload.sent[number] += 1
         self._cut = gone_at is not None
         self._body = SlowBody(
             world.clock,
@@ -144,7 +147,7 @@ class SendingPart(_OfUpload):
         if self._was_over:
             raise PromiseBroken(f"{self.what} was taken, of an upload that is over")
         self.upload.parts[self.number] = (result.etag, self.data)
-        if not self._again:
+        if self.upload.sent[self.number] == 1:
             self.upload.unsure.discard(self.number)
         self._world.tally["part taken"] += 1
         return f"acknowledged {result.etag[:8]}"
@@ -183,7 +186,7 @@ class Completing(_OfUpload):
             raise PromiseBroken(f"{self.what}: it was completed of other parts before")
         if self._was_over:
             world.tally["repeated Complete acknowledged"] += 1
-        upload.over, upload.etag = "completed", result.etag
+        upload.over, upload.over_run, upload.etag = "completed", self._gateway, result.etag
         world.promise.acknowledged(self, self.write.began_s)
         world.reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
         world.promise.stands(self.write, self.what)
@@ -224,6 +227,7 @@ class Aborting(_OfUpload):
 
     def _done(self, result: Any) -> str:
         self.upload.over = self.upload.over or "aborted"
+        self.upload.over_run = self._gateway
         self._world.tally["upload aborted"] += 1
         return "acknowledged"
 
@@ -255,11 +259,14 @@ class ListingParts(_OfUpload):
 
 
 class ListingUploads(Operation):
-    """ListMultipartUploads: none that was over when it began."""
+    """ListMultipartUploads: none that was over when it began, by this run.
+
+    A node that was away when one ended may remember it as open, and the next run with it.
+    """
 
     def __init__(self, world: World, bucket: str) -> None:
         super().__init__(world, bucket)
-        self._over = {each.id for each in world.uploads if each.over}
+        self._over = {each.id for each in world.uploads if each.over_run is self._gateway}
         self.what = f"UPLOADS of {bucket}"
 
     def _run(self) -> Coroutine[Any, Any, Any]:
