@@ -14,6 +14,8 @@ from aosd.testing.simulation.upload_operations import ClientUpload
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import KEY, Scene, scene
 
+DAY_S = 86400.0
+
 
 @contextmanager
 def scene_with_upload(**how: Any) -> Iterator[tuple[Scene, ClientUpload]]:
@@ -46,4 +48,22 @@ def copied_to_a_node_that_has_it_open() -> None:
         assert s.lying().keys() >= {s.b.name, s.c.name}
 
 
-STORIES: tuple[Callable[[], None], ...] = (copied_to_a_node_that_has_it_open,)
+def disk_of_before_remembers_it() -> None:
+    """The upload is over when A's disk is restored, on which it stands as open; 8 days pass."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        before = s.a.snapshot()
+        s.does(s.world.complete_upload(upload))
+        s.world.pass_time(5.0)
+        s.a.kill()
+        s.a.restore(before)
+        s.a.start()
+        s.world.quiet()
+        s.world.sleep(60.0)
+        s.world.sleep(8 * DAY_S, leap_s=6 * 3600.0)
+
+
+STORIES: tuple[Callable[[], None], ...] = (
+    copied_to_a_node_that_has_it_open,
+    disk_of_before_remembers_it,
+)
