@@ -22,7 +22,7 @@ from aosd.model.parts import etag_of_parts
 from aosd.testing.simulation.client import SlowBody
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.paths import bucket_of, split
-from aosd.testing.simulation.reference import Outcome, PromiseBroken
+from aosd.testing.simulation.reference import Outcome, PromiseBroken, Value
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.gateway import Gateway
@@ -38,7 +38,8 @@ class ClientUpload:
     `ids` are the nodes' ids of it, by node name. `parts` are those that were acknowledged, by
     number, each with its ETag and bytes; of `unsure` numbers another part may be there. `ending`
     says that somebody tried to complete or to abort it, `over` that this was acknowledged
-    ("completed" or "aborted") by `over_run`. `sent` counts how often a part was sent.
+    ("completed" or "aborted") by `over_run`. `sent` counts how often a part was sent; `etag`,
+    `completed` and `value` are what it was completed of, and is.
     """
 
     path: str
@@ -53,6 +54,8 @@ class ClientUpload:
     over: str = ""
     over_run: Gateway | None = None
     etag: str = ""
+    completed: tuple[tuple[int, str], ...] = ()
+    value: Value = None
 
     def may_be_gone(self, world: World) -> bool:
         """Whether a node, or all, may know nothing of it any more, and rightly so."""
@@ -165,16 +168,15 @@ class Completing(_OfUpload):
         super().__init__(world, upload)
         self._parts = dict(sorted(upload.parts.items()))
         self._unsure = bool(upload.unsure & self._parts.keys()) or upload.may_be_gone(world)
+        self._told = tuple((number, etag) for number, (etag, _) in self._parts.items())
         upload.ending = True
         value = b"".join(data for _, data in self._parts.values())
         self.write = world.reference.began(upload.path, value)
         self.what = f"COMPLETE #{self.write.number} {upload.path} of {list(self._parts)}"
 
     def _run(self) -> Coroutine[Any, Any, Any]:
-        told = tuple((number, etag) for number, (etag, _) in self._parts.items())
-        return complete_upload(
-            self._gateway.store, Complete(*split(self.upload.path), self.upload.id, told)
-        )
+        request = Complete(*split(self.upload.path), self.upload.id, self._told)
+        return complete_upload(self._gateway.store, request)
 
     def _done(self, result: Any) -> str:
         upload, world = self.upload, self._world
@@ -184,9 +186,8 @@ class Completing(_OfUpload):
             raise PromiseBroken(f"{self.what} was taken, of an upload that was aborted")
         if upload.etag not in ("", result.etag):
             raise PromiseBroken(f"{self.what}: it was completed of other parts before")
-        if self._was_over:
-            world.tally["repeated Complete acknowledged"] += 1
         upload.over, upload.over_run, upload.etag = "completed", self._gateway, result.etag
+        upload.completed, upload.value = self._told, self.write.value
         world.promise.acknowledged(self, self.write.began_s)
         world.reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
         world.promise.stands(self.write, self.what)
@@ -211,6 +212,29 @@ class Completing(_OfUpload):
         never = isinstance(error, NoSuchUpload | BadRequest | KeyConflict | NoSuchBucket)
         outcome = Outcome.NEVER if never else Outcome.UNKNOWN
         reference.ended(self.write, outcome, gone=self._left)
+
+
+class Repeating(_OfUpload):
+    """CompleteMultipartUpload once more, of one that this run has acknowledged: no write."""
+
+    def __init__(self, world: World, upload: ClientUpload) -> None:
+        super().__init__(world, upload)
+        self._read = world.reference.read_began()
+        self.what = f"COMPLETE {upload.path} again"
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        request = Complete(*split(self.upload.path), self.upload.id, self.upload.completed)
+        return complete_upload(self._gateway.store, request)
+
+    def _done(self, result: Any) -> str:
+        began_s = self._world.reference.read_ended(self._read)
+        path, value = self.upload.path, self.upload.value
+        self._world.reference.found(path, value, began_s, self.what)
+        self._world.tally["repeated Complete acknowledged"] += 1
+        return f"acknowledged {result.etag[:8]}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        self._world.reference.read_ended(self._read)
 
 
 class Aborting(_OfUpload):

@@ -48,6 +48,7 @@ from aosd.testing.simulation.upload_operations import (
     Completing,
     ListingParts,
     ListingUploads,
+    Repeating,
     SendingPart,
 )
 from aosd.testing.simulation.weather import Fate
@@ -291,8 +292,10 @@ class World:
             SendingPart(self, upload, number, data, **how)
         )
 
-    def complete_upload(self, upload: ClientUpload) -> Completing:
-        """See Completing."""
+    def complete_upload(self, upload: ClientUpload) -> Completing | Repeating:
+        """See Completing, and Repeating once it is completed."""
+        if upload.over == "completed" and upload.over_run is self.gateway:
+            return self._begin(Repeating(self, upload))  # type: ignore[no-any-return]
         return self._begin(Completing(self, upload))  # type: ignore[no-any-return]
 
     def abort_upload(self, upload: ClientUpload) -> Aborting:
