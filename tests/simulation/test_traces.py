@@ -8,6 +8,7 @@ import pytest
 
 from tests.simulation import (
     bucketry,
+    copying,
     interrupted,
     nesting,
     remembering,
@@ -25,6 +26,7 @@ ALL = (
     *interrupted.STORIES,
     *nesting.STORIES,
     *bucketry.STORIES,
+    *copying.STORIES,
     *uploading.STORIES,
 )
 

@@ -63,7 +63,147 @@ def disk_of_before_remembers_it() -> None:
         s.world.sleep(8 * DAY_S, leap_s=6 * 3600.0)
 
 
+def deleted_between_create_and_complete() -> None:
+    """The object is deleted, as Hadoop's committers do, after its upload began."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2", b" and more")
+        s.does(s.world.delete(KEY))
+        s.does(s.world.complete_upload(upload))
+        s.read_in_every_way()
+        s.restart_gateway()
+        s.world.until_ready()
+        s.read_in_every_way()
+
+
+def overwritten_between_create_and_complete() -> None:
+    """A PUT of the key is acknowledged after its upload began: the Complete is newer."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v3")
+        s.does(s.world.put(KEY, b"v2"))
+        s.does(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def completed_again_after_a_put() -> None:
+    """A keeps its part of a completed upload open; a PUT; the Complete comes once more."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        for node in s.world.nodes.values():
+            node.weather.foretell("abort_upload", KEY, Fate.SILENT)
+        s.c.weather.foretell("complete_upload", KEY, Fate.REFUSED)
+        s.does(s.world.complete_upload(upload))
+        s.does(s.world.complete_upload(upload))
+        s.does(s.world.put(KEY, b"v3"))
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def completed_after_an_abort() -> None:
+    """C doesn't hear of the abort, and has all parts."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.weather.foretell("abort_upload", KEY, Fate.SILENT)
+        s.does(s.world.abort_upload(upload))
+        s.fails(s.world.complete_upload(upload))
+        s.fails(s.world.send_part(upload, 1, b"v3"))
+        s.read_in_every_way()
+
+
+def aborted_while_a_node_is_away() -> None:
+    """C is away when the upload is aborted, and comes back."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        s.does(s.world.abort_upload(upload))
+        s.c.start()
+        s.world.quiet()
+        assert not s.c.disk.uploads
+
+
+def each_node_lacks_a_part() -> None:
+    """B lacks the first part, C the second; what A alone would have all of, it refuses."""
+    with scene_with_upload() as (s, upload):
+        s.b.weather.foretell("put_part", KEY, Fate.REFUSED)
+        sent(s, upload, b"1")
+        s.c.weather.foretell("put_part", KEY, Fate.REFUSED)
+        sent(s, upload, b"2")
+        s.a.weather.foretell("put_part", KEY, Fate.REFUSED)
+        s.ends(s.world.send_part(upload, 3, b"3"))
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def killed_between_any_two() -> None:
+    """The gateway is killed after each request; parts come in any order; the same id goes on."""
+    with scene_with_upload() as (s, upload):
+        for number, data in ((2, b"two"), (1, b"one"), (3, b"three")):
+            s.restart_gateway()
+            s.world.until_ready()
+            s.does(s.world.send_part(upload, number, data))
+        s.restart_gateway()
+        s.world.until_ready()
+        s.does(s.world.complete_upload(upload))
+        s.restart_gateway()
+        s.world.until_ready()
+        assert s.read() == b"onetwothree"
+        s.read_in_every_way()
+
+
+def killed_while_it_completes() -> None:
+    """The gateway is killed anywhere in a Complete, which its client sends again."""
+    for changes in (1, 2, 3):
+        with scene_with_upload() as (s, upload):
+            sent(s, upload, b"v2")
+            s.world.ambush(changes, lambda s=s: s.world.gateway and s.world.kill_gateway())  # type: ignore[misc]
+            s.ends(s.world.complete_upload(upload))
+            s.world.ambushes.clear()
+            if s.world.gateway is None:
+                s.world.start_gateway()
+            s.world.until_ready()
+            s.ends(s.world.complete_upload(upload))
+            s.read_in_every_way()
+
+
+def completed_with_one_node_left() -> None:
+    """Two of its nodes are away, which took no part of it: the Complete makes R copies."""
+    with scene_with_upload(nodes=5, notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        for node in (s.a, s.b):
+            node.kill()
+        s.until(lambda: s.state(s.a) == s.state(s.b) == "down", "noticed")
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def upload_of_the_bucket_before() -> None:
+    """Its bucket is deleted and made again while C, which has it open, is away."""
+    with scene(notices_stops=True) as s:
+        s.does(s.world.make_bucket("box"))
+        upload = begun(s, "box:k")
+        sent(s, upload, b"of the one before")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        s.does(s.world.remove_bucket("box"))
+        s.does(s.world.make_bucket("box"))
+        s.c.start()
+        s.until(lambda: s.state(s.c) != "down", "back")
+        s.fails(s.world.send_part(upload, 2, b"?"))
+        s.fails(s.world.complete_upload(upload))
+        s.ends(s.world.get("box:k"))
+
+
 STORIES: tuple[Callable[[], None], ...] = (
     copied_to_a_node_that_has_it_open,
     disk_of_before_remembers_it,
+    deleted_between_create_and_complete,
+    overwritten_between_create_and_complete,
+    completed_again_after_a_put,
+    completed_after_an_abort,
+    aborted_while_a_node_is_away,
+    each_node_lacks_a_part,
+    killed_between_any_two,
+    killed_while_it_completes,
+    completed_with_one_node_left,
+    upload_of_the_bucket_before,
 )

@@ -231,6 +231,10 @@ class SimulatedNode:
         self.shifted_s = self.clock.seconds()
         return undone
 
+    def sync(self) -> None:
+        """What it has acknowledged is on its disk: no power loss takes it away."""
+        self._log.clear()
+
     def start(self) -> None:
         """A new process on what lies on the disk."""
         assert not self.running

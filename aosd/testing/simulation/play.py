@@ -102,6 +102,8 @@ class Player:
         with world:
             world.start_gateway()
             world.until_ready()
+            for node in world.nodes.values():
+                node.sync()  # one that forgot all other members would be a cluster of its own
             self.clients.begin()
             for _ in range(chance.choice((1, 1, 2))):
                 for _ in range(chance.randrange(8, 30)):
