@@ -32,7 +32,7 @@ from aosd.consistency.turns import Turns
 from aosd.consistency.writes import Flight
 from aosd.gateway.get import _Opening
 from aosd.gateway.look import Before
-from aosd.gateway.put import _Writing
+from aosd.gateway.put import Writing
 from aosd.gateway.sent import is_enough
 from aosd.gateway.store import Doubts, Store
 from aosd.model.errors import NoQuorum
@@ -76,22 +76,22 @@ def no_turns() -> Patches:
 def no_restamping() -> Patches:
     """Restamping: of a body that found something newer at its turn."""
 
-    async def restamped(self: _Writing, stamp: str, flight: Flight) -> str:
+    async def restamped(self: Writing, stamp: str, flight: Flight) -> str:
         return stamp
 
-    return [(_Writing, "_restamped", restamped)]
+    return [(Writing, "_restamped", restamped)]
 
 
 @mutant(writing.two_creations_at_once)
 def conditions_decided_before_the_turn() -> Patches:
     """Turns: at its turn, not before, a condition is decided."""
-    decide = _Writing._decide
+    decide = Writing._decide
 
-    async def early(self: _Writing, *, at_turn: bool = True) -> None:
+    async def early(self: Writing, *, at_turn: bool = True) -> None:
         if not at_turn:
             await decide(self, at_turn=False)
 
-    return [(_Writing, "_decide", early)]
+    return [(Writing, "_decide", early)]
 
 
 @mutant(writing.second_creation_while_the_first_is_made_up)

@@ -85,13 +85,10 @@ def overwritten_between_create_and_complete() -> None:
 
 
 def completed_again_after_a_put() -> None:
-    """A keeps its part of a completed upload open; a PUT; the Complete comes once more."""
+    """C doesn't hear that the upload is over; a PUT; the Complete comes once more."""
     with scene_with_upload() as (s, upload):
         sent(s, upload, b"v2")
-        for node in s.world.nodes.values():
-            node.weather.foretell("abort_upload", KEY, Fate.SILENT)
-        s.c.weather.foretell("complete_upload", KEY, Fate.REFUSED)
-        s.does(s.world.complete_upload(upload))
+        s.c.weather.foretell("abort_upload", KEY, Fate.SILENT)
         s.does(s.world.complete_upload(upload))
         s.does(s.world.put(KEY, b"v3"))
         s.ends(s.world.complete_upload(upload))
