@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-embedded test simulate itest fault-long bench lint format generate tools clean
+.PHONY: help run run-embedded test simulate itest clients fault-long bench lint format generate tools clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,7 +29,12 @@ simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 
 
 itest: tools ## integration and fault tests, on real servers and a real Docker Engine
 	@tools/itest_packages.sh
+	@tools/clients.sh
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/integration tests/fault -m "not long" $(ARGS)
+
+clients: tools ## the S3 clients alone, and docs/clients.md written from what they did
+	@tools/clients.sh
+	CLIENTS_PAGE=docs/clients.md $(BIN)/python -m pytest tests/integration/clients $(ARGS)
 
 fault-long: tools ## the fault tests that take long
 	@tools/itest_packages.sh

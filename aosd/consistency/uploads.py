@@ -132,7 +132,7 @@ class Uploads:
 
     def knows(self, upload: str) -> bool:
         """Whether it is remembered, and somebody may go on with it."""
-        return upload in self._open and upload not in self._given_up
+        return upload in self._open and not self.is_over(upload)
 
     def is_over(self, upload: str) -> bool:
         """Whether it was completed or aborted, as far as is remembered."""
@@ -175,6 +175,12 @@ class Uploads:
         if this := self._open.get(upload):
             left = {name: each for name, each in this.uploads.items() if name != node}
             self._open[upload] = replace(this, uploads=left)
+
+    def completed(self, upload: str) -> None:
+        """A client's was, on enough nodes: the rest is about to be told."""
+        self._ended[upload] = None
+        if len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     async def over(self, upload: str) -> None:
         """Nobody goes on with it: forgotten when it ended on all its nodes, else an orphan."""
@@ -270,9 +276,7 @@ class Uploads:
     async def _forget(self, upload: str) -> None:
         this = self._open.pop(upload, None)
         if this is not None and this.client:
-            self._ended[upload] = None
-            if len(self._ended) > _MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
+            self.completed(upload)
         self._missed.pop(upload, None)
         self._in_use.discard(upload)
         self._given_up.discard(upload)

@@ -270,6 +270,7 @@ class _Completing:
         uploads, upload, stamp = self._store.uploads, self._upload, self._stamp
         if uploads.is_over(stamp):
             return
+        uploads.completed(stamp)
         uploads.adopt(stamp, upload.bucket, upload.key, upload.ids)
         # Also on those that have a copy: it may have been made of another node's.
         await ask(

@@ -118,7 +118,6 @@ class Writing:
             check_taken(self._store)
             self._store.buckets.check(self._bucket)
             nodes = targets(self._store, self._bucket, self._key)
-            await self._store.buckets.give(self._bucket, nodes)
             # An early look spares a body that would be refused; its turn decides.
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
@@ -172,6 +171,7 @@ class Writing:
     async def _flowing(self, nodes: Sequence[Candidate], length: int) -> Written:
         """Through the gateway as it comes, but for the last bytes, which wait for the turn."""
         store, bucket, key = self._store, self._bucket, self._key
+        await store.buckets.give(bucket, nodes, store.settledness.doubt)
         fanout = Fanout(self._request.body, len(nodes), self._digests)
         stamp = store.stamps.next()
         flight = store.writes.flight(bucket, key)

@@ -186,6 +186,8 @@ class _Sending:
             raise NoSuchUpload("no node has it open")
         wanted = min(store.replicas, len(nodes) - len(gone))
         if not sent.etags or len(sent.etags) < wanted:
+            if store.uploads.is_over(stamp):
+                raise NoSuchUpload("it was completed or aborted")  # meanwhile
             raise failure(sent, "too few nodes took the part")
         etag = agreed_etag(sent)
         number = self._request.number

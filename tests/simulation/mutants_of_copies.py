@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError
 import aosd.assembly
 import aosd.cluster.beginning
 import aosd.consistency.memory
+import aosd.gateway.finishing
 import aosd.gateway.get
 import aosd.gateway.look
-import aosd.gateway.put
 import aosd.gateway.sent
 import aosd.repair.mend
 import aosd.testing.simulation.operations
@@ -196,7 +196,7 @@ def acknowledged_with_a_copy_less() -> Patches:
             replace(store, replicas=max(store.replicas - 1, 1)), bucket, key, names
         )
 
-    return [(aosd.gateway.put, "is_enough", enough)]
+    return [(aosd.gateway.finishing, "is_enough", enough)]
 
 
 @mutant(writing.late_writes_land_on_all_targets)

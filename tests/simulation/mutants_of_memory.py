@@ -11,9 +11,9 @@ from twisted.internet.defer import succeed
 import aosd.assembly
 import aosd.cluster.beginning
 import aosd.consistency.memory
+import aosd.gateway.finishing
 import aosd.gateway.get
 import aosd.gateway.look
-import aosd.gateway.put
 import aosd.gateway.sent
 import aosd.repair.mend
 import aosd.testing.simulation.operations
@@ -166,7 +166,7 @@ def uploads_are_not_remembered() -> Patches:
 def uploads_are_known_by_their_ids_alone() -> Patches:
     """Repair: orphaned uploads are aborted, those that no answer told of, too."""
 
-    async def end(self: Uploads, orphan: OpenUpload, node: INode) -> None:
+    async def end(self: Uploads, orphan: OpenUpload, node: INode, before_s: float) -> None:
         self.ended(orphan.id, node.name)
 
     return [(Uploads, "_abort_unknown", end)]
@@ -259,7 +259,7 @@ def no_mark_when_a_suspect_is_passed_by() -> Patches:
             return
         await remember(store, bucket, key, stamp, sent, **how)
 
-    return [(aosd.gateway.put, "remember", remembered)]
+    return [(aosd.gateway.finishing, "remember", remembered)]
 
 
 @mutant(traces.put_aimed_at_a_ring_that_is_gone)
@@ -275,7 +275,7 @@ def no_mark_when_targets_are_primaries_no_more() -> Patches:
             return
         await remember(store, bucket, key, stamp, sent, **how)
 
-    return [(aosd.gateway.put, "remember", remembered)]
+    return [(aosd.gateway.finishing, "remember", remembered)]
 
 
 @mutant(

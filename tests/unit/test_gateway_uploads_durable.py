@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from aosd.gateway.multipart import list_parts
 from aosd.model.errors import ClusterError, NoQuorum, NoSuchKey, NoSuchUpload
 from aosd.model.node import Member, NodeState
 from aosd.model.ring import Ring
@@ -393,6 +394,35 @@ class OthersWriteTests(UploadsTestCase):
                 self.successResultOf(completing)
                 self.failureResultOf(aborting, NoSuchUpload)
                 self.assertEqual(self.read(KEY), SHORT)
+
+    def test_one_that_ends_meanwhile_is_known_no_more(self) -> None:
+        for aborts in (True, False):
+            upload_id = self.created()
+            parts = [self.part(upload_id, 1, SHORT)]
+            gate: Deferred[None] = Deferred()
+            ended: Deferred[None] = Deferred()
+            for node in (self.a, self.b):
+                for verb in ("list_parts", "put_part"):
+                    node.script(verb, late(lambda gate=gate: gate))
+            self.c.script("list_parts", unavailable())
+            self.c.script("put_part", timed_out())
+            self.c.script("abort_upload", late(lambda ended=ended: ended))
+            listing = self.run_(list_parts(self.store, BUCKET, KEY, upload_id))
+            putting = self.putting(upload_id, 2, SHORT)
+            ending = self.aborting(upload_id) if aborts else self.completing(upload_id, parts)
+            if not aborts:
+                self.successResultOf(ending)
+            else:
+                ended.callback(None)
+            gate.callback(None)
+            self.failureResultOf(listing, NoSuchUpload)
+            self.failureResultOf(putting, NoSuchUpload)
+            self.failureResultOf(self.putting(upload_id, 2, SHORT), NoSuchUpload)
+            self.assertEqual(self.uploads().uploads, ())
+            if not aborts:
+                ended.callback(None)
+            self.successResultOf(ending)
+            self.assertEqual(self.open_on(), "")
 
     def test_another_gateway_goes_on(self) -> None:
         upload_id = self.created()

@@ -8,7 +8,6 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.ht
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from aosd.doors.s3.xml_out import Markup, document, element, elements
 from aosd.gateway.buckets import set_bucket_setting
 from aosd.gateway.get import head
 from aosd.gateway.requests import Get
+from aosd.model.wildcards import matches
 
 PUBLIC_READ = "public-read"
 _POLICY, _ACL = "policy", "acl"
@@ -53,7 +53,7 @@ def is_public(bucket: Bucket | None, operation: str, key: str) -> bool:
         resource += f"/{key}"
     return any(
         action in _several(statement["Action"])
-        and any(_matches(pattern, resource) for pattern in _several(statement["Resource"]))
+        and any(matches(pattern, resource) for pattern in _several(statement["Resource"]))
         for statement in _statements(json.loads(policy))
     )
 
@@ -136,12 +136,6 @@ def _statements(policy: Mapping[str, Any]) -> list[Any]:
 
 def _several(value: Any) -> list[str]:
     return [str(each) for each in (value if isinstance(value, list) else [value] if value else [])]
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """`*` stands for any characters, `?` for one."""
-    parts = (".*" if each == "*" else "." if each == "?" else re.escape(each) for each in pattern)
-    return re.fullmatch("".join(parts), text, re.DOTALL) is not None
 
 
 # -- canned ACLs ----------------------------------------------------------------------------------
