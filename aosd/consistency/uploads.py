@@ -257,7 +257,8 @@ class Uploads:
                 self._log.warn("{key} can't be read", key=key)
                 continue
             if upload.id in self._ended:
-                self._come_back.add(upload.id)
+                if upload.id not in self._open:
+                    self._come_back.add(upload.id)
                 continue
             if upload.id in self._open:
                 # Another node may have it as it was before the ids were known.
