@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +98,11 @@ class Beginning(Operation):
         return create_upload(self._gateway.store, Create(*split(self.path)))
 
     def _done(self, result: Any) -> str:
-        known = opened_id(self._gateway.store, *split(self.path), result)
-        self.upload = ClientUpload(self.path, result, dict(known.ids), self._began_s, self._gateway)
+        ids: dict[str, str] = {}
+        # While its bucket is being deleted an id tells nothing.
+        with suppress(KeyConflict, NoSuchBucket):
+            ids |= opened_id(self._gateway.store, *split(self.path), result).ids
+        self.upload = ClientUpload(self.path, result, ids, self._began_s, self._gateway)
         self._world.uploads.append(self.upload)
         self._world.tally["upload begun"] += 1
         return f"on {self.upload.ids}"
