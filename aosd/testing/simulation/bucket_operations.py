@@ -1,4 +1,4 @@
-"""What clients of the simulated store do with buckets."""
+"""What clients of the simulated store do with buckets: make, delete and list them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from aosd.gateway.buckets import buckets, create_bucket, delete_bucket
+from aosd.gateway.list import list_objects
 from aosd.model.errors import (
     BucketExists,
     BucketNotEmpty,
     KeyConflict,
     NoSuchBucket,
 )
+from aosd.model.objects import OBJECT_BUCKET
 from aosd.testing.simulation.operations import Operation
-from aosd.testing.simulation.paths import bucket_of
+from aosd.testing.simulation.paths import bucket_of, joined
 from aosd.testing.simulation.reference import Outcome, PromiseBroken, Value, Write
+from aosd.testing.simulation.weather import MOST_STALE_S
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.world import World
@@ -127,6 +130,54 @@ class Removing(_Changing):
         if never:
             super()._found_bucket(None)
         self._may_be(Outcome.NEVER if never else Outcome.UNKNOWN)
+
+
+class Listing(Operation):
+    """All pages of a listing of one level of the tree: what is under `prefix`, and no deeper."""
+
+    def __init__(
+        self, world: World, limit: int, prefix: str = "", bucket: str = OBJECT_BUCKET
+    ) -> None:
+        super().__init__(world, bucket)
+        self._limit = limit
+        self._prefix = prefix
+        # It may show what was so some seconds ago, where nodes do.
+        self._read = world.reference.read_began(MOST_STALE_S)
+        self.what = f"LIST {joined(bucket, prefix)} by {limit}"
+
+    async def _run(self) -> list[str]:
+        found: list[str] = []
+        after, more = "", True
+        while more:
+            page = await list_objects(
+                self._gateway.store,
+                self.bucket,
+                prefix=self._prefix,
+                after=after,
+                limit=self._limit,
+                delimiter="/",
+                wanted=lambda key: "/" not in key.removeprefix(self._prefix),
+            )
+            found += [entry.key for entry in page.entries]
+            more = page.more
+            if more:
+                after = found[-1]
+        return found
+
+    def _done(self, result: Any) -> str:
+        self._found(result)
+        return f"{result}"
+
+    def _failed(self, error: BaseException | None) -> None:
+        if isinstance(error, NoSuchBucket):
+            self._found([])
+        else:
+            self._world.reference.read_ended(self._read)
+
+    def _found(self, keys: list[str]) -> None:
+        began_s = self._world.reference.read_ended(self._read) + MOST_STALE_S
+        paths = [joined(self.bucket, key) for key in keys]
+        self._world.promise.listed(paths, joined(self.bucket, self._prefix), began_s, self.what)
 
 
 class Buckets(Operation):

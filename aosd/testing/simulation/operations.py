@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
-from aosd.gateway.list import list_objects
 from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
 from aosd.model.conditions import UNCONDITIONAL, Conditions
@@ -30,9 +29,8 @@ from aosd.model.objects import OBJECT_BUCKET, OWN_METADATA
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import CollectingConsumer
 from aosd.testing.simulation.client import SlowBody
-from aosd.testing.simulation.paths import bucket_of, joined, split
+from aosd.testing.simulation.paths import bucket_of, split
 from aosd.testing.simulation.reference import Outcome, PromiseBroken, Value, Write
-from aosd.testing.simulation.weather import MOST_STALE_S
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.world import World
@@ -394,51 +392,3 @@ class Heading(Operation):
         began_s = self._world.reference.read_ended(self._read)
         if isinstance(error, NoSuchKey | NoSuchBucket):
             self._world.reference.found(self.key, None, began_s, self.what)
-
-
-class Listing(Operation):
-    """All pages of a listing of one level of the tree: what is under `prefix`, and no deeper."""
-
-    def __init__(
-        self, world: World, limit: int, prefix: str = "", bucket: str = OBJECT_BUCKET
-    ) -> None:
-        super().__init__(world, bucket)
-        self._limit = limit
-        self._prefix = prefix
-        # It may show what was so some seconds ago, where nodes do.
-        self._read = world.reference.read_began(MOST_STALE_S)
-        self.what = f"LIST {joined(bucket, prefix)} by {limit}"
-
-    async def _run(self) -> list[str]:
-        found: list[str] = []
-        after, more = "", True
-        while more:
-            page = await list_objects(
-                self._gateway.store,
-                self.bucket,
-                prefix=self._prefix,
-                after=after,
-                limit=self._limit,
-                delimiter="/",
-                wanted=lambda key: "/" not in key.removeprefix(self._prefix),
-            )
-            found += [entry.key for entry in page.entries]
-            more = page.more
-            if more:
-                after = found[-1]
-        return found
-
-    def _done(self, result: Any) -> str:
-        self._found(result)
-        return f"{result}"
-
-    def _failed(self, error: BaseException | None) -> None:
-        if isinstance(error, NoSuchBucket):
-            self._found([])
-        else:
-            self._world.reference.read_ended(self._read)
-
-    def _found(self, keys: list[str]) -> None:
-        began_s = self._world.reference.read_ended(self._read) + MOST_STALE_S
-        paths = [joined(self.bucket, key) for key in keys]
-        self._world.promise.listed(paths, joined(self.bucket, self._prefix), began_s, self.what)

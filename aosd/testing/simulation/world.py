@@ -24,33 +24,15 @@ from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation import quiet
-from aosd.testing.simulation.bucket_operations import Buckets, Making, Removing
+from aosd.testing.simulation.clientele import Clientele
 from aosd.testing.simulation.clocks import WorldClock
-from aosd.testing.simulation.copy_operations import Copying, Tagging, Touching
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
-from aosd.testing.simulation.operations import (
-    Deleting,
-    Getting,
-    Heading,
-    Listing,
-    Operation,
-    Putting,
-    Ranging,
-)
+from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
-from aosd.testing.simulation.reference import PromiseBroken, Reference, Write
-from aosd.testing.simulation.upload_operations import (
-    Aborting,
-    Beginning,
-    ClientUpload,
-    Completing,
-    ListingParts,
-    ListingUploads,
-    Repeating,
-    SendingPart,
-)
+from aosd.testing.simulation.reference import PromiseBroken, Reference
+from aosd.testing.simulation.upload_operations import ClientUpload
 from aosd.testing.simulation.weather import Fate
 
 START_S = 1_700_000_000.0
@@ -67,7 +49,7 @@ class Ambush:
 
 
 @implementer(ILogObserver)
-class World:
+class World(Clientele):
     """Everything that a scenario plays with. `faulty` says that errors are to be expected.
 
     What breaks the promise raises PromiseBroken from the step during which it happened.
@@ -227,88 +209,6 @@ class World:
         )
 
     # -- clients ----------------------------------------------------------------------------------
-
-    def _begin(self, operation: Operation) -> Any:
-        self.trace(f"  {operation.what} …")
-        operation.begin()
-        self.promise.check_problems()
-        return operation
-
-    def put(self, key: str, data: bytes, **how: Any) -> Putting:
-        """See Putting."""
-        return self._begin(Putting(self, key, data, **how))  # type: ignore[no-any-return]
-
-    def delete(self, key: str) -> Deleting:
-        """See Deleting."""
-        return self._begin(Deleting(self, key))  # type: ignore[no-any-return]
-
-    def get(self, key: str, **how: Any) -> Getting:
-        """See Getting."""
-        return self._begin(Getting(self, key, **how))  # type: ignore[no-any-return]
-
-    def get_range(self, key: str, first: int, last: int, **how: Any) -> Ranging:
-        """See Ranging."""
-        return self._begin(Ranging(self, key, first, last, **how))  # type: ignore[no-any-return]
-
-    def head(self, key: str, **how: Any) -> Heading:
-        """See Heading."""
-        return self._begin(Heading(self, key, **how))  # type: ignore[no-any-return]
-
-    def list(self, limit: int = 1000, prefix: str = "", bucket: str = "object") -> Listing:
-        """See Listing."""
-        return self._begin(Listing(self, limit, prefix, bucket))  # type: ignore[no-any-return]
-
-    def make_bucket(self, bucket: str) -> Making:
-        """See Making."""
-        return self._begin(Making(self, bucket))  # type: ignore[no-any-return]
-
-    def remove_bucket(self, bucket: str) -> Removing:
-        """See Removing."""
-        return self._begin(Removing(self, bucket))  # type: ignore[no-any-return]
-
-    def list_buckets(self) -> Buckets:
-        """See Buckets."""
-        return self._begin(Buckets(self))  # type: ignore[no-any-return]
-
-    def copy(self, source: Write, target: str, tags: bytes = b"") -> Copying:
-        """See Copying."""
-        return self._begin(Copying(self, source, target, tags))  # type: ignore[no-any-return]
-
-    def touch(self, source: Write) -> Touching:
-        """See Touching."""
-        return self._begin(Touching(self, source))  # type: ignore[no-any-return]
-
-    def tag(self, key: str, tags: bytes) -> Tagging:
-        """See Tagging."""
-        return self._begin(Tagging(self, key, tags))  # type: ignore[no-any-return]
-
-    def begin_upload(self, key: str) -> Beginning:
-        """See Beginning."""
-        return self._begin(Beginning(self, key))  # type: ignore[no-any-return]
-
-    def send_part(self, upload: ClientUpload, number: int, data: bytes, **how: Any) -> SendingPart:
-        """See SendingPart."""
-        return self._begin(  # type: ignore[no-any-return]
-            SendingPart(self, upload, number, data, **how)
-        )
-
-    def complete_upload(self, upload: ClientUpload) -> Completing | Repeating:
-        """See Completing, and Repeating once it is completed."""
-        if upload.over == "completed" and upload.over_run is self.gateway:
-            return self._begin(Repeating(self, upload))  # type: ignore[no-any-return]
-        return self._begin(Completing(self, upload))  # type: ignore[no-any-return]
-
-    def abort_upload(self, upload: ClientUpload) -> Aborting:
-        """See Aborting."""
-        return self._begin(Aborting(self, upload))  # type: ignore[no-any-return]
-
-    def list_parts(self, upload: ClientUpload) -> ListingParts:
-        """See ListingParts."""
-        return self._begin(ListingParts(self, upload))  # type: ignore[no-any-return]
-
-    def list_uploads(self, bucket: str = "object") -> ListingUploads:
-        """See ListingUploads."""
-        return self._begin(ListingUploads(self, bucket))  # type: ignore[no-any-return]
 
     def wait(self, operation: Operation, limit_s: float = 400.0) -> Operation:
         """Let time pass until it is over."""
