@@ -49,6 +49,17 @@ def nobody_tends_uploads() -> Patches:
     return [(Uploads, "tend", _nothing)]
 
 
+@mutant(uploading.abort_that_nobody_remembers)
+def aborts_nobody_remembers() -> Patches:
+    """Uploads: an abort that a node didn't hear of is acknowledged when others remember it."""
+    over = Uploads.over
+
+    async def over_somehow(self: Uploads, upload: str, *, surely: bool = False) -> None:
+        await over(self, upload)
+
+    return [(Uploads, "over", over_somehow)]
+
+
 @mutant(uploading.each_node_lacks_a_part)
 def parts_here_and_there() -> Patches:
     """Uploads: a part is acknowledged while there is a node that has all before it."""

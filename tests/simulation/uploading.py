@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.testing.simulation.upload_operations import ClientUpload
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import KEY, Scene, scene
@@ -118,6 +119,37 @@ def aborted_while_a_node_is_away() -> None:
         assert not s.c.disk.uploads
 
 
+def abort_that_nobody_remembers() -> None:
+    """C is away when the upload is aborted, A and B don't remember it; the gateway is killed."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        (record,) = (key for key in s.a.disk.buckets[SYSTEM_BUCKET] if key.startswith("uploads/"))
+        for node in (s.a, s.b):
+            node.weather.foretell("put", record, Fate.REFUSED)
+        s.ends(s.world.abort_upload(upload))
+        s.restart_gateway()
+        s.c.start()
+        s.world.quiet()
+        s.ends(s.world.abort_upload(upload))
+
+
+def abort_once_more() -> None:
+    """The same, but the gateway lives; the client sends its abort again until it is taken."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        (record,) = (key for key in s.a.disk.buckets[SYSTEM_BUCKET] if key.startswith("uploads/"))
+        for node in (s.a, s.b):
+            node.weather.foretell("put", record, Fate.REFUSED)
+        s.fails(s.world.abort_upload(upload))
+        s.does(s.world.abort_upload(upload))
+        s.restart_gateway()
+        s.c.start()
+        s.world.quiet()
+
+
 def each_node_lacks_a_part() -> None:
     """B lacks the first part, C the second; what A alone would have all of, it refuses."""
     with scene_with_upload() as (s, upload):
@@ -198,6 +230,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     completed_again_after_a_put,
     completed_after_an_abort,
     aborted_while_a_node_is_away,
+    abort_that_nobody_remembers,
+    abort_once_more,
     each_node_lacks_a_part,
     killed_between_any_two,
     killed_while_it_completes,

@@ -201,8 +201,13 @@ def _bucket(world: World, name: str) -> Bucket | None:
 
 
 def _open_though_over(world: World) -> str:
-    """An upload that was completed or aborted, and is open on a node; "" for none."""
+    """An upload that was completed or aborted, and is open on a node; "" for none.
+
+    That one was completed a run before may have known alone.
+    """
     for upload in world.uploads:
+        if upload.over == "completed" and upload.over_run is not world.gateway:
+            continue
         for name, upload_id in upload.ids.items() if upload.over else ():
             if upload_id in world.nodes[name].disk.uploads:
                 return f"{name} has {upload_id} of {upload.path} open, which was {upload.over}"
