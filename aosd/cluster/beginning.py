@@ -345,6 +345,7 @@ class Beginning:
             for name in returning:
                 self._settled.returned(name)
         await self._keys.confirm()
+        await registers.confirm()
         # From here on no note of an earlier run counts, wherever it lies.
         await registers.set("runs", "last", {"run": self._run})
         await self._recall.memory.remove([STOPPED_KEY])

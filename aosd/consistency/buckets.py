@@ -71,6 +71,8 @@ class Buckets:
     ) -> None:
         self.registers = registers
         self.lacking: set[tuple[str, str]] = set()
+        # Nodes that were given one, as above, and which doubt about them was the last one then.
+        self._given: dict[tuple[str, str], int] = {}
         self._seconds = seconds
         self._late_write_window_s = late_write_window_s
         self._absent = absent
@@ -139,6 +141,7 @@ class Buckets:
         By who has the bucket's turn: nothing must be written to it meanwhile, for some servers
         remove full buckets as readily as empty ones. Raises NodeError.
         """
+        self._given.pop((name, node.name), None)
         try:
             page = await node.list(name, limit=1)
         except NodeRefused as error:
@@ -162,15 +165,25 @@ class Buckets:
             return False
         return True
 
-    async def give(self, name: str, candidates: Iterable[Candidate]) -> None:
-        """Make it on those of the nodes that are known to lack it, if they let us."""
-        for each in candidates if self.lacking else ():
-            if (name, each.name) in self.lacking and each.node is not None:
-                try:
-                    await each.node.create_bucket(name)
-                except NodeError:
-                    continue  # it is passed over, as a node that fails is
-                self.lacking.discard((name, each.name))
+    async def give(
+        self, name: str, candidates: Iterable[Candidate], doubt: Callable[[str], int]
+    ) -> None:
+        """Make it on those of the nodes that aren't known to have it, if they let us.
+
+        Before a body that can't be sent twice. `doubt` numbers the last doubt about a node: who
+        was away may have lost it. All have `object`, from when they are let in.
+        """
+        for each in candidates:
+            which, number = (name, each.name), doubt(each.name)
+            known = name == OBJECT_BUCKET or self._given.get(which) == number
+            if each.node is None or (known and which not in self.lacking):
+                continue
+            try:
+                await each.node.create_bucket(name)
+            except NodeError:
+                continue  # it is passed over, as a node that fails is
+            self.lacking.discard(which)
+            self._given[which] = number
 
 
 async def in_bucket(node: INode, bucket: str, act: Callable[[], Deferred[T]]) -> T:

@@ -56,6 +56,11 @@ class Memory:
         # Those to be removed once more, and when.
         self._leftovers: dict[tuple[str, str], float] = {}
 
+    @property
+    def acks(self) -> int:
+        """How many nodes must have a record."""
+        return memory_acks(self._replicas, len(self._members()))
+
     def nodes(self) -> list[INode]:
         """The nodes that can be asked now."""
         return [each.node for each in self._members() if each.node is not None]

@@ -95,9 +95,9 @@ class Recall:
         self._stamps = stamps
         self._level_buckets = level_buckets
 
-    async def load(self, records: Mapping[str, bytes]) -> None:
+    async def load(self, records: Mapping[str, bytes], node: str = "") -> None:
         """Take in what a node has; in any order, any number of times."""
-        self.registers.load(records)
+        self.registers.load(records, node)
         await self.journal.load(records)
         self.marks.load(records)
         self.uploads.load(records)
@@ -120,7 +120,7 @@ class Recall:
         # A week of deletes is more than fits in memory at once.
         for first in range(0, len(unknown), _AT_A_TIME):
             records = await self.memory.fetch(node, unknown[first : first + _AT_A_TIME])
-            await self.load(records)
+            await self.load(records, node.name)
             kept.update((name, data) for name, data in records.items() if "/" not in name)
         return kept
 
@@ -133,6 +133,7 @@ class Recall:
         """
         memory = self.memory
         await self.read(node)
+        await self.registers.confirm()
         await self.registers.give(node)
         for prefix in _PREFIXES:
             have = await memory.names(node, prefix)

@@ -18,6 +18,7 @@ from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
 KINDS = ("members", "buckets", "runs", "keys")
+_CONFIRMED = ("members", "buckets")  # of the others each run writes its own, or all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Registers:
         self._uneven: set[str] = set()
         # Those that couldn't be set: what nobody acknowledged may lie on some nodes.
         self._uncertain: set[tuple[str, str]] = set()
+        # Those that nodes told of, and which nodes, until enough of them are known to have it.
+        self._told_by: dict[tuple[str, str], set[str]] = {}
         self._turns: defaultdict[tuple[str, str], DeferredLock] = defaultdict(DeferredLock)
 
     def get(self, kind: str, name: str) -> Register | None:
@@ -92,16 +95,34 @@ class Registers:
             self._uncertain.add((kind, name))
             raise
         self._uncertain.discard((kind, name))
+        self._told_by.pop((kind, name), None)
         self._take(register)
 
-    def load(self, records: Mapping[str, bytes]) -> None:
+    def load(self, records: Mapping[str, bytes], node: str = "") -> None:
         """Take in what a node has; the newer of two stands, and is for all nodes to have."""
         for register in self._parsed(records):
-            known = self.get(register.kind, register.name)
+            name = register.kind, register.name
+            known = self._known.get(name)
             if known is not None and known.stamp != register.stamp:
                 # One that too few nodes took is forgotten with them.
                 self._uneven.add(f"{register.kind}/{register.name}")
+            if known is None or known.stamp < register.stamp:
+                self._told_by[name] = {node}
+            elif known.stamp == register.stamp and name in self._told_by:
+                self._told_by[name].add(node)
             self._take(register)
+
+    async def confirm(self) -> None:
+        """Let enough nodes have what fewer were found to have; raises NoQuorum.
+
+        Such a one couldn't be set once. From now on it is built upon: what is written to a
+        bucket must not be gone from sight with the only node that knows of the bucket.
+        """
+        enough = self._memory.acks
+        for name in sorted(self._told_by):
+            if name[0] in _CONFIRMED and len(self._told_by.get(name, ())) < enough:
+                await self.set(*name, partial(self._value, *name))
+            self._told_by.pop(name, None)
 
     async def tend(self) -> None:
         """Write again what an older one may have overwritten, landing late, or some lack.
@@ -121,6 +142,10 @@ class Registers:
                 await self.set(kind, of, partial(self._value, kind, of))
             except ClusterError as error:
                 self._log.info("{name} not set: {error}", name=f"{kind}/{of}", error=error)
+        try:
+            await self.confirm()
+        except ClusterError as error:
+            self._log.info("registers not confirmed: {error}", error=error)
         nodes = self._memory.nodes()
         self._overwritten.update((node.name, key) for node in nodes for key in self._uneven)
         self._uneven.clear()

@@ -125,13 +125,25 @@ def write_error(request: HeadFirstRequest, error: Exception) -> None:
         _log.failure("request {request} failed", request=request.request_id)
         error = HttpError(500, "InternalError", "unexpected; the log knows more by the request id")
     status = status_of(error)
+    if not write_error_head(request, error, status):
+        return
+    code = getattr(error, "code", "InternalError")
+    write_json(
+        request,
+        status,
+        {"error": str(error), "code": code, "request_id": request.request_id},
+    )
+
+
+def write_error_head(request: HeadFirstRequest, error: AosdError, status: int) -> bool:
+    """Set the status of an error and the headers that go with it; whether a body follows."""
+    request.setResponseCode(status)
     if isinstance(error, NotModified):
-        request.setResponseCode(304)
         request.setHeader(b"etag", error.etag.encode("latin-1"))
         request.setHeader(b"last-modified", http_date(error.modified_s))
         for name, value in error.headers:
             request.setHeader(name, value)
-        return
+        return False
     if isinstance(error, HttpError):
         for name, value in error.headers.items():
             request.setHeader(name, value)
@@ -139,9 +151,4 @@ def write_error(request: HeadFirstRequest, error: Exception) -> None:
         request.setHeader(b"content-range", b"bytes */%d" % error.size_bytes)
     if isinstance(error, ClusterError) and status in (503, 504):
         request.setHeader(b"retry-after", b"%d" % error.retry_after_s)
-    code = getattr(error, "code", "InternalError")
-    write_json(
-        request,
-        status,
-        {"error": str(error), "code": code, "request_id": request.request_id},
-    )
+    return True

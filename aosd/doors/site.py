@@ -353,6 +353,10 @@ class HeadFirstChannel(HTTPChannel):
     def _send100Continue(self) -> None:
         """Not now: `RequestBody.start` sends it."""
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line of the head is too long: said, where twisted.web hangs up without a word."""
+        self._respondToBadRequestAndDisconnect()
+
     def _respondToBadRequestAndDisconnect(self) -> None:
         request = self.requests[-1] if self.requests else None
         if isinstance(request, HeadFirstRequest) and request._dispatched:

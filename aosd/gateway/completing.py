@@ -270,9 +270,9 @@ class _Completing:
         uploads, upload, stamp = self._store.uploads, self._upload, self._stamp
         if uploads.is_over(stamp):
             return
+        uploads.completed(stamp)
         uploads.adopt(stamp, upload.bucket, upload.key, upload.ids)
-        for name in self._sent.etags:
-            uploads.ended(stamp, name)
+        # Also on those that have a copy: it may have been made of another node's.
         await ask(
             upload.reachable(self._store),
             lambda node: Deferred.fromCoroutine(uploads.abort(stamp, node)),

@@ -157,6 +157,9 @@ class _Check:
         store, bucket = self._store, self._bucket
         if await self._is_object(name):
             raise KeyConflict(f"{name} is an object", "XMinioObjectExistsAsDirectory")
+        if store.turns.busy(bucket, name):
+            # It is being deleted, and lies there yet.
+            raise _aborted(f"{name} is being changed")
         if await self._copies(name, store.could_hold(bucket, name)):
             # Hidden beneath this one, it would never be removed.
             raise _aborted(f"what was deleted of {name} isn't gone yet")

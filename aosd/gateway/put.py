@@ -33,6 +33,7 @@ from aosd.model.errors import (
     PreconditionFailed,
     TooLarge,
 )
+from aosd.model.names import check_folder
 from aosd.model.objects import (
     LARGEST_METADATA_BYTES,
     OWN_METADATA,
@@ -61,6 +62,7 @@ async def put(store: Store, request: Put) -> Written:
     The body isn't started before the request is acceptable and its nodes are found.
     """
     check_headers(request.headers, request.own)
+    check_folder(request.key, request.body.length)
     valid_for_write(request.conditions)
     return await Writing(store, request).run()
 
@@ -118,7 +120,6 @@ class Writing:
             check_taken(self._store)
             self._store.buckets.check(self._bucket)
             nodes = targets(self._store, self._bucket, self._key)
-            await self._store.buckets.give(self._bucket, nodes)
             # An early look spares a body that would be refused; its turn decides.
             await self._decide(at_turn=False)
             if length is None or length > limits.single_put_bytes:
@@ -172,6 +173,7 @@ class Writing:
     async def _flowing(self, nodes: Sequence[Candidate], length: int) -> Written:
         """Through the gateway as it comes, but for the last bytes, which wait for the turn."""
         store, bucket, key = self._store, self._bucket, self._key
+        await store.buckets.give(bucket, nodes, store.settledness.doubt)
         fanout = Fanout(self._request.body, len(nodes), self._digests)
         stamp = store.stamps.next()
         flight = store.writes.flight(bucket, key)

@@ -84,7 +84,6 @@ class _InParts(Writing):
             check_taken(store)
             store.buckets.check(bucket)
             nodes = targets(store, bucket, key)
-            await store.buckets.give(bucket, nodes)
             flight = store.writes.flight(bucket, key)
             stamp = store.stamps.next()
             upload = Upload(store, bucket, key, nodes, stamp)

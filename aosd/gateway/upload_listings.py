@@ -34,6 +34,8 @@ async def list_parts(
         )
     pages = [each for each in answers.values() if isinstance(each, PartsPage)]
     if not pages:
+        if store.uploads.is_over(upload.stamp):
+            raise NoSuchUpload("it was completed or aborted")  # while they were asked
         raise not_open(store, upload, answers.values())
     return _merged(pages, limit)
 

@@ -24,6 +24,7 @@ from aosd.model.errors import (
     BadRequest,
     NodeRefused,
     NoQuorum,
+    NoSuchBucket,
     NoSuchUpload,
     NotModified,
     PreconditionFailed,
@@ -186,6 +187,8 @@ class _Sending:
             raise NoSuchUpload("no node has it open")
         wanted = min(store.replicas, len(nodes) - len(gone))
         if not sent.etags or len(sent.etags) < wanted:
+            if store.uploads.is_over(stamp):
+                raise NoSuchUpload("it was completed or aborted")  # meanwhile
             raise failure(sent, "too few nodes took the part")
         etag = agreed_etag(sent)
         number = self._request.number
@@ -197,5 +200,5 @@ class _Sending:
 
 
 def is_unknown(error: Exception) -> bool:
-    """Whether a node's answer says that it has no such upload."""
-    return isinstance(error, NodeRefused) and error.code == "NoSuchUpload"
+    """Whether a node's answer says that it has no such upload, or not even its bucket."""
+    return isinstance(error, NodeRefused) and error.code in (NoSuchUpload.code, NoSuchBucket.code)

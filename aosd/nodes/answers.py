@@ -30,11 +30,10 @@ from aosd.model.objects import (
 from aosd.nodes.http import STORED_ENCODING
 
 _STAMP = STAMP_HEADER.decode()
-
-# SeaweedFS has folders beside objects, and they stay when all that was in them is gone. Asked
-# for one, it answers as if there were an empty object, with an ETag that no object can have;
-# in a listing of what lies right in it, it names the folder too, without an ETag.
-_OF_NO_PARTS = '-0"'
+# SeaweedFS answers for its folders, `a/` where there is `a/b` or was, as if each were an object.
+# They have an ETag of no parts, and none at all in listings; an object has neither.
+_FOLDERS_END = '-0"'
+_FOLDERS_LISTED = '""'
 
 
 class PartsTold(NamedTuple):
@@ -52,14 +51,11 @@ class Answers:
         self._node = node
 
     def object_head(self, response: IResponse, size_bytes: int) -> ObjectHead:
-        """The head of an object from a GET's or HEAD's answer.
-
-        Raises NoSuchKey when it's a folder that is told of as if it were an object.
-        """
-        etag = self.etag(response)
-        if etag.endswith(_OF_NO_PARTS):
-            raise NoSuchKey("no such object")
+        """The head of an object from a GET's or HEAD's answer. Raises NoSuchKey for a folder."""
         headers: Headers = response.headers
+        etag = self.etag(response)
+        if etag.endswith(_FOLDERS_END):
+            raise NoSuchKey("no such object")
         kept: list[tuple[bytes, bytes]] = []
         own: list[tuple[bytes, bytes]] = []
         for name, values in headers.getAllRawHeaders():
@@ -123,7 +119,7 @@ class Answers:
             return unquote_plus(text) if encoded else text
 
         try:
-            entries = tuple(
+            listed = tuple(
                 Entry(
                     key=name_of(item, "Key"),
                     etag=quoted(item.findtext("ETag") or ""),
@@ -134,14 +130,14 @@ class Answers:
                     stamp=_stamp(item),
                 )
                 for item in root.iterfind("Contents")
-                if not _is_folder(item)
             )
         except ValueError as error:
             raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
         prefixes = tuple(name_of(item, "Prefix") for item in root.iterfind("CommonPrefixes"))
-        names = [entry.key for entry in entries] + list(prefixes)
+        # Folders count for where the next page begins.
+        names = [entry.key for entry in listed] + list(prefixes)
         return Page(
-            entries,
+            tuple(each for each in listed if not _is_folder(each)),
             prefixes,
             truncated=root.findtext("IsTruncated") == "true",
             last=max(names, key=str.encode) if names else None,
@@ -254,11 +250,10 @@ def quoted(etag: str) -> str:
     return etag if etag.startswith('"') else f'"{etag}"'
 
 
-def _is_folder(item: Element) -> bool:
-    """Whether what is listed is a folder of the node's own making, and no object."""
-    if item.findtext("ETag") not in ("", '""'):
-        return False
-    return (item.findtext("Key") or "").lower().endswith(("/", "%2f"))
+def _is_folder(entry: Entry) -> bool:
+    return entry.key.endswith("/") and (
+        entry.etag == _FOLDERS_LISTED or entry.etag.endswith(_FOLDERS_END)
+    )
 
 
 def _stamp(item: Element) -> str | None:

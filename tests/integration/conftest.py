@@ -1,4 +1,4 @@
-"""What tests on a real Docker Engine share."""
+"""What tests on a real Docker Engine share, and tests of the S3 door."""
 
 from __future__ import annotations
 
@@ -10,10 +10,47 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.conftest import NAMES
+from tests.integration import s3
+from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
 from tests.integration.processes import free_port
 from tools import docker_images
 
 ROOT = docker_images.ROOT
+
+
+@pytest.fixture(scope="session")
+def s3_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RealNode]]:
+    """Three nodes for the S3 door's tests, which no test breaks."""
+    with running_nodes(tmp_path_factory.mktemp("s3-nodes"), NAMES) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3_identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of identities that the S3 door reads again when it changes."""
+    return s3.identities_file(tmp_path_factory.mktemp("identities") / "identities.toml")
+
+
+@pytest.fixture(scope="session")
+def s3_daemon(
+    s3_nodes: list[RealNode], s3_identities: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    """A daemon with a root pair, identities and a domain, over those nodes."""
+    folder = tmp_path_factory.mktemp("s3-daemon")
+    file = write_nodes_file(folder / "nodes.toml", s3_nodes)
+    flag = f"--identities-file={s3_identities}"
+    with running_daemon(folder, file, flag, up=NAMES, environment=s3.ENVIRONMENT) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_daemon: Daemon, request: pytest.FixtureRequest) -> str:
+    """A bucket that no other module has."""
+    name = f"of.{request.module.__name__.rpartition('.')[2].replace('_', '-')}"
+    s3.client(s3_daemon).create_bucket(Bucket=name)
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from xml.etree.ElementTree import Element
+
+from defusedxml.ElementTree import fromstring
 
 _RECEIVE_BYTES = 64 * 1024
 
@@ -38,13 +41,25 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of an error in the door's own form, which is checked on the way."""
+        """The code of an error in its door's form, which is checked on the way.
+
+        That is XML where the S3 door answers, and JSON elsewhere.
+        """
+        if self.headers["content-type"] == "application/xml":
+            return self._code_in_xml()
         assert self.headers["content-type"] == "application/json"
         told = self.json
         assert set(told) == {"error", "code", "request_id"}
         assert told["error"]
         assert told["request_id"] == self.headers["x-amz-request-id"]
         return str(told["code"])
+
+    def _code_in_xml(self) -> str:
+        error: Element = fromstring(self.body)
+        assert error.tag == "Error", self.body
+        assert error.findtext("Message")
+        assert error.findtext("RequestId") == self.headers["x-amz-request-id"]
+        return str(error.findtext("Code"))
 
 
 class Wire:

@@ -326,6 +326,12 @@ class SiteTests(SynchronousTestCase):
 
     # -- draining -------------------------------------------------------------------------------
 
+    def test_a_line_that_is_too_long_is_answered(self) -> None:
+        self.send(b"GET /a HTTP/1.1\r\nHost: h\r\nx-amz-meta-a: " + b"a" * 17_000)
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 400"))
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.requests, [])
+
     def test_drain_closes_idle_connections_and_waits_for_the_others(self) -> None:
         self.send(self.head() + b"0123456789")
         drained = self.site.drain()

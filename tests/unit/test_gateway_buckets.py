@@ -230,6 +230,29 @@ class MissingTests(BucketTestCase):
             self.removed()
             self.store.marks._known.clear()
 
+    def test_also_where_nobody_knows_that_it_is_missing(self) -> None:
+        # A run before made it, or the node lost its disk and isn't swept yet.
+        for data, told in ((SMALL, True), (FLOWING, True), (LONG, False)):
+            for happens in (self.afresh, lambda: self.back(*self.nodes)):
+                self.created()
+                self.written("k", FLOWING)
+                self.unlinked("k")
+                happens()
+                for node in self.nodes:
+                    del node.buckets[NAME]
+                self.successResultOf(self.write("k", data, told=told))
+                self.unlinked("k")
+                self.settle()
+                self.removed()
+                self.store.marks._known.clear()
+
+    def test_once_it_was_asked_for_only(self) -> None:
+        self.created()
+        self.written("k", FLOWING)
+        self.forget_requests()
+        self.written("k", FLOWING)
+        self.assertEqual({verb for node in self.nodes for verb in node.requests}, {"put"})
+
     def test_and_copies_do(self) -> None:
         self.created()
         self.written("k", FLOWING)

@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred
 from aosd.consistency.marks import Mark
 from aosd.model.errors import KeyConflict, NodeUnavailable, NoQuorum
 from aosd.model.ring import partition
-from aosd.testing.memory_node import Fault, MemoryNode
+from aosd.testing.faults import Fault, late
+from aosd.testing.memory_node import MemoryNode
 from tests.unit.gateway_case import BUCKET, LONG, S1, S2, S3, SMALL, WAYS, GatewayTestCase
 
 PARENT = "XMinioParentIsObject"
@@ -68,6 +69,22 @@ class RefusedTests(NestingTestCase):
         self.stored("a/b", SMALL)
         self.deleted("a/b")
         self.stored("a", SMALL)
+
+    def test_not_while_the_other_is_being_deleted(self) -> None:
+        for known in (False, True):
+            if known:
+                self.known()
+            for deleted, key in (("a/b", "a"), ("c", "c/d")):
+                self.stored(deleted, SMALL)
+                gate: Deferred[None] = Deferred()
+                for node in self.nodes:
+                    node.script("delete", late(lambda gate=gate: gate))
+                deleting = self.delete(deleted)
+                self.assertEqual(self.refused(key, b"x"), ABORTED)
+                gate.callback(None)
+                self.successResultOf(deleting)
+                self.stored(key, b"x")
+                self.deleted(key)
 
     def test_others_are_taken(self) -> None:
         for key in ("a", "a-b", "ab/c", "b/a", "b/c"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from aosd.gateway.multipart import list_parts
 from aosd.model.errors import ClusterError, NoQuorum, NoSuchKey, NoSuchUpload
 from aosd.model.node import Member, NodeState
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.faults import (
     breaks,
@@ -154,6 +156,29 @@ class NodesFailTests(UploadsTestCase):
         one = self.part(upload_id, 1, SHORT)
         self.completed(upload_id, [one])
         self.assertEqual(self.holders(), "ac")
+
+    def test_a_node_that_has_not_even_the_bucket_is_out_too(self) -> None:
+        upload_id = self.created()
+        self.down(self.b)
+        self.c.wipe()
+        self.c.buckets[SYSTEM_BUCKET] = {}
+        one = self.part(upload_id, 1, SHORT)
+        two = self.part(upload_id, 2, LONG_PART)
+        self.assertEqual(self.parts_of(upload_id), [1, 2])
+        self.c.buckets[BUCKET] = {}
+        self.completed(upload_id, [one, two])
+        self.assertEqual(len(self.holders(data=SHORT + LONG_PART)), 2)
+
+    def test_nobody_has_the_bucket(self) -> None:
+        upload_id = self.created()
+        for node in self.nodes:
+            node.wipe()
+        self.failureResultOf(self.putting(upload_id, 1, SHORT), NoSuchUpload)
+        self.failureResultOf(self.completing(upload_id, [(1, "e")]), NoSuchUpload)
+        listing = self.run_(list_parts(self.store, BUCKET, KEY, upload_id))
+        self.failureResultOf(listing, NoSuchUpload)
+        for node in self.nodes:
+            node.buckets[BUCKET] = {}
 
     def test_a_part_on_a_node_that_is_away(self) -> None:
         upload_id = self.created()
@@ -393,6 +418,35 @@ class OthersWriteTests(UploadsTestCase):
                 self.successResultOf(completing)
                 self.failureResultOf(aborting, NoSuchUpload)
                 self.assertEqual(self.read(KEY), SHORT)
+
+    def test_one_that_ends_meanwhile_is_known_no_more(self) -> None:
+        for aborts in (True, False):
+            upload_id = self.created()
+            parts = [self.part(upload_id, 1, SHORT)]
+            gate: Deferred[None] = Deferred()
+            ended: Deferred[None] = Deferred()
+            for node in (self.a, self.b):
+                for verb in ("list_parts", "put_part"):
+                    node.script(verb, late(lambda gate=gate: gate))
+            self.c.script("list_parts", unavailable())
+            self.c.script("put_part", timed_out())
+            self.c.script("abort_upload", late(lambda ended=ended: ended))
+            listing = self.run_(list_parts(self.store, BUCKET, KEY, upload_id))
+            putting = self.putting(upload_id, 2, SHORT)
+            ending = self.aborting(upload_id) if aborts else self.completing(upload_id, parts)
+            if not aborts:
+                self.successResultOf(ending)
+            else:
+                ended.callback(None)
+            gate.callback(None)
+            self.failureResultOf(listing, NoSuchUpload)
+            self.failureResultOf(putting, NoSuchUpload)
+            self.failureResultOf(self.putting(upload_id, 2, SHORT), NoSuchUpload)
+            self.assertEqual(self.uploads().uploads, ())
+            if not aborts:
+                ended.callback(None)
+            self.successResultOf(ending)
+            self.assertEqual(self.open_on(), "")
 
     def test_another_gateway_goes_on(self) -> None:
         upload_id = self.created()

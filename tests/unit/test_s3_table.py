@@ -58,6 +58,24 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(found.name, "GetObject")
         self.assertIsNone(table.find("PATCH", "object", {}, frozenset()))
 
+    def test_a_change_of_what_a_verb_cant_change_isnt_one_of_the_whole(self) -> None:
+        for verb, level, *query in (
+            ("DELETE", "object", "acl"),
+            ("DELETE", "object", "uploads"),
+            ("PUT", "object", "uploads"),
+            ("PUT", "object", "uploadId"),
+            ("PUT", "object", "partNumber"),
+            ("PUT", "object", "partNumber", "uploadId", "tagging"),
+            ("DELETE", "bucket", "acl"),
+            ("DELETE", "bucket", "versioning"),
+            ("DELETE", "bucket", "analytics"),
+            ("PUT", "bucket", "location"),
+        ):
+            found = table.find(verb, level, dict.fromkeys(query, ""), frozenset())
+            self.assertIsNone(found, (verb, level, query))
+        for verb, level, name in (("DELETE", "bucket", "id"), ("PUT", "object", "x-id")):
+            self.assertIsNotNone(table.find(verb, level, {name: "1"}, frozenset()))
+
     def test_what_works_has_a_handler_and_what_is_missing_none(self) -> None:
         for each in table.OPERATIONS:
             missing = each.state is table.State.NOT_IMPLEMENTED

@@ -8,12 +8,13 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.ht
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from aosd.consistency.buckets import Bucket
+from aosd.doors.heads import header_items
 from aosd.doors.s3.call import Call
+from aosd.doors.s3.checksums import with_checked_body
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.owner import owner
 from aosd.doors.s3.xml_in import parse
@@ -21,6 +22,7 @@ from aosd.doors.s3.xml_out import Markup, document, element, elements
 from aosd.gateway.buckets import set_bucket_setting
 from aosd.gateway.get import head
 from aosd.gateway.requests import Get
+from aosd.model.wildcards import matches
 
 PUBLIC_READ = "public-read"
 _POLICY, _ACL = "policy", "acl"
@@ -53,7 +55,7 @@ def is_public(bucket: Bucket | None, operation: str, key: str) -> bool:
         resource += f"/{key}"
     return any(
         action in _several(statement["Action"])
-        and any(_matches(pattern, resource) for pattern in _several(statement["Resource"]))
+        and any(matches(pattern, resource) for pattern in _several(statement["Resource"]))
         for statement in _statements(json.loads(policy))
     )
 
@@ -75,7 +77,7 @@ async def get_bucket_policy(call: Call) -> None:
 async def put_bucket_policy(call: Call) -> None:
     """PutBucketPolicy: 501 for one that grants more than reading by anyone."""
     call.store.buckets.check(call.bucket)
-    data = await call.read(_LONGEST_POLICY_BYTES)
+    data = await with_checked_body(call).read(_LONGEST_POLICY_BYTES)
     try:
         policy = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -138,12 +140,6 @@ def _several(value: Any) -> list[str]:
     return [str(each) for each in (value if isinstance(value, list) else [value] if value else [])]
 
 
-def _matches(pattern: str, text: str) -> bool:
-    """`*` stands for any characters, `?` for one."""
-    parts = (".*" if each == "*" else "." if each == "?" else re.escape(each) for each in pattern)
-    return re.fullmatch("".join(parts), text, re.DOTALL) is not None
-
-
 # -- canned ACLs ----------------------------------------------------------------------------------
 
 
@@ -151,6 +147,13 @@ def check_canned(acl: str) -> None:
     """Raise S3Error NotImplemented for a canned ACL that isn't honoured."""
     if acl not in _CANNED:
         raise S3Error("NotImplemented", f"the canned ACL {acl[:64]} isn't implemented")
+
+
+def refuse_grants(call: Call) -> None:
+    """Raise S3Error NotImplemented for x-amz-grant-*: nobody would be granted anything."""
+    for name, _ in header_items(call.request):
+        if name.startswith(b"x-amz-grant-"):
+            raise S3Error("NotImplemented", f"{name.decode('latin-1')} isn't implemented")
 
 
 async def get_bucket_acl(call: Call) -> None:
@@ -189,7 +192,8 @@ async def put_object_acl(call: Call) -> None:
 
 async def _wanted(call: Call) -> str:
     """The canned ACL of the header, or what the body's grants amount to."""
-    data = await call.read()
+    refuse_grants(call)
+    data = await with_checked_body(call).read()
     acl = call.header(b"x-amz-acl")
     if acl is not None or not data.strip():
         return acl or "private"

@@ -7,13 +7,13 @@ match one of the identity's patterns, and in no others.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from aosd.identity_tables import IdentityTable, Role, first_twice
 from aosd.model.node import Credentials
+from aosd.model.wildcards import matches
 
 Needs = Literal["read", "write", "list", "admin"]
 _ALLOWED: Mapping[Role, frozenset[Needs]] = {
@@ -30,11 +30,6 @@ class Identity:
     access_key: str
     role: Role
     buckets: tuple[str, ...] = ("*",)
-    _matches: re.Pattern[str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        one_of = "|".join(_expression(each) for each in self.buckets)
-        object.__setattr__(self, "_matches", re.compile(one_of or r"(?!)", re.DOTALL))
 
     def may(self, needs: Needs, bucket: str) -> bool:
         """Whether it may do what `needs` this in `bucket`.
@@ -42,12 +37,9 @@ class Identity:
         Making a bucket needs "write" in it, deleting and configuring one "admin". Anyone may
         ask which buckets there are, and is shown those where it may "list".
         """
-        return needs in _ALLOWED[self.role] and self._matches.fullmatch(bucket) is not None
-
-
-def _expression(pattern: str) -> str:
-    parts = re.split(r"(\*+|\?)", pattern)
-    return "".join({"*": ".*", "?": "."}.get(each[:1], re.escape(each)) for each in parts)
+        return needs in _ALLOWED[self.role] and any(
+            matches(pattern, bucket) for pattern in self.buckets
+        )
 
 
 class _Known(NamedTuple):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from aosd.doors.answers import HttpError, http_date, status_of
+from aosd.doors.answers import status_of, write_error_head
 from aosd.doors.s3.errors import S3Error, code_of, is_code, status_of_code
 from aosd.doors.s3.targets import Target
-from aosd.doors.s3.xml_out import document, elements
+from aosd.doors.s3.xml_out import document, elements, writable
 from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import (
     AosdError,
-    ClusterError,
-    NotModified,
     PreconditionFailed,
-    RangeNotSatisfiable,
 )
 
 _log = Logger()
@@ -24,21 +21,8 @@ def write_problem(request: HeadFirstRequest, target: Target | None, error: Excep
     """Answer with an error; what wasn't foreseen goes to the log alone. HEAD has no body."""
     error = as_s3(error, request.request_id)
     code, status = code_of(error), status_of_problem(error)
-    if isinstance(error, NotModified):
-        request.setResponseCode(304)
-        request.setHeader(b"etag", error.etag.encode("latin-1"))
-        request.setHeader(b"last-modified", http_date(error.modified_s))
-        for name, value in error.headers:
-            request.setHeader(name, value)
+    if not write_error_head(request, error, status):
         return
-    if isinstance(error, HttpError):
-        for name, value in error.headers.items():
-            request.setHeader(name, value)
-    if isinstance(error, RangeNotSatisfiable):
-        request.setHeader(b"content-range", b"bytes */%d" % error.size_bytes)
-    if isinstance(error, ClusterError) and status in (503, 504):
-        request.setHeader(b"retry-after", b"%d" % error.retry_after_s)
-    request.setResponseCode(status)
     if request.method == b"HEAD":
         # There is no body to tell it; the header is MinIO's.
         request.setHeader(b"x-minio-error-code", code.encode("latin-1", "replace"))
@@ -51,9 +35,12 @@ def write_problem(request: HeadFirstRequest, target: Target | None, error: Excep
 
 
 def problem(code: str, message: str, target: Target | None, request_id: str) -> bytes:
-    """An Error document, which has no namespace."""
-    bucket = target.bucket if target is not None else ""
-    key = target.key if target is not None else ""
+    """An Error document, which has no namespace.
+
+    Names in it are for people: a client that can't parse it doesn't get to know the code.
+    """
+    bucket = writable(target.bucket) if target is not None else ""
+    key = writable(target.key) if target is not None else ""
     resource = f"/{bucket}/{key}" if key else f"/{bucket}"
     return document(
         "Error",

@@ -249,6 +249,14 @@ _BY_VERB: dict[tuple[str, str], list[Operation]] = {}
 for _each in sorted(OPERATIONS, key=_selectivity, reverse=True):
     _BY_VERB.setdefault((_each.level, _each.verb), []).append(_each)
 
+_WHICH = frozenset({"id", "annotationName"})  # they only tell which of several
+# What a query names of a target beside the target itself.
+_PARTS: dict[str, frozenset[str]] = {
+    level: frozenset(name for each in OPERATIONS if each.level == level for name in each.query)
+    - _WHICH
+    for level in (SERVICE, BUCKET, OBJECT)
+}
+
 
 def level_of(bucket: str, key: str) -> str:
     """What a target names."""
@@ -260,13 +268,16 @@ def find(
 ) -> Operation | None:
     """The operation that a request asks for; None when there is none of its verb.
 
-    What the query says beyond that is ignored, as S3 does. `headers` are lower-case names.
+    What the query says beyond that is ignored, as S3 does. But where it names what the verb
+    doesn't fit (a DELETE of `?acl`), a change would be one of the whole object or bucket: that
+    is none. `headers` are lower-case names.
     """
     for operation in _BY_VERB.get((level, verb), ()):
         if operation.header is not None and operation.header not in headers:
             continue
         if all(name in query for name in operation.query):
-            return operation
+            strange = _PARTS[level].intersection(query).difference(operation.query)
+            return None if strange and verb not in ("GET", "HEAD") else operation
     return None
 
 

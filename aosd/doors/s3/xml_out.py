@@ -52,6 +52,11 @@ def url_encoded(text: str) -> str:
     return quote(text.encode("utf-8", "surrogatepass"), safe="/")
 
 
+def writable(text: str) -> str:
+    """Text with U+FFFD for what XML has no way to write: every parser takes it."""
+    return _UNWRITABLE.sub("\ufffd", text)
+
+
 def _written(text: str | int) -> str:
     if isinstance(text, Markup):
         return text
