@@ -73,8 +73,12 @@ class Uploads:
         # Of this run: those that somebody is at, and those that nobody goes on with.
         self._in_use: set[str] = set()
         self._given_up: set[str] = set()
+        # Of the latter, clients' of which too few nodes remember that they are over.
+        self._unremembered: set[str] = set()
         # Clients' that ended in this run: what lies on a node that was away says nothing.
         self._ended: dict[str, None] = {}
+        # Those whose record came back all the same, with a node's disk of before.
+        self._come_back: set[str] = set()
         # Parts that were acknowledged, and that a node of the upload lacks.
         self._missed: dict[str, dict[str, set[int]]] = {}
 
@@ -180,8 +184,16 @@ class Uploads:
         if len(self._ended) > _MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    async def over(self, upload: str) -> None:
-        """Nobody goes on with it: forgotten when it ended on all its nodes, else an orphan."""
+    def is_unremembered(self, upload: str) -> bool:
+        """Whether it is over, and open on some node, and a run after this one may not know."""
+        return upload in self._unremembered
+
+    async def over(self, upload: str, *, surely: bool = False) -> None:
+        """Nobody goes on with it: forgotten when it ended on all its nodes, else an orphan.
+
+        That is remembered of a client's; where it can't be now, `tend` tries again. With
+        `surely` NoQuorum is raised then.
+        """
         this = self._open.get(upload)
         if this is None:
             return  # it was never begun
@@ -189,10 +201,10 @@ class Uploads:
         self._missed.pop(upload, None)
         if not this.uploads:
             await self._forget(upload)
-        elif upload not in self._given_up:
+        elif upload not in self._given_up or upload in self._unremembered:
             self._given_up.add(upload)
             if this.client:
-                await self._remember(this, over=True)
+                await self._remember_over(this, surely)
 
     async def abort_all(self, bucket: str, nodes: Mapping[str, INode]) -> None:
         """End all that is open in a bucket, whoever is at it, on these nodes, by name.
@@ -216,6 +228,9 @@ class Uploads:
         That is what was given up here, and what began before `before_s` (since 1970) and isn't
         in use. Of the latter the ids that aren't known are asked for.
         """
+        come_back, self._come_back = self._come_back, set()
+        if come_back:
+            await self._memory.remove([_PREFIX + each for each in sorted(come_back)])
         for this in list(self._open.values()):
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
@@ -252,6 +267,8 @@ class Uploads:
                 self._log.warn("{key} can't be read", key=key)
                 continue
             if upload.id in self._ended:
+                if upload.id not in self._open:
+                    self._come_back.add(upload.id)
                 continue
             if upload.id in self._open:
                 # Another node may have it as it was before the ids were known.
@@ -261,11 +278,22 @@ class Uploads:
             if is_over and upload.id not in self._in_use:
                 self._given_up.add(upload.id)
 
-    async def _remember(self, this: OpenUpload, *, over: bool = False) -> None:
+    async def _remember(self, this: OpenUpload) -> None:
         try:
-            await self._memory.write(_PREFIX + this.id, this.to_bytes(over=over))
+            await self._memory.write(_PREFIX + this.id, this.to_bytes())
         except NoQuorum as error:
             self._log.info("upload not remembered: {error}", error=error, upload=this.id)
+
+    async def _remember_over(self, this: OpenUpload, surely: bool) -> None:
+        self._unremembered.add(this.id)
+        try:
+            await self._memory.write(_PREFIX + this.id, this.to_bytes(over=True))
+        except NoQuorum as error:
+            self._log.info("end of upload not remembered: {error}", error=error, upload=this.id)
+            if surely:
+                raise
+        else:
+            self._unremembered.discard(this.id)
 
     async def _forget(self, upload: str) -> None:
         this = self._open.pop(upload, None)
@@ -274,6 +302,7 @@ class Uploads:
         self._missed.pop(upload, None)
         self._in_use.discard(upload)
         self._given_up.discard(upload)
+        self._unremembered.discard(upload)
         await self._memory.remove([_PREFIX + upload])
 
     async def _abort(self, this: OpenUpload, upload_id: str, node: INode) -> bool:

@@ -272,8 +272,7 @@ class _Completing:
             return
         uploads.completed(stamp)
         uploads.adopt(stamp, upload.bucket, upload.key, upload.ids)
-        for name in self._sent.etags:
-            uploads.ended(stamp, name)
+        # Also on those that have a copy: it may have been made of another node's.
         await ask(
             upload.reachable(self._store),
             lambda node: Deferred.fromCoroutine(uploads.abort(stamp, node)),

@@ -17,6 +17,7 @@ from aosd.gateway.upload_ids import ClientUpload, opened_id, sealed_id
 from aosd.gateway.upload_listings import list_parts, list_uploads
 from aosd.gateway.upload_parts import copy_part, put_part
 from aosd.model.errors import NoQuorum, NoSuchUpload
+from aosd.model.names import check_folder
 from aosd.model.objects import STAMP_HEADER
 from aosd.ports import Candidate, INode
 
@@ -32,6 +33,7 @@ async def create_upload(store: Store, request: Create) -> str:
     then, and found by who lists uploads.
     """
     check_headers(request.headers, request.own)
+    check_folder(request.key, None)
     with cluster_errors():
         store.buckets.check(request.bucket)
         check_taken(store)
@@ -62,7 +64,7 @@ async def abort_upload(store: Store, bucket: str, key: str, upload_id: str) -> N
     """Let all its nodes forget it, at the key's turn; who is away is told when it is back.
 
     Raises NoSuchUpload when nobody knows it, completed ones too; NoSuchBucket, or a
-    ClusterError.
+    ClusterError, also when some node is away and too few others can remember that it is over.
     """
     with cluster_errors():
         upload = opened_id(store, bucket, key, upload_id)
@@ -72,9 +74,9 @@ async def abort_upload(store: Store, bucket: str, key: str, upload_id: str) -> N
 
 async def _abort(store: Store, upload: ClientUpload) -> None:
     uploads, stamp, nodes = store.uploads, upload.stamp, upload.reachable(store)
-    if uploads.is_over(stamp):
+    if uploads.is_over(stamp) and not uploads.is_unremembered(stamp):
         raise NoSuchUpload("it was completed or aborted")
-    if not uploads.knows(stamp):
+    if not uploads.knows(stamp) and not uploads.is_unremembered(stamp):
         answers = await ask(
             nodes,
             lambda node: node.list_parts(upload.bucket, upload.key, upload.ids[node.name], 0, 1),
@@ -85,13 +87,13 @@ async def _abort(store: Store, upload: ClientUpload) -> None:
         if all(unknown):
             raise NoQuorum("the nodes that may have it open are away")
     uploads.adopt(stamp, upload.bucket, upload.key, upload.ids)
-    await _end(store, stamp, nodes)
+    await _end(store, stamp, nodes, surely=True)
 
 
-async def _end(store: Store, stamp: str, nodes: list[Candidate]) -> None:
+async def _end(store: Store, stamp: str, nodes: list[Candidate], *, surely: bool = False) -> None:
     uploads = store.uploads
     await ask(nodes, lambda node: Deferred.fromCoroutine(uploads.abort(stamp, node)))
-    await uploads.over(stamp)
+    await uploads.over(stamp, surely=surely)
 
 
 __all__ = [

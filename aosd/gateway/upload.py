@@ -142,6 +142,8 @@ class Upload:
         failed = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
         staying = [each for each in self._nodes if each.name not in failed]
         if not staying:
+            # Who deletes the bucket aborts what is open in it.
+            self._store.buckets.check(self._bucket, self._id)
             raise next(iter(failed.values()))
         # Nothing of an upload takes effect before its Complete: no need of a mark for silence.
         self._nodes = staying

@@ -13,10 +13,22 @@ import os
 import sys
 import time
 
-from tests.simulation import mutants_of_copies, mutants_of_folders, mutants_of_memory
+from tests.simulation import (
+    mutants_of_buckets,
+    mutants_of_copies,
+    mutants_of_folders,
+    mutants_of_memory,
+    mutants_of_uploads,
+)
 from tests.simulation.mutation import MUTANTS, hunt
 
-PARTS = (mutants_of_copies, mutants_of_memory, mutants_of_folders)
+PARTS = (
+    mutants_of_copies,
+    mutants_of_memory,
+    mutants_of_folders,
+    mutants_of_buckets,
+    mutants_of_uploads,
+)
 ALL = MUTANTS
 """All that these parts have entered, by importing them."""
 

@@ -23,7 +23,10 @@ async def _none(*_: Any, **__: Any) -> dict[str, bool]:
 
 @mutant(nesting.both_at_once_and_the_lower_one_is_slow)
 def no_claims() -> Patches:
-    """Claims: above and beneath a key that is being written nothing is."""
+    """Claims: above and beneath a key that is being written nothing is.
+
+    Nor is its turn looked for: that says the same of the keys that are remembered.
+    """
     claim = Folders.claim
 
     def claimed(
@@ -32,7 +35,7 @@ def no_claims() -> Patches:
         made = claim(self, bucket, key, folders, lingers)
         return made or Claim(Folders(1024), (bucket, key), [], lambda: True)
 
-    return [(Folders, "claim", claimed)]
+    return [(Folders, "claim", claimed), (Folders, "lately_beneath", lambda *_: ())]
 
 
 @mutant(nesting.beneath_an_object)

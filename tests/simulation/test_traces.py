@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation import interrupted, nesting, remembering, repairing, writing
+from tests.simulation import (
+    bucketry,
+    copying,
+    interrupted,
+    nesting,
+    remembering,
+    repairing,
+    uploading,
+    writing,
+)
 from tests.simulation.traces import TRACES
 
 ALL = (
@@ -16,6 +25,9 @@ ALL = (
     *repairing.STORIES,
     *interrupted.STORIES,
     *nesting.STORIES,
+    *bucketry.STORIES,
+    *copying.STORIES,
+    *uploading.STORIES,
 )
 
 # Coroutines of gateways that were killed are never finished: Python tells of each.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -69,7 +70,10 @@ class Gateway:
             _metrics,
             lambda: f"{chance.getrandbits(64):016x}",
         )
-        self.store = self.assembly.store
+        store = self.assembly.store
+        # Parts of clients' uploads are as small as all else.
+        limits = replace(store.limits, least_part_bytes=0)
+        self.store = self.assembly.store = replace(store, limits=limits)
         self.store.copying.held_bytes = 8
         self.assembly.start()
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_Buckets = dict[str, dict[str, Copy]]
+
 _REMEMBERED_S = 60.0  # how far back power loss and stale listings may reach
 SIGNED_FOR_S = 15 * 60
 
@@ -47,6 +49,7 @@ class Kind:
     hides_beneath: bool = False  # lists no key beneath another one, as MinIO does
     tells_stamps: bool = False  # in listings, as MinIO does when it is asked to
     checks_digests: bool = True  # SeaweedFS ignores x-amz-content-sha256
+    keeps_full_buckets: bool = True  # SeaweedFS removes them, as it comes
 
 
 class SimulatedNode:
@@ -95,8 +98,9 @@ class SimulatedNode:
             checks_sha256=kind.checks_digests,
             checks_md5=kind.checks_digests,
         )
+        self.disk.refuses_full_buckets = kind.keeps_full_buckets
         self._watch = watch
-        self._log: deque[tuple[float, str, str, Copy | None]] = deque()
+        self._log: deque[tuple[float, Callable[[_Buckets], object]]] = deque()
         self._frozen_work: list[Callable[[], None]] = []
 
     # -- requests ---------------------------------------------------------------------------------
@@ -111,11 +115,42 @@ class SimulatedNode:
         finally:
             after = self.copy(bucket, key)
             if after is not before:
-                now_s = self.clock.seconds()
-                self._log.append((now_s, bucket, key, before))
-                while self._log[0][0] < now_s - _REMEMBERED_S:
-                    self._log.popleft()
-                self._watch(Mutation(now_s, self.name, bucket, key, before, after, late()))
+                self._changed(bucket, key, before, after, late())
+
+    def carry_out_on_bucket(
+        self, bucket: str, act: Callable[[MemoryDisk], T], late: Callable[[], bool]
+    ) -> T:
+        """As `carry_out`, of a request that makes or removes a bucket, with all that is in it."""
+        there = self.disk.buckets.get(bucket)
+        before = None if there is None else dict(there)
+        try:
+            return act(self.disk)
+        finally:
+            if before is None and bucket in self.disk.buckets:
+                self._remember(lambda buckets: buckets.pop(bucket, None))
+            elif before is not None and bucket not in self.disk.buckets:
+                self._remember(lambda buckets: buckets.setdefault(bucket, {}))
+                for key, copy in before.items():
+                    self._changed(bucket, key, copy, None, late())
+
+    def _changed(
+        self, bucket: str, key: str, before: Copy | None, after: Copy | None, late: bool
+    ) -> None:
+        def undo(buckets: _Buckets) -> None:
+            if before is not None:
+                buckets.setdefault(bucket, {})[key] = before
+            elif bucket in buckets:
+                buckets[bucket].pop(key, None)
+
+        self._remember(undo)
+        now_s = self.clock.seconds()
+        self._watch(Mutation(now_s, self.name, bucket, key, before, after, late))
+
+    def _remember(self, undo: Callable[[_Buckets], object]) -> None:
+        now_s = self.clock.seconds()
+        self._log.append((now_s, undo))
+        while self._log[0][0] < now_s - _REMEMBERED_S:
+            self._log.popleft()
 
     def now(self) -> float:
         """The time of day, by its clock."""
@@ -196,6 +231,10 @@ class SimulatedNode:
         self.shifted_s = self.clock.seconds()
         return undone
 
+    def sync(self) -> None:
+        """What it has acknowledged is on its disk: no power loss takes it away."""
+        self._log.clear()
+
     def start(self) -> None:
         """A new process on what lies on the disk."""
         assert not self.running
@@ -232,14 +271,10 @@ class SimulatedNode:
     def _undo(self, lost_s: float) -> int:
         since_s = self.clock.seconds() - lost_s
         undone = 0
-        for at_s, bucket, key, before in reversed(self._log):
+        for at_s, undo in reversed(self._log):
             if at_s < since_s:
                 break
-            there = self.disk.buckets.setdefault(bucket, {})
-            if before is None:
-                there.pop(key, None)
-            else:
-                there[key] = before
+            undo(self.disk.buckets)
             undone += 1
         return undone
 

@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
-from aosd.gateway.list import list_objects
 from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
 from aosd.model.conditions import UNCONDITIONAL, Conditions
@@ -21,19 +20,22 @@ from aosd.model.errors import (
     DigestMismatch,
     KeyConflict,
     NodeError,
+    NoSuchBucket,
     NoSuchKey,
     PreconditionFailed,
     RangeNotSatisfiable,
 )
-from aosd.model.objects import OBJECT_BUCKET, Entry
+from aosd.model.objects import OBJECT_BUCKET, OWN_METADATA
 from aosd.model.ranges import ByteRange
 from aosd.testing.bodies import CollectingConsumer
 from aosd.testing.simulation.client import SlowBody
+from aosd.testing.simulation.paths import bucket_of, split
 from aosd.testing.simulation.reference import Outcome, PromiseBroken, Value, Write
-from aosd.testing.simulation.weather import MOST_STALE_S
 
 if TYPE_CHECKING:
     from aosd.testing.simulation.world import World
+
+TAGS = OWN_METADATA + b"tags"
 
 
 class Operation:
@@ -43,8 +45,20 @@ class Operation:
     """
 
     what = "?"
+    expected: tuple[type[BaseException], ...] = (
+        NoSuchKey,
+        NoSuchBucket,
+        KeyConflict,
+        PreconditionFailed,
+        DigestMismatch,
+        RangeNotSatisfiable,
+        ClientGone,
+        CancelledError,
+        NodeError,
+    )
+    """What it may be answered, beside errors of the cluster's."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, bucket: str = OBJECT_BUCKET) -> None:
         self.over = False
         self.outcome = "running"
         self._left = False
@@ -54,6 +68,8 @@ class Operation:
         assert gateway is not None and gateway.takes_requests
         self._gateway = gateway
         self._running: Deferred[Any] | None = None
+        self.bucket = bucket
+        self._bucket_read = world.buckets.read_began()
 
     def begin(self) -> None:
         """Send it."""
@@ -70,6 +86,7 @@ class Operation:
     def gateway_died(self) -> None:
         """No answer will come."""
         if not self.over:
+            self._world.buckets.read_ended(self._bucket_read)
             self._end("no answer: the gateway died")
             self._failed(None)
 
@@ -87,7 +104,12 @@ class Operation:
         if self.over or self._gateway.clock.dead:
             return
         self._gateway.operations.pop(self, None)
+        self.bucket_began_s = self._world.buckets.read_ended(self._bucket_read)
         try:
+            if not isinstance(result, Failure):
+                self._found_bucket(b"")
+            elif isinstance(result.value, NoSuchBucket):
+                self._found_bucket(None)
             if not isinstance(result, Failure):
                 self._end(self._done(result))
                 return
@@ -98,23 +120,18 @@ class Operation:
                 return  # nobody hears what it came to
             if isinstance(error, ClusterError):
                 self._world.promise.error_answered(self, error)
-            elif not isinstance(
-                error,
-                (
-                    NoSuchKey,
-                    KeyConflict,
-                    PreconditionFailed,
-                    DigestMismatch,
-                    RangeNotSatisfiable,
-                    ClientGone,
-                    CancelledError,
-                    NodeError,
-                ),
-            ):
+            elif not isinstance(error, self.expected):
                 where = result.getTraceback()
                 raise PromiseBroken(f"{self.what} failed oddly: {where}") from error
         except PromiseBroken as broken:
             self._world.broken(str(broken))
+
+    def _found_bucket(self, value: Value) -> None:
+        """Its bucket was there (b"") when this went on, or it wasn't (None)."""
+        if self.bucket != OBJECT_BUCKET:
+            self._world.buckets.found(self.bucket, value, self.bucket_began_s, self.what)
+        elif value is None:
+            raise PromiseBroken(f"{self.what}: there is no bucket {self.bucket}")
 
     def _end(self, outcome: str) -> None:
         self.over = True
@@ -142,7 +159,7 @@ class Putting(Operation):
         digest: str = "",
         wrong: bool = False,
     ) -> None:
-        super().__init__(world)
+        super().__init__(world, bucket_of(key))
         self.key = key
         self.condition = condition
         claimed = data + b"?" if wrong else data
@@ -177,9 +194,7 @@ class Putting(Operation):
             self.what += f" {'wrong ' if wrong else ''}{digest}"
 
     def _run(self) -> Coroutine[Any, Any, Any]:
-        request = Put(
-            OBJECT_BUCKET, self.key, self._body, conditions=self._conditions, **self._digests
-        )
+        request = Put(*split(self.key), self._body, conditions=self._conditions, **self._digests)
         return put(self._gateway.store, request)
 
     def _done(self, result: Any) -> str:
@@ -193,11 +208,15 @@ class Putting(Operation):
             raise PromiseBroken(f"{self.what} was acknowledged with a wrong digest")
         self._world.promise.acknowledged(self, self.write.began_s)
         reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
+        self._world.promise.stands(self.write, self.what)
         return f"acknowledged {result.etag[:8]}"
 
     def _failed(self, error: BaseException | None) -> None:
         reference = self._world.reference
         began_s = reference.read_ended(self._read) if self._read is not None else 0.0
+        if isinstance(error, NoSuchBucket):
+            reference.ended(self.write, Outcome.NEVER)
+            return
         if isinstance(error, KeyConflict):
             self._world.promise.conflicted(self.key, error.code, self.write.began_s, self.what)
             reference.ended(self.write, Outcome.NEVER)
@@ -234,13 +253,13 @@ class Deleting(Operation):
     """A DELETE."""
 
     def __init__(self, world: World, key: str) -> None:
-        super().__init__(world)
+        super().__init__(world, bucket_of(key))
         self.key = key
         self.write: Write = world.reference.began(key, None)
         self.what = f"DELETE #{self.write.number} {key}"
 
     def _run(self) -> Coroutine[Any, Any, Any]:
-        return delete(self._gateway.store, OBJECT_BUCKET, self.key)
+        return delete(self._gateway.store, *split(self.key))
 
     def _done(self, result: Any) -> str:
         self._world.promise.acknowledged(self, self.write.began_s)
@@ -249,7 +268,11 @@ class Deleting(Operation):
 
     def _failed(self, error: BaseException | None) -> None:
         gone = self._left
-        self._world.reference.ended(self.write, Outcome.UNKNOWN, gone=gone)
+        never = isinstance(error, NoSuchBucket | KeyConflict)
+        if isinstance(error, KeyConflict):
+            self._world.promise.conflicted(self.key, error.code, self.write.began_s, self.what)
+        outcome = Outcome.NEVER if never else Outcome.UNKNOWN
+        self._world.reference.ended(self.write, outcome, gone=gone)
 
 
 class Getting(Operation):
@@ -258,7 +281,7 @@ class Getting(Operation):
     def __init__(
         self, world: World, key: str, *, newest: bool = False, pause_bytes: int | None = None
     ) -> None:
-        super().__init__(world)
+        super().__init__(world, bucket_of(key))
         self.key = key
         self.value: Value = None
         self._newest = newest
@@ -269,7 +292,7 @@ class Getting(Operation):
         self.what = f"GET {key}{' newest' if newest else ''}"
 
     async def _run(self) -> Value:
-        request = Get(OBJECT_BUCKET, self.key, newest=self._newest, wanted=self._wanted)
+        request = Get(*split(self.key), newest=self._newest, wanted=self._wanted)
         found = await get(self._gateway.store, request)
         assert found.reading is not None
         delivering = found.reading.deliver(self._consumer)
@@ -296,7 +319,7 @@ class Getting(Operation):
 
     def _failed(self, error: BaseException | None) -> None:
         began_s = self._world.reference.read_ended(self._read)
-        if isinstance(error, NoSuchKey):
+        if isinstance(error, NoSuchKey | NoSuchBucket):
             self._world.reference.found(self.key, None, began_s, self.what)
         elif isinstance(error, NodeError):
             # Its head was answered, and nobody has the rest: the connection is aborted.
@@ -343,14 +366,14 @@ class Heading(Operation):
     """A HEAD."""
 
     def __init__(self, world: World, key: str, *, newest: bool = False) -> None:
-        super().__init__(world)
+        super().__init__(world, bucket_of(key))
         self.key = key
         self._newest = newest
         self._read = world.reference.read_began()
         self.what = f"HEAD {key}{' newest' if newest else ''}"
 
     def _run(self) -> Coroutine[Any, Any, Any]:
-        return head(self._gateway.store, Get(OBJECT_BUCKET, self.key, newest=self._newest))
+        return head(self._gateway.store, Get(*split(self.key), newest=self._newest))
 
     def _done(self, result: Any) -> str:
         reference = self._world.reference
@@ -361,48 +384,11 @@ class Heading(Operation):
         known = all(each.etag for each in possible if each.value is not None)
         if result.head.size_bytes not in sizes or (known and result.head.etag not in etags):
             raise PromiseBroken(f"{self.what} told of {result.head}, but it may be {possible}")
-        return f"{result.head.etag[:8]} of {result.head.size_bytes}"
+        tags = dict(result.head.own).get(TAGS, b"")
+        self._world.tags.found(self.key, tags, began_s, f"{self.what} (its tags)")
+        return f"{result.head.etag[:8]} of {result.head.size_bytes} {tags!r}"
 
     def _failed(self, error: BaseException | None) -> None:
         began_s = self._world.reference.read_ended(self._read)
-        if isinstance(error, NoSuchKey):
+        if isinstance(error, NoSuchKey | NoSuchBucket):
             self._world.reference.found(self.key, None, began_s, self.what)
-
-
-class Listing(Operation):
-    """All pages of a listing of one level of the tree: what is under `prefix`, and no deeper."""
-
-    def __init__(self, world: World, limit: int, prefix: str = "") -> None:
-        super().__init__(world)
-        self._limit = limit
-        self._prefix = prefix
-        # It may show what was so some seconds ago, where nodes do.
-        self._read = world.reference.read_began(MOST_STALE_S)
-        self.what = f"LIST {prefix} by {limit}"
-
-    async def _run(self) -> list[Entry]:
-        found: list[Entry] = []
-        after, more = "", True
-        while more:
-            page = await list_objects(
-                self._gateway.store,
-                OBJECT_BUCKET,
-                prefix=self._prefix,
-                after=after,
-                limit=self._limit,
-                delimiter="/",
-                wanted=lambda key: "/" not in key.removeprefix(self._prefix),
-            )
-            found += page.entries
-            more = page.more
-            if more:
-                after = found[-1].key
-        return found
-
-    def _done(self, result: Any) -> str:
-        began_s = self._world.reference.read_ended(self._read) + MOST_STALE_S
-        self._world.promise.listed(result, self._prefix, began_s, self.what)
-        return f"{[entry.key for entry in result]}"
-
-    def _failed(self, error: BaseException | None) -> None:
-        self._world.reference.read_ended(self._read)

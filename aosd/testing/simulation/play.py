@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aosd.testing.memory_disk import Snapshot
+from aosd.testing.simulation.clients import Clients
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.quiet import check_orphans_go, has_open_uploads
 from aosd.testing.simulation.reference import PromiseBroken
@@ -70,6 +71,10 @@ class Player:
         self.hiders = chance.choice((0.5, 1.0, 1.0))
         if self.hiding:
             self.keys = NESTED[: chance.choice((2, 3, 4))]
+        # Buckets that clients make and delete; most of the story is then about what is in them.
+        self.buckets = chance.choice(((), (), ("box",), ("box",), ("box", "crate")))
+        self.uploads = chance.random() < 0.5
+        self.copies = chance.random() < 0.4
         self.world = World(
             chance,
             nodes=chance.choice((3, 3, 3, 4, 5)),
@@ -85,9 +90,9 @@ class Player:
         self.away: set[str] = set()
         self.snapshots: dict[str, list[tuple[float, Snapshot]]] = {}
         self.long_away = False
-        self.values: list[bytes] = []
+        self.clients = Clients(self)
         if self.faults and chance.random() < 0.2:
-            self._befell("a node's clock is off")
+            self.befell("a node's clock is off")
             node = self._any_node()
             node.ahead_s = chance.choice((-100.0, -3.0, 3.0, 100.0))
 
@@ -97,6 +102,9 @@ class Player:
         with world:
             world.start_gateway()
             world.until_ready()
+            for node in world.nodes.values():
+                node.sync()  # one that forgot all other members would be a cluster of its own
+            self.clients.begin()
             for _ in range(chance.choice((1, 1, 2))):
                 for _ in range(chance.randrange(8, 30)):
                     story.steps += 1
@@ -116,7 +124,7 @@ class Player:
     def step(self) -> None:
         """One step, drawn."""
         chance = self.chance
-        kinds: list[tuple[float, Callable[[], None]]] = [(10.0, self._client)]
+        kinds: list[tuple[float, Callable[[], None]]] = [(10.0, self.clients.step)]
         if self.faults:
             kinds += [(1.0, self._weather), (0.25, self._calm)]
         if self.faults:
@@ -139,74 +147,7 @@ class Player:
         (act,) = chance.choices([act for _, act in kinds], [weight for weight, _ in kinds])
         act()
 
-    # -- clients ----------------------------------------------------------------------------------
-
-    def _client(self) -> None:
-        for _ in range(self.chance.choice((1, 1, 2, 3))):
-            gateway = self.world.gateway
-            if gateway is None or not gateway.takes_requests:
-                return
-            self._operation()
-
-    def _operation(self) -> None:
-        chance, world = self.chance, self.world
-        key = chance.choice(self.keys)
-        kind = chance.choices(
-            ("put", "delete", "get", "newest", "range", "head", "list", "leave"),
-            (8, 3, 5, 2, 2, 1, 1, 0.5),
-        )[0]
-        if kind == "put":
-            self._put(key)
-        elif kind == "delete":
-            world.delete(key)
-        elif kind == "get":
-            world.get(key, pause_bytes=chance.choice((None, None, None, 20)))
-        elif kind == "newest":
-            world.get(key, newest=True)
-        elif kind == "range":
-            first = chance.choice((0, 4, 8, 29))
-            last = first + chance.choice((0, 3, 100))
-            world.get_range(key, first, last, newest=chance.random() < 0.2)
-        elif kind == "head":
-            world.head(key, newest=chance.random() < 0.3)
-        elif kind == "list":
-            world.list(chance.choice((1, 2, 1000)), chance.choice(("", "", "a/")))
-        elif world.gateway is not None and world.gateway.operations:
-            operation = chance.choice(list(world.gateway.operations))
-            self._befell("a client leaves", operation.what)
-            operation.client_leaves()
-
-    def _put(self, key: str) -> None:
-        chance = self.chance
-        size = chance.choice((0, 5, 8, 9, 30, 30, 60))
-        data = b"%04d" % len(self.values)
-        data = (data + b"." * size)[:size] if size < 4 else data + b"." * (size - 4)
-        if self.values and chance.random() < 0.1:
-            data = chance.choice(self.values)
-        self.values.append(data)
-        gone_at = chance.choice((None,) * 9 + (0, 12))
-        if gone_at is not None and gone_at >= len(data):
-            gone_at = None
-        digest = chance.choice(("",) * 6 + ("md5", "sha256"))
-        self.world.put(
-            key,
-            data,
-            digest=digest,
-            wrong=bool(digest) and gone_at is None and chance.random() < 0.2,
-            told=chance.random() < 0.7,
-            gap_s=chance.choice((0.0, 0.0, 0.0, 0.1, 2.0)),
-            gone_at=gone_at,
-            condition=self._condition(key),
-        )
-
-    def _condition(self, key: str) -> str:
-        """See Putting; an ETag is what the object may have now."""
-        condition = self.chance.choice(("",) * 8 + ("new", "there", "etag"))
-        if condition != "etag":
-            return condition
-        possible = self.world.reference.may_be(key, self.world.clock.seconds())
-        etags = [each.etag for each in possible if each.etag]
-        return self.chance.choice(etags) if etags else ""
+    # -- nodes ------------------------------------------------------------------------------------
 
     def _a_kind(self) -> Kind:
         """As MinIO, as SeaweedFS, or anything between; most keep to S3."""
@@ -216,16 +157,15 @@ class Player:
             hides_beneath=self.hiding and chance.random() < self.hiders,
             tells_stamps=chance.random() < 0.5,
             checks_digests=chance.random() < 0.8,
+            keeps_full_buckets=chance.random() < 0.8,
         )
-
-    # -- nodes ------------------------------------------------------------------------------------
 
     def _weather(self) -> None:
         chance = self.chance
         fates = chance.sample(_CHANGING_FATES, chance.choice((1, 1, 2, 4)))
         share = chance.choice((0.02, 0.1, 0.3, 1.0)) / len(fates)
         names = [node.name for node in self._some_nodes()]
-        self._befell("weather", f"on {names}: {share:g} of {[str(each) for each in fates]}")
+        self.befell("weather", f"on {names}: {share:g} of {[str(each) for each in fates]}")
         self.world.fates(dict.fromkeys(fates, share), *names)
 
     def _calm(self) -> None:
@@ -240,7 +180,7 @@ class Player:
         node = self._who_may_go()
         if node is None:
             return
-        self._befell("a node is killed", node.name)
+        self.befell("a node is killed", node.name)
         self._leaves(node)
         node.kill()
         self._notice()
@@ -265,7 +205,7 @@ class Player:
             lost_s = chance.choice((0.1, 1.0, 5.0, 30.0))
             if node.running:
                 lost = node.lose_power(lost_s)
-                self._befell("power is lost", f"{node.name}: {lost} changes of {lost_s:g} s")
+                self.befell("power is lost", f"{node.name}: {lost} changes of {lost_s:g} s")
         else:
             if node.running:
                 node.kill()
@@ -277,10 +217,10 @@ class Player:
             ]
             if how == "restored" and snapshots:
                 at_s, snapshot = chance.choice(snapshots)
-                self._befell("a disk is restored", f"{node.name}: of {now_s - at_s:.1f} s ago")
+                self.befell("a disk is restored", f"{node.name}: of {now_s - at_s:.1f} s ago")
                 node.restore(snapshot)
             else:
-                self._befell("a disk is wiped", node.name)
+                self.befell("a disk is wiped", node.name)
                 node.restore({})
         self._notice()
         if chance.random() < 0.7:
@@ -297,7 +237,7 @@ class Player:
             return
         node_or_none = self._who_may_go()
         if node_or_none is not None:
-            self._befell("a node stands still", node_or_none.name)
+            self.befell("a node stands still", node_or_none.name)
             self._leaves(node_or_none)
             node_or_none.freeze()
 
@@ -305,7 +245,7 @@ class Player:
         node = self._any_node()
         node.full = not node.full
         if node.full:
-            self._befell("a disk is full", node.name)
+            self.befell("a disk is full", node.name)
         else:
             self.trace(f"{node.name} isn't full any more")
         self.world.faulty = True
@@ -321,11 +261,11 @@ class Player:
         if len(self.world.nodes) < _MOST_NODES:
             self.world.faulty = True
             node = self.world.add_node()
-            self._befell("a node is added", node.name)
+            self.befell("a node is added", node.name)
 
     def _announces(self) -> None:
         node = self._any_node()
-        self._befell("a connection is closed politely", node.name)
+        self.befell("a connection is closed politely", node.name)
         for line in node.lines:
             line.announce_close()
 
@@ -333,7 +273,7 @@ class Player:
         if self.long_away:
             return
         self.long_away = True
-        self._befell("eight days pass")
+        self.befell("eight days pass")
         self._calm()
         self.world.sleep(60.0)
         self.world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
@@ -352,12 +292,12 @@ class Player:
             return
         world.faulty = True
         if chance.random() < 0.7:
-            self._befell("the gateway is killed")
+            self.befell("the gateway is killed")
             world.kill_gateway()
             if chance.random() < 0.5:
                 world.start_gateway()
         elif not world.gateway.stopping:
-            self._befell("the gateway is stopped")
+            self.befell("the gateway is stopped")
             world.stop_gateway()
 
     def _clock_is_off(self) -> None:
@@ -365,7 +305,7 @@ class Player:
         ahead_s = self.chance.choice((0.0, 0.0, -400.0, -20.0, -2.0, 2.0, 20.0, 400.0))
         if abs(ahead_s - self.world.gateway_ahead_s) > 4.0:
             self.world.faulty = True
-            self._befell("the gateway's clock is set")
+            self.befell("the gateway's clock is set")
         self.world.set_gateway_clock(ahead_s)
 
     def _ambush(self) -> None:
@@ -385,13 +325,13 @@ class Player:
 
     def _dies_now(self) -> None:
         if self.world.gateway is not None and self._gateway_may_die():
-            self._befell("ambush: the gateway is killed")
+            self.befell("ambush: the gateway is killed")
             self.world.faulty = True
             self.world.kill_gateway()
 
     def _node_goes_now(self) -> None:
         if node := self._who_may_go():
-            self._befell("ambush: a node is killed", node.name)
+            self.befell("ambush: a node is killed", node.name)
             self._leaves(node)
             node.kill()
 
@@ -401,7 +341,7 @@ class Player:
             self._leaves(node)
             self._loses(node)
             lost = node.lose_power(self.chance.choice((0.05, 1.0, 10.0)))
-            self._befell("ambush: power is lost", f"{node.name}: {lost} changes")
+            self.befell("ambush: power is lost", f"{node.name}: {lost} changes")
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -409,7 +349,8 @@ class Player:
         """Note a step."""
         self.world.trace(line)
 
-    def _befell(self, what: str, detail: str = "") -> None:
+    def befell(self, what: str, detail: str = "") -> None:
+        """Count what happened, and note it."""
         self.world.tally[what] += 1
         self.trace(f"{what}: {detail}" if detail else what)
 

@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from aosd.consistency.folders import above
-from aosd.model.errors import ClusterError
-from aosd.model.objects import OBJECT_BUCKET, Entry
+from aosd.model.errors import ClusterError, KeyConflict
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation.nodes import Mutation, holders
-from aosd.testing.simulation.reference import PromiseBroken
+from aosd.testing.simulation.paths import bucket_of, joined, split
+from aosd.testing.simulation.reference import PromiseBroken, Write
 from aosd.testing.simulation.weather import MOST_STALE_S
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Promise:
 
     def copies(self, key: str) -> dict[str, Copy]:
         """Who has the key, running or not."""
-        return holders(self._world.nodes.values(), OBJECT_BUCKET, key)
+        return holders(self._world.nodes.values(), *split(key))
 
     def effective(self, key: str, copy: Copy) -> str:
         """The stamp that a copy counts as, for the gateway that there is."""
@@ -62,14 +62,15 @@ class Promise:
         gateway = self._world.gateway
         if gateway is None or not gateway.assembly.beginning.ready:
             return stamp
-        return gateway.assembly.journal.counts_as(OBJECT_BUCKET, key, stamp)
+        return gateway.assembly.journal.counts_as(*split(key), stamp)
 
     # -- what nodes do ----------------------------------------------------------------------------
 
     def mutated(self, mutation: Mutation) -> None:
         """A request changed an object: nothing newer is to be lost by that."""
         world = self._world
-        key, before, after = mutation.key, mutation.before, mutation.after
+        key = joined(mutation.bucket, mutation.key)
+        before, after = mutation.before, mutation.after
         self._touched_s[key] = mutation.at_s
         late = " late" if mutation.late else ""
         if mutation.late:
@@ -79,7 +80,7 @@ class Promise:
         if mutation.late or before is None or world.gateway is None:
             return
         was = self.effective(key, before)
-        deleted = world.gateway.assembly.journal.delete_of(OBJECT_BUCKET, key) or ""
+        deleted = world.gateway.assembly.journal.delete_of(*split(key)) or ""
         if was < deleted:
             return
         if after is not None:
@@ -110,8 +111,21 @@ class Promise:
         if all(abs(node.ahead_s - ours_s) > _REFUSED_FROM_S for node in world.nodes.values()):
             self.broken(f"{operation.what} was taken with a clock that is {ours_s:+g} s off")
 
-    def listed(self, found: Collection[Entry], prefix: str, began_s: float, what: str) -> None:
-        """A listing of one level that began then, and ends now, has these entries.
+    def stands(self, write: Write, what: str) -> None:
+        """A write that was just acknowledged lies on R nodes, unless something newer may.
+
+        Of those some may have lost it by now.
+        """
+        world = self._world
+        if world.reference.may_be(write.key, world.clock.seconds()) != [write]:
+            return
+        lying = [each for each in self.copies(write.key).values() if each.data == write.value]
+        lossy = [each for each in world.nodes.values() if each.shifted_s >= write.began_s]
+        if len(lying) + len(lossy) < world.replicas:
+            raise PromiseBroken(f"{what} was acknowledged, and lies on {len(lying)} nodes")
+
+    def listed(self, found: Collection[str], prefix: str, began_s: float, what: str) -> None:
+        """A listing of one level that began then, and ends now, has these paths.
 
         It has every key whose acknowledged write was there when it began, and none that was
         deleted by then; of a key that is being changed it may have either. Where a node may
@@ -119,7 +133,7 @@ class Promise:
         since then. What hides others counts as they do: a dead copy may be in the way.
         """
         world, reference = self._world, self._world.reference
-        keys = [entry.key for entry in found]
+        keys = list(found)
         if keys != sorted(set(keys)):
             raise PromiseBroken(f"{what} isn't sorted: {keys}")
         if strangers := set(keys) - set(reference.keys):
@@ -128,6 +142,8 @@ class Promise:
         since_s = began_s - (MOST_STALE_S if stale else 0.0)
         for key in reference.keys:
             if not key.startswith(prefix) or "/" in key.removeprefix(prefix):
+                continue
+            if bucket_of(key) != bucket_of(prefix):
                 continue
             if stale and self._at_rest_since_s(key) > since_s:
                 continue
@@ -143,8 +159,12 @@ class Promise:
         return max(shifted_s, self._touched_s.get(key, float("-inf")))
 
     def conflicted(self, key: str, code: str, began_s: float, what: str) -> None:
-        """A write that began then was refused for the sake of another key."""
+        """A write that began then was refused for the sake of another key, or a bucket's delete."""
         world, reference = self._world, self._world.reference
+        bucket, _ = split(key)
+        if code == KeyConflict.code and self._may_be_deleted(bucket, began_s):
+            world.tally["refused: its bucket is being deleted"] += 1
+            return
         folders = above(key)
         beneath = [each for each in reference.keys if each.startswith(f"{key}/")]
         if not any(node.kind.hides_beneath for node in world.nodes.values()):
@@ -166,6 +186,11 @@ class Promise:
         if not well:
             raise PromiseBroken(f"{what} was refused ({code}), and nothing is in its way: {others}")
         world.tally[f"refused: {code}"] += 1
+
+    def _may_be_deleted(self, bucket: str, began_s: float) -> bool:
+        buckets = self._world.buckets
+        known = bucket in buckets.keys
+        return known and any(each.value is None for each in buckets.may_be(bucket, began_s))
 
 
 def shown(copy: Copy | None) -> str:

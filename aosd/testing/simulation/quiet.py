@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from aosd.consistency.buckets import CLOSED, LIVE, Bucket
 from aosd.consistency.folders import above
 from aosd.consistency.registers import KINDS
 from aosd.model.marker import MARKER_KEY, read_marker
 from aosd.model.node import NodeState
-from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.quorum import memory_acks
 from aosd.model.stamp import stamp_time_s
+from aosd.testing.simulation.paths import bucket_of, split
 from aosd.testing.simulation.promise import shown
 from aosd.testing.simulation.reference import PromiseBroken
 
@@ -64,8 +67,11 @@ def why_not_quiet(world: World) -> str:
     if len(assembly.marks):
         return f"marks: {[mark for _, mark in assembly.marks.all()]}"
     for key in world.reference.keys:
-        if why := gateway.store.why_unsettled(OBJECT_BUCKET, key):
+        if why := gateway.store.why_unsettled(*split(key)):
             return f"{key}: {why}"
+    for bucket in assembly.buckets.all():
+        if bucket.state == CLOSED:
+            return f"the bucket {bucket.name} is being deleted"
     return ""
 
 
@@ -88,7 +94,7 @@ def become_quiet(world: World) -> None:
         else:
             still += 1
             world.sleep(20.0)
-    world.reference.all_idle()
+    world.all_idle()
     world.trace("all is quiet")
 
 
@@ -97,13 +103,17 @@ def check_quiet(world: World) -> None:
     check_objects(world)
     check_memory(world)
     faulty, world.faulty = world.faulty, False
+    world.wait(world.list_buckets())
     for key in sorted(world.reference.keys):
         world.wait(world.get(key))
         world.wait(world.get(key, newest=True))
         world.wait(world.head(key))
-    world.wait(world.list(2))
-    for prefix in sorted({key.rpartition("/")[0] for key in world.reference.keys} - {""}):
-        world.wait(world.list(2, f"{prefix}/"))
+    for bucket in ["object", *world.buckets.keys]:
+        names = [key for of, key in map(split, world.reference.keys) if of == bucket]
+        world.wait(world.list(2, bucket=bucket))
+        world.wait(world.list_uploads(bucket))
+        for prefix in sorted({name.rpartition("/")[0] for name in names} - {""}):
+            world.wait(world.list(2, f"{prefix}/", bucket=bucket))
     world.faulty = faulty
     world.check()
 
@@ -112,6 +122,8 @@ def check_objects(world: World) -> None:
     """Exactly R equal copies of each object lie in their places."""
     now_s = world.clock.seconds()
     for key in sorted(world.reference.keys):
+        if _bucket(world, bucket_of(key)) is None:
+            continue  # see _wrong_buckets
         possible = {each.value for each in world.reference.may_be(key, now_s)}
         copies = world.copies(key)
         wanted = {node.name for node in world.primaries(key)}
@@ -167,11 +179,54 @@ def _left_over(world: World) -> str:
     for name, key, _ in _records(world, "uploads/"):
         if _is_old(world, key):
             return f"{name} still has {key}"
+    if why := _wrong_buckets(world) or _open_though_over(world):
+        return why
+    of_clients: dict[str, set[str]] = defaultdict(set)
+    for bucket in ("object", *world.buckets.keys):
+        for known in gateway.store.uploads.of_clients(bucket):
+            for name, upload_id in known.ids.items():
+                of_clients[name].add(upload_id)
     for node in world.nodes.values():
         for upload_id, upload in node.disk.uploads.items():
-            if node.told.get(upload_id) is gateway.clock:
+            if node.told.get(upload_id) is gateway.clock and upload_id not in of_clients[node.name]:
                 return f"{node.name} has {upload_id} of {upload.key} open"
     return _wrong_registers(world)
+
+
+def _bucket(world: World, name: str) -> Bucket | None:
+    """The bucket as the gateway knows it; None when there is none."""
+    assert world.gateway is not None
+    found = world.gateway.assembly.buckets.get(name)
+    return found if found is not None and found.state == LIVE else None
+
+
+def _open_though_over(world: World) -> str:
+    """An upload that was completed or aborted, and is open on a node; "" for none.
+
+    That one was completed a run before may have known alone.
+    """
+    for upload in world.uploads:
+        if upload.over == "completed" and upload.over_run is not world.gateway:
+            continue
+        for name, upload_id in upload.ids.items() if upload.over else ():
+            if upload_id in world.nodes[name].disk.uploads:
+                return f"{name} has {upload_id} of {upload.path} open, which was {upload.over}"
+    return ""
+
+
+def _wrong_buckets(world: World) -> str:
+    """A node that lacks a bucket, or has one that was deleted, with whatever is in it."""
+    assert world.gateway is not None
+    for name in world.buckets.keys:
+        there = _bucket(world, name) is not None
+        # One that nobody came to remember may be there, empty.
+        unknown = world.gateway.assembly.buckets.get(name) is None
+        for node in world.nodes.values():
+            if unknown and not node.disk.buckets.get(name):
+                continue
+            if (name in node.disk.buckets) is not there:
+                return f"{node.name} {'lacks' if there else 'has'} the bucket {name}"
+    return ""
 
 
 def check_orphans_go(world: World) -> None:

@@ -48,6 +48,7 @@ class Write:
     outcome: Outcome = Outcome.RUNNING
     etag: str = ""
     only_if_new: bool = False
+    beside: Write | None = None
 
     def __repr__(self) -> str:
         what = "nothing" if self.value is None else f"{self.value[:12]!r}…{len(self.value)}"
@@ -67,30 +68,41 @@ class _Key:
 
 
 class Reference:
-    """All writes that clients made, and what they may read."""
+    """All writes that clients made, and what they may read.
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    What is kept `beside` the bytes (an object's tags) comes and goes with each write, and may
+    be written by itself.
+    """
+
+    def __init__(self, now: Callable[[], float], beside: Reference | None = None) -> None:
         self._now = now
         self._keys: dict[str, _Key] = {}
         self._number = 0
         self._reads: dict[int, float] = {}
+        self._beside = beside
         self.acknowledged = 0
 
     # -- what clients do --------------------------------------------------------------------------
 
-    def began(self, key: str, value: Value, *, only_if_new: bool = False) -> Write:
-        """A write is on its way."""
+    def began(
+        self, key: str, value: Value, *, only_if_new: bool = False, tags: bytes = b""
+    ) -> Write:
+        """A write is on its way; `tags` are what is beside its bytes."""
         self._number += 1
         write = Write(self._number, key, value, self._now(), only_if_new=only_if_new)
         there = self._of(key)
         there.writes.append(write)
         there.present = None
+        if self._beside is not None:
+            write.beside = self._beside.began(key, None if value is None else tags)
         return write
 
     def ended(self, write: Write, outcome: Outcome, etag: str = "", *, gone: bool = False) -> None:
         """Its answer came, or never will; `gone`: its client went, the gateway goes on."""
         if write.outcome is not Outcome.RUNNING:
             return
+        if self._beside is not None and write.beside is not None:
+            self._beside.ended(write.beside, outcome, gone=gone)
         write.outcome = outcome
         if not gone:
             write.ended_s = self._now()

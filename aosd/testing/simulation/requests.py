@@ -33,7 +33,8 @@ STALL_S = 10.0
 _WRITES = frozenset({"put", "put_part", "create_upload", "complete_upload", "create_bucket"})
 # Counted where they make a difference.
 _OF_SOME_VERBS = frozenset({Fate.WELL, Fate.SHORT, Fate.STALE})
-_CHANGES = frozenset({"put", "delete", "complete_upload"})
+_OF_BUCKETS = frozenset({"create_bucket", "delete_bucket"})
+_CHANGES = frozenset({"put", "delete", "complete_upload", "abort_upload", *_OF_BUCKETS})
 # What the client sends again when a connection breaks before any answer.
 _REPEATED = frozenset({"head", "get", "list", "list_buckets"})
 
@@ -255,6 +256,10 @@ class Request:
             raise NodeFull(node.name, "no space left", 507, "XMinioStorageFull")
         if self.verb == "list" and fate is Fate.STALE:
             return node.stale_page(node.chance.choice(STALE_S), lambda disk: self._act(disk, data))
+        if self.verb in _OF_BUCKETS:
+            return node.carry_out_on_bucket(
+                self.bucket, lambda disk: self._act(disk, data), lambda: not waits
+            )
         if self.verb in _CHANGES:
             return node.carry_out(
                 self.bucket, self.key, lambda disk: self._act(disk, data), lambda: not waits

@@ -20,24 +20,19 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from zope.interface import implementer
 
 from aosd.model.node import Credentials, Sighting
-from aosd.model.objects import OBJECT_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation import quiet
+from aosd.testing.simulation.clientele import Clientele
 from aosd.testing.simulation.clocks import WorldClock
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
-from aosd.testing.simulation.operations import (
-    Deleting,
-    Getting,
-    Heading,
-    Listing,
-    Operation,
-    Putting,
-    Ranging,
-)
+from aosd.testing.simulation.operations import Operation
+from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
 from aosd.testing.simulation.reference import PromiseBroken, Reference
+from aosd.testing.simulation.upload_operations import ClientUpload
 from aosd.testing.simulation.weather import Fate
 
 START_S = 1_700_000_000.0
@@ -54,13 +49,17 @@ class Ambush:
 
 
 @implementer(ILogObserver)
-class World:
+class World(Clientele):
     """Everything that a scenario plays with. `faulty` says that errors are to be expected.
 
     What breaks the promise raises PromiseBroken from the step during which it happened.
     `kinds` are of the nodes, in order; those that come later are as AWS describes them.
     `gateway_ahead_s` is how far the clock of the gateway's host is off. `tally` counts what
     befell whom.
+
+    `reference` knows what clients wrote, by path, `tags` what is beside that; `buckets` which
+    buckets they made (b"") and removed (None), `bucket_touched_s` when they were last at it;
+    `uploads` are all that clients have begun.
     """
 
     def __init__(
@@ -76,7 +75,11 @@ class World:
         self.chance = chance
         self.clock = WorldClock(START_S)
         self.replicas = replicas
-        self.reference = Reference(self.clock.seconds)
+        self.tags = Reference(self.clock.seconds)
+        self.reference = Reference(self.clock.seconds, self.tags)
+        self.buckets = Reference(self.clock.seconds)
+        self.bucket_touched_s: dict[str, float] = {}
+        self.uploads: list[ClientUpload] = []
         self.nodes: dict[str, SimulatedNode] = {}
         self.gateway: Gateway | None = None
         self.gateway_ahead_s = 0.0
@@ -137,7 +140,7 @@ class World:
         """All nodes in the key's order, by the gateway's ring."""
         assert self.gateway is not None
         ring: Ring = self.gateway.assembly.roster.ring
-        return [self.nodes[name] for name in ring.order(OBJECT_BUCKET, key)]
+        return [self.nodes[name] for name in ring.order(*split(key))]
 
     # -- the gateway ------------------------------------------------------------------------------
 
@@ -179,12 +182,18 @@ class World:
         gateway.kill()
         self._unplug(gateway)
         # Stamps that it gave are older than whatever comes after it.
-        self.reference.all_idle()
+        self.all_idle()
 
     def stop_gateway(self) -> None:
         """Begin a clean stop; `gateway` is None once it is over."""
         assert self.gateway is not None and not self.gateway.stopping
         self.gateway.stop()
+
+    def all_idle(self) -> None:
+        """No gateway is at work on anything any more."""
+        self.reference.all_idle()
+        self.tags.all_idle()
+        self.buckets.all_idle()
 
     def _unplug(self, gateway: Gateway) -> None:
         for node in self.nodes.values():
@@ -200,36 +209,6 @@ class World:
         )
 
     # -- clients ----------------------------------------------------------------------------------
-
-    def _begin(self, operation: Operation) -> Any:
-        self.trace(f"  {operation.what} …")
-        operation.begin()
-        self.promise.check_problems()
-        return operation
-
-    def put(self, key: str, data: bytes, **how: Any) -> Putting:
-        """See Putting."""
-        return self._begin(Putting(self, key, data, **how))  # type: ignore[no-any-return]
-
-    def delete(self, key: str) -> Deleting:
-        """See Deleting."""
-        return self._begin(Deleting(self, key))  # type: ignore[no-any-return]
-
-    def get(self, key: str, **how: Any) -> Getting:
-        """See Getting."""
-        return self._begin(Getting(self, key, **how))  # type: ignore[no-any-return]
-
-    def get_range(self, key: str, first: int, last: int, **how: Any) -> Ranging:
-        """See Ranging."""
-        return self._begin(Ranging(self, key, first, last, **how))  # type: ignore[no-any-return]
-
-    def head(self, key: str, **how: Any) -> Heading:
-        """See Heading."""
-        return self._begin(Heading(self, key, **how))  # type: ignore[no-any-return]
-
-    def list(self, limit: int = 1000, prefix: str = "") -> Listing:
-        """See Listing."""
-        return self._begin(Listing(self, limit, prefix))  # type: ignore[no-any-return]
 
     def wait(self, operation: Operation, limit_s: float = 400.0) -> Operation:
         """Let time pass until it is over."""
@@ -287,7 +266,7 @@ class World:
             self.gateway = None
             self._graveyard.append(gateway)
             self._unplug(gateway)
-            self.reference.all_idle()
+            self.all_idle()
             self.trace("the gateway has stopped")
 
     # -- what must hold ---------------------------------------------------------------------------
@@ -330,7 +309,7 @@ class World:
                     self.ambushes.remove(ambush)
                     # Its answer is on the way by then.
                     self.clock.callLater(0.0, ambush.act)
-        if mutation.bucket == OBJECT_BUCKET:
+        if mutation.bucket != SYSTEM_BUCKET:
             self.promise.mutated(mutation)
 
     # -- quiet ------------------------------------------------------------------------------------

@@ -1,0 +1,240 @@
+"""Stories of clients' multipart uploads, and of those that end while nodes are away.
+
+They begin as the traces do: v1 on A and B, C the handoff, two copies. An upload begins on all
+three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aosd.model.objects import SYSTEM_BUCKET
+from aosd.testing.simulation.upload_operations import ClientUpload
+from aosd.testing.simulation.weather import Fate
+from tests.simulation.scenes import KEY, Scene, scene
+
+DAY_S = 86400.0
+
+
+@contextmanager
+def scene_with_upload(**how: Any) -> Iterator[tuple[Scene, ClientUpload]]:
+    """A scene in which an upload of KEY has begun."""
+    with scene(**how) as s:
+        yield s, begun(s)
+
+
+def begun(s: Scene, path: str = KEY) -> ClientUpload:
+    """An upload that has begun."""
+    operation = s.world.begin_upload(path)
+    s.does(operation)
+    assert operation.upload is not None
+    return operation.upload
+
+
+def sent(s: Scene, upload: ClientUpload, *parts: bytes) -> None:
+    """Its parts, one after the other."""
+    for number, data in enumerate(parts, len(upload.parts) + 1):
+        s.does(s.world.send_part(upload, number, data))
+
+
+def copied_to_a_node_that_has_it_open() -> None:
+    """C lacks a part, A refuses the Complete: a copy goes to C, where the upload is open yet."""
+    with scene_with_upload() as (s, upload):
+        s.c.weather.foretell("put_part", KEY, Fate.REFUSED)
+        sent(s, upload, b"v2")
+        s.a.weather.foretell("complete_upload", KEY, Fate.REFUSED)
+        s.does(s.world.complete_upload(upload))
+        assert s.lying().keys() >= {s.b.name, s.c.name}
+
+
+def disk_of_before_remembers_it() -> None:
+    """The upload is over when A's disk is restored, on which it stands as open; 8 days pass."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        before = s.a.snapshot()
+        s.does(s.world.complete_upload(upload))
+        s.world.pass_time(5.0)
+        s.a.kill()
+        s.a.restore(before)
+        s.a.start()
+        s.world.quiet()
+        s.world.sleep(60.0)
+        s.world.sleep(8 * DAY_S, leap_s=6 * 3600.0)
+
+
+def deleted_between_create_and_complete() -> None:
+    """The object is deleted, as Hadoop's committers do, after its upload began."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2", b" and more")
+        s.does(s.world.delete(KEY))
+        s.does(s.world.complete_upload(upload))
+        s.read_in_every_way()
+        s.restart_gateway()
+        s.world.until_ready()
+        s.read_in_every_way()
+
+
+def overwritten_between_create_and_complete() -> None:
+    """A PUT of the key is acknowledged after its upload began: the Complete is newer."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v3")
+        s.does(s.world.put(KEY, b"v2"))
+        s.does(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def completed_again_after_a_put() -> None:
+    """C doesn't hear that the upload is over; a PUT; the Complete comes once more."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.weather.foretell("abort_upload", KEY, Fate.SILENT)
+        s.does(s.world.complete_upload(upload))
+        s.does(s.world.put(KEY, b"v3"))
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def completed_after_an_abort() -> None:
+    """C doesn't hear of the abort, and has all parts."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.weather.foretell("abort_upload", KEY, Fate.SILENT)
+        s.does(s.world.abort_upload(upload))
+        s.fails(s.world.complete_upload(upload))
+        s.fails(s.world.send_part(upload, 1, b"v3"))
+        s.read_in_every_way()
+
+
+def aborted_while_a_node_is_away() -> None:
+    """C is away when the upload is aborted, and comes back."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        s.does(s.world.abort_upload(upload))
+        s.c.start()
+        s.world.quiet()
+        assert not s.c.disk.uploads
+
+
+def abort_that_nobody_remembers() -> None:
+    """C is away when the upload is aborted, A and B don't remember it; the gateway is killed."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        (record,) = (key for key in s.a.disk.buckets[SYSTEM_BUCKET] if key.startswith("uploads/"))
+        for node in (s.a, s.b):
+            node.weather.foretell("put", record, Fate.REFUSED)
+        s.ends(s.world.abort_upload(upload))
+        s.restart_gateway()
+        s.c.start()
+        s.world.quiet()
+        s.ends(s.world.abort_upload(upload))
+
+
+def abort_once_more() -> None:
+    """The same, but the gateway lives; the client sends its abort again until it is taken."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        (record,) = (key for key in s.a.disk.buckets[SYSTEM_BUCKET] if key.startswith("uploads/"))
+        for node in (s.a, s.b):
+            node.weather.foretell("put", record, Fate.REFUSED)
+        s.fails(s.world.abort_upload(upload))
+        s.does(s.world.abort_upload(upload))
+        s.restart_gateway()
+        s.c.start()
+        s.world.quiet()
+
+
+def each_node_lacks_a_part() -> None:
+    """B lacks the first part, C the second; what A alone would have all of, it refuses."""
+    with scene_with_upload() as (s, upload):
+        s.b.weather.foretell("put_part", KEY, Fate.REFUSED)
+        sent(s, upload, b"1")
+        s.c.weather.foretell("put_part", KEY, Fate.REFUSED)
+        sent(s, upload, b"2")
+        s.a.weather.foretell("put_part", KEY, Fate.REFUSED)
+        s.ends(s.world.send_part(upload, 3, b"3"))
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def killed_between_any_two() -> None:
+    """The gateway is killed after each request; parts come in any order; the same id goes on."""
+    with scene_with_upload() as (s, upload):
+        for number, data in ((2, b"two"), (1, b"one"), (3, b"three")):
+            s.restart_gateway()
+            s.world.until_ready()
+            s.does(s.world.send_part(upload, number, data))
+        s.restart_gateway()
+        s.world.until_ready()
+        s.does(s.world.complete_upload(upload))
+        s.restart_gateway()
+        s.world.until_ready()
+        assert s.read() == b"onetwothree"
+        s.read_in_every_way()
+
+
+def killed_while_it_completes() -> None:
+    """The gateway is killed anywhere in a Complete, which its client sends again."""
+    for changes in (1, 2, 3):
+        with scene_with_upload() as (s, upload):
+            sent(s, upload, b"v2")
+            s.world.ambush(changes, lambda s=s: s.world.gateway and s.world.kill_gateway())  # type: ignore[misc]
+            s.ends(s.world.complete_upload(upload))
+            s.world.ambushes.clear()
+            if s.world.gateway is None:
+                s.world.start_gateway()
+            s.world.until_ready()
+            s.ends(s.world.complete_upload(upload))
+            s.read_in_every_way()
+
+
+def completed_with_one_node_left() -> None:
+    """Two of its nodes are away, which took no part of it: the Complete makes R copies."""
+    with scene_with_upload(nodes=5, notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        for node in (s.a, s.b):
+            node.kill()
+        s.until(lambda: s.state(s.a) == s.state(s.b) == "down", "noticed")
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
+def upload_of_the_bucket_before() -> None:
+    """Its bucket is deleted and made again while C, which has it open, is away."""
+    with scene(notices_stops=True) as s:
+        s.does(s.world.make_bucket("box"))
+        upload = begun(s, "box:k")
+        sent(s, upload, b"of the one before")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        s.does(s.world.remove_bucket("box"))
+        s.does(s.world.make_bucket("box"))
+        s.c.start()
+        s.until(lambda: s.state(s.c) != "down", "back")
+        s.fails(s.world.send_part(upload, 2, b"?"))
+        s.fails(s.world.complete_upload(upload))
+        s.ends(s.world.get("box:k"))
+
+
+STORIES: tuple[Callable[[], None], ...] = (
+    copied_to_a_node_that_has_it_open,
+    disk_of_before_remembers_it,
+    deleted_between_create_and_complete,
+    overwritten_between_create_and_complete,
+    completed_again_after_a_put,
+    completed_after_an_abort,
+    aborted_while_a_node_is_away,
+    abort_that_nobody_remembers,
+    abort_once_more,
+    each_node_lacks_a_part,
+    killed_between_any_two,
+    killed_while_it_completes,
+    completed_with_one_node_left,
+    upload_of_the_bucket_before,
+)
