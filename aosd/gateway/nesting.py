@@ -20,6 +20,7 @@ from aosd.consistency.folders import above
 from aosd.gateway.look import before, look
 from aosd.gateway.store import Doubts, Store, ask, gather
 from aosd.model.errors import KeyConflict, NodeRefused, NoQuorum, NoSuchKey
+from aosd.model.node import NodeState
 from aosd.model.objects import ObjectHead, Page
 from aosd.model.quorum import absence
 from aosd.model.ring import partition
@@ -209,11 +210,11 @@ class _Check:
         """Whether a write that others acknowledged may, and was deleted since.
 
         It would hide what lies beneath, where that isn't looked for. Not so on a node that is
-        away: when that is back, all it has is compared.
+        down: when that is back, all it has is compared.
         """
         store, bucket = self._store, self._bucket
         deleted = store.journal.delete_of(bucket, name) or ""
-        up = {each.name for each in store.members() if each.node is not None}
+        up = {each.name for each in store.members() if each.state is not NodeState.DOWN}
         marks = store.marks.of(bucket, name)
         return any(mark.stamp < deleted and not mark.silent.isdisjoint(up) for mark in marks)
 
