@@ -123,11 +123,11 @@ class RefusedTests(NestingTestCase):
 class MarkersTests(NestingTestCase):
     def test_a_marker_lies_beside_what_is_in_its_folder(self) -> None:
         for key in ("a/", "a/b", "c/d", "c/"):
-            self.stored(key, SMALL if key[-1] != "/" else b"")
+            self.stored(key, b"" if key.endswith("/") else SMALL)
 
     def test_and_beside_an_object_of_its_name(self) -> None:
         for key in ("a/", "a", "b", "b/"):
-            self.stored(key, SMALL if key[-1] != "/" else b"")
+            self.stored(key, b"" if key.endswith("/") else SMALL)
 
     def test_but_makes_folders_of_those_above(self) -> None:
         self.stored("a/b/", b"")
