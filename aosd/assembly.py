@@ -327,6 +327,11 @@ class Assembly:
         """Whether another gateway uses the nodes."""
         return bool(self.heartbeat.other)
 
+    @property
+    def refusing(self) -> bool:
+        """Whether no writes are taken now, such as while our clock may be wrong."""
+        return bool(self._refusal())
+
     def change_over(self) -> Deferred[None]:
         """All that the coming ring wants was copied."""
         return Deferred.fromCoroutine(self.admission.change_over())
@@ -363,6 +368,8 @@ class Assembly:
         names = [each.name for each in members]
         if self.roster.changing or self.marks.broken or any(each.state.away for each in members):
             return False
+        if self.refusing:
+            return False  # by a clock that jumped ahead, all would be old
         doubtful = (mark for _, mark in self.marks.all() if mark.key)
         return self.settled.is_covered(*names) and not any(
             self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful

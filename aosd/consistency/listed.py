@@ -7,8 +7,9 @@ else, so a folder that is held back until something greater comes stands right f
 
 A listing that is to begin in a folder is another matter. Asked for what is after `a/1`,
 MinIO counts all `a-…` and `a.…` against the limit, and when they fill it, it says that there
-is nothing more. So an end that it tells there is looked at level by level; within a level
-nothing begins after a folder.
+is nothing more; it goes on with one name behind each folder that it broke off in, so what it
+tells has gaps, too. So a page that ends there isn't believed, and looked at level by level;
+within a level nothing begins after a folder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from itertools import pairwise
 from twisted.internet.defer import Deferred
 
 from aosd.model.errors import NodeNonsense, NodeRefused, NoSuchBucket
-from aosd.model.listing import utf8
+from aosd.model.listing import begins_no_key, utf8
 from aosd.model.objects import Entry, Page
 from aosd.ports import INode
 
@@ -188,16 +189,16 @@ class Keys:
         if isinstance(top, Level):
             self._go_on(top)
             return
-        self.ready, top.ready = top.ready, deque()
+        names, top.ready = top.ready, deque()
         if not top.in_order:
             self.node.sorts = False
             self._stack[-1:] = self._levels(top.prefix, top.after)
-        elif top.ended:
-            self._stack.pop()
-            if "/" in top.after[len(top.prefix) :]:
-                self._stack += self._levels(
-                    top.prefix, self.ready[-1][1] if self.ready else top.after
-                )
+        elif top.ended and "/" in top.after[len(top.prefix) :]:
+            self._stack[-1:] = self._levels(top.prefix, top.after)
+        else:
+            self.ready = names
+            if top.ended:
+                self._stack.pop()
 
     def pass_over(self, group: str) -> None:
         """Leave out all that begins with `group`, if all before was taken."""
@@ -308,7 +309,10 @@ def _folders_before(prefix: str, after: str) -> set[str]:
     name = after[len(prefix) :].removesuffix("/")
     # A prefix that ends amid a name may be a folder's name whole.
     first = 1 if not prefix or prefix.endswith("/") else 0
-    return {f"{prefix}{name[:length]}/" for length in range(first, len(name)) if name[length] < "/"}
+    folders = {
+        f"{prefix}{name[:length]}/" for length in range(first, len(name)) if name[length] < "/"
+    }
+    return {each for each in folders if not begins_no_key(each)}
 
 
 def _end_of(group: str) -> bytes:

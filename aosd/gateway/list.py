@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from aosd.gateway.look import look
 from aosd.gateway.merge import Merged, Name, group_of
 from aosd.gateway.store import Store, cluster_errors, gather
-from aosd.model.listing import utf8
+from aosd.model.listing import begins_no_key, nearest_before, utf8
 from aosd.model.objects import Entry
 
 _PAGE_KEYS = 1000
@@ -59,6 +59,10 @@ async def list_objects(
         reading = _Reading(store, bucket, wanted)
         if limit == 0 or (utf8(after) > utf8(prefix) and not after.startswith(prefix)):
             return Listing((), (), False, "")
+        if begins_no_key(prefix):
+            return Listing((), (), False, "")
+        if after != group_of(after, prefix, delimiter):
+            after = nearest_before(after)
         if not after.startswith(prefix):
             after = ""
         found, more = await reading.page(prefix, after, limit, delimiter)

@@ -17,6 +17,7 @@ from aosd.gateway.upload_ids import ClientUpload, opened_id, sealed_id
 from aosd.gateway.upload_listings import list_parts, list_uploads
 from aosd.gateway.upload_parts import copy_part, put_part
 from aosd.model.errors import NoQuorum, NoSuchUpload
+from aosd.model.names import check_folder
 from aosd.model.objects import STAMP_HEADER
 from aosd.ports import Candidate, INode
 
@@ -32,6 +33,7 @@ async def create_upload(store: Store, request: Create) -> str:
     then, and found by who lists uploads.
     """
     check_headers(request.headers, request.own)
+    check_folder(request.key, None)
     with cluster_errors():
         store.buckets.check(request.bucket)
         check_taken(store)

@@ -33,6 +33,7 @@ from aosd.model.errors import (
     PreconditionFailed,
     TooLarge,
 )
+from aosd.model.names import check_folder
 from aosd.model.objects import (
     LARGEST_METADATA_BYTES,
     OWN_METADATA,
@@ -61,6 +62,7 @@ async def put(store: Store, request: Put) -> Written:
     The body isn't started before the request is acceptable and its nodes are found.
     """
     check_headers(request.headers, request.own)
+    check_folder(request.key, request.body.length)
     valid_for_write(request.conditions)
     return await Writing(store, request).run()
 

@@ -24,6 +24,7 @@ from aosd.model.errors import (
     BadRequest,
     NodeRefused,
     NoQuorum,
+    NoSuchBucket,
     NoSuchUpload,
     NotModified,
     PreconditionFailed,
@@ -199,5 +200,5 @@ class _Sending:
 
 
 def is_unknown(error: Exception) -> bool:
-    """Whether a node's answer says that it has no such upload."""
-    return isinstance(error, NodeRefused) and error.code == "NoSuchUpload"
+    """Whether a node's answer says that it has no such upload, or not even its bucket."""
+    return isinstance(error, NodeRefused) and error.code in (NoSuchUpload.code, NoSuchBucket.code)

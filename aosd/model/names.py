@@ -68,6 +68,18 @@ def check_key(key: str) -> None:
             raise _folded(f"with over {_LONGEST_SEGMENT_BYTES} bytes between slashes")
 
 
+def check_folder(key: str, size_bytes: int | None) -> None:
+    """Raise BadRequest for what has bytes, or may have them, under a key that ends in `/`.
+
+    Some nodes have a folder in its place, and drop the bytes. None: nobody knows how many.
+    """
+    if key.endswith("/") and size_bytes != 0:
+        raise BadRequest(
+            "some nodes keep no bytes under a key that ends in /: it can only be empty",
+            "XMinioInvalidObjectName",
+        )
+
+
 def _folded(what: str) -> BadRequest:
     return BadRequest(f"some nodes fold or refuse keys {what}", "XMinioInvalidObjectName")
 

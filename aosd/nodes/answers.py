@@ -15,7 +15,7 @@ from defusedxml.ElementTree import fromstring
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from aosd.model.errors import NodeNonsense
+from aosd.model.errors import NodeNonsense, NoSuchKey
 from aosd.model.objects import (
     KEPT_HEADERS,
     OWN_METADATA,
@@ -30,6 +30,10 @@ from aosd.model.objects import (
 from aosd.nodes.http import STORED_ENCODING
 
 _STAMP = STAMP_HEADER.decode()
+# SeaweedFS answers for its folders, `a/` where there is `a/b` or was, as if each were an object.
+# They have an ETag of no parts, and none at all in listings; an object has neither.
+_FOLDERS_END = '-0"'
+_FOLDERS_LISTED = '""'
 
 
 class PartsTold(NamedTuple):
@@ -47,8 +51,11 @@ class Answers:
         self._node = node
 
     def object_head(self, response: IResponse, size_bytes: int) -> ObjectHead:
-        """The head of an object from a GET's or HEAD's answer."""
+        """The head of an object from a GET's or HEAD's answer. Raises NoSuchKey for a folder."""
         headers: Headers = response.headers
+        etag = self.etag(response)
+        if etag.endswith(_FOLDERS_END):
+            raise NoSuchKey("no such object")
         kept: list[tuple[bytes, bytes]] = []
         own: list[tuple[bytes, bytes]] = []
         for name, values in headers.getAllRawHeaders():
@@ -66,7 +73,7 @@ class Answers:
                 kept.append((name, value))
         stamp = headers.getRawHeaders(STAMP_HEADER)
         return ObjectHead(
-            etag=self.etag(response),
+            etag=etag,
             size_bytes=size_bytes,
             modified_s=self._http_date(headers),
             stamp=stamp[0].decode("ascii", "replace") if stamp else None,
@@ -112,7 +119,7 @@ class Answers:
             return unquote_plus(text) if encoded else text
 
         try:
-            entries = tuple(
+            listed = tuple(
                 Entry(
                     key=name_of(item, "Key"),
                     etag=quoted(item.findtext("ETag") or ""),
@@ -127,9 +134,10 @@ class Answers:
         except ValueError as error:
             raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
         prefixes = tuple(name_of(item, "Prefix") for item in root.iterfind("CommonPrefixes"))
-        names = [entry.key for entry in entries] + list(prefixes)
+        # Folders count for where the next page begins.
+        names = [entry.key for entry in listed] + list(prefixes)
         return Page(
-            entries,
+            tuple(each for each in listed if not _is_folder(each)),
             prefixes,
             truncated=root.findtext("IsTruncated") == "true",
             last=max(names, key=str.encode) if names else None,
@@ -240,6 +248,12 @@ def _decoded(value: bytes) -> bytes:
 def quoted(etag: str) -> str:
     """An ETag in quotes, as all of aosd has it."""
     return etag if etag.startswith('"') else f'"{etag}"'
+
+
+def _is_folder(entry: Entry) -> bool:
+    return entry.key.endswith("/") and (
+        entry.etag == _FOLDERS_LISTED or entry.etag.endswith(_FOLDERS_END)
+    )
 
 
 def _stamp(item: Element) -> str | None:

@@ -15,11 +15,13 @@ from aosd.model.errors import (
     BucketNotEmpty,
     NodeNonsense,
     NodeRefused,
+    NoSuchBucket,
     NoSuchKey,
     NoSuchUpload,
     PreconditionFailed,
     RangeNotSatisfiable,
 )
+from aosd.model.listing import nearest_before, only
 from aosd.model.marker import MARKER_KEY
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET, Headers, ObjectHead, Page, PartsPage, Span
@@ -178,16 +180,22 @@ class S3Node:
     ) -> Deferred[Page]:
         """See INode."""
         asked = {"prefix": prefix, "start-after": after, "delimiter": delimiter}
+        folder, slash, name = prefix.rpartition("/")
+        dotted = name in (".", "..")
+        if dotted:
+            # Keys may begin so, but MinIO refuses such a prefix: the folder from there on.
+            asked |= {"prefix": folder + slash, "start-after": after or nearest_before(prefix)}
         query = {name: value for name, value in asked.items() if value}
         # Keys may have characters that XML can't.
         query |= {"list-type": "2", "max-keys": str(limit), "encoding-type": "url"}
         if stamps:
             query["metadata"] = "true"  # MinIO's own; others ignore it
-        return Deferred.fromCoroutine(self._list(bucket, query))
+        return Deferred.fromCoroutine(self._list(bucket, query, prefix if dotted else ""))
 
-    async def _list(self, bucket: str, query: dict[str, str]) -> Page:
+    async def _list(self, bucket: str, query: dict[str, str], wanted: str) -> Page:
         response = await self._exchange.ask("GET", bucket, query=query)
-        return self._exchange.answers.page(await self._read(response))
+        page = self._exchange.answers.page(await self._read(response))
+        return only(page, wanted) if wanted else page
 
     # -- multipart uploads --------------------------------------------------------------------
 
@@ -267,7 +275,7 @@ class S3Node:
         try:
             return self._exchange.answers.listed_parts(await self._read(response))
         except NodeRefused as error:
-            if error.code == "NoSuchUpload":
+            if error.code in (NoSuchUpload.code, NoSuchBucket.code):
                 raise NoSuchUpload("no such upload") from error
             raise
 

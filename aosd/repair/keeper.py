@@ -46,6 +46,10 @@ class IMembership(Protocol):
     def contested(self) -> bool:
         """Whether another gateway uses the nodes: what it does isn't known here."""
 
+    @property
+    def refusing(self) -> bool:
+        """Whether no writes are taken now, such as while our clock may be wrong."""
+
     def change_over(self) -> Deferred[None]:
         """All that the coming ring wants was copied."""
 
@@ -411,7 +415,9 @@ class Keeper:
             await self._recall.journal.tend()
         except AosdError as error:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
-        await self._recall.uploads.tend(nodes, self._now() - _ORPHAN_S)
+        # By a clock that jumped ahead, all that are open would be old.
+        before_s = 0.0 if self._membership.refusing else self._now() - _ORPHAN_S
+        await self._recall.uploads.tend(nodes, before_s)
         if self._clock.seconds() >= self._late_until_s:
             await self._read_late_ones(nodes)
 

@@ -98,7 +98,8 @@ class MemoryDisk:
     as SeaweedFS does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath
     another one; with `tells_stamps` listings tell them when asked, as MinIO's do; with
     `counts_passed` a listing that begins in a folder ends early, as MinIO's does: what stands
-    before the folder counts against the limit. Without `checks_sha256` it ignores
+    before the folder counts against the limit, and one name behind each folder that it ends in
+    is told all the same. Without `checks_sha256` it ignores
     x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5.
     `refuses_full_buckets` may be set to False: then it removes them, as SeaweedFS does by
     default.
@@ -196,7 +197,8 @@ class MemoryDisk:
         )
         if self.counts_passed:
             # They look at a few more than were asked for.
-            del ordered[max(limit + 2 - _passed(names, prefix, after), 0) :]
+            room = max(limit + 2 - _passed(names, prefix, after), 0)
+            ordered = ordered[:room] + _behind(ordered[room:], (ordered[:room] or [after])[-1])
         page = ordered[:limit]
         return Page(
             tuple(
@@ -341,6 +343,7 @@ class MemoryDisk:
         return there
 
     def _upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        self._bucket(bucket)
         upload = self.uploads.get(upload_id)
         if upload is None or (upload.bucket, upload.key) != (bucket, key):
             raise NodeRefused(self._node, "no such upload", 404, "NoSuchUpload")
@@ -372,6 +375,17 @@ def _passed(names: Iterable[str], prefix: str, after: str) -> int:
         passed += sum(each.startswith(folder[:-1]) and each < folder for each in names)
         prefix = folder
     return passed
+
+
+def _behind(left: Sequence[str], last: str) -> list[str]:
+    """Of the names that are left: the first one behind each folder that `last` is in."""
+    found: list[str] = []
+    folders = last.split("/")[:-1]
+    while folders:
+        folder = "/".join(folders) + "/"
+        found += [each for each in left if each > folder and not each.startswith(folder)][:1]
+        folders.pop()
+    return sorted(set(found))
 
 
 def is_beneath(key: str, there: Iterable[str]) -> bool:

@@ -33,12 +33,19 @@ TERMINATED_S = 10.0
 class Durable:
     """The nodes by name, all in one static file, and the gateway of the moment."""
 
-    def __init__(self, folder: Path, names: Sequence[str], flags: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        flags: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.nodes = {name: RealNode(name, folder / name) for name in names}
         self.file = folder / "nodes.toml"
         self.daemons: list[Daemon] = []
         self._flags = flags
+        self._environment = environment or {}
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -63,7 +70,11 @@ class Durable:
     def start_gateway(self, environment: Mapping[str, str] | None = None) -> Daemon:
         """One more; it may take a while to be ready."""
         folder = self.folder / f"daemon{len(self.daemons)}"
-        daemon = Daemon(folder, [f"--nodes=static:{self.file}", *self._flags], environment)
+        daemon = Daemon(
+            folder,
+            [f"--nodes=static:{self.file}", *self._flags],
+            {**self._environment, **(environment or {})},
+        )
         self.daemons.append(daemon)
         daemon.wait_until_it_lives()
         return daemon
@@ -191,12 +202,13 @@ def running_durable(
     *flags: str,
     replicas: int = 2,
     expected: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Durable]:
     """Nodes and a gateway, ready and settled; the last gateway has to end well.
 
-    `expected`: see Daemon.stop.
+    `expected`: see Daemon.stop. `environment` is each gateway's.
     """
-    durable = Durable(folder, names, [f"--replicas={replicas}", *FLAGS, *flags])
+    durable = Durable(folder, names, [f"--replicas={replicas}", *FLAGS, *flags], environment)
     with ExitStack() as stack:
         stack.callback(durable.end)
         durable.start()

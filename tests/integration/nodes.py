@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,17 +24,29 @@ from tests.integration.waiting import until
 BUCKET = "object"
 """The bucket behind the plain door."""
 
+KINDS = ["minio", "seaweedfs"] if shutil.which("minio") else ["seaweedfs"]
+"""The kinds of server that can be started here."""
+
 _READY_S = 90.0
 
 
 class RealNode:
-    """One server on 127.0.0.1, at the same port and with the same data whenever it runs."""
+    """One server on 127.0.0.1, at the same port and with the same data whenever it runs.
 
-    def __init__(self, name: str, folder: Path, environment: dict[str, str] | None = None) -> None:
+    `kind` is one of KINDS; by default the first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        kind: str | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.credentials = Credentials(f"key-of-{name}", f"secret=of-{name}")
-        server = choose_server(None)
+        server = choose_server(kind)
         self.kind = server.kind
         self.folder = folder
         self._launch = launch(server, folder, self.credentials)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -232,24 +231,6 @@ class _Signer(S3SigV4Auth):  # type: ignore[misc]
 
     def payload(self, request: Any) -> str:
         return str(super().payload(request)) if self.payload_text is None else self.payload_text
-
-
-class Stream(io.RawIOBase):
-    """A body of any length that isn't held; botocore can't seek in it, so it sends chunks."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._left:
-            self._left = next(self._pieces, b"")
-        count = min(len(buffer), len(self._left))
-        buffer[:count], self._left = self._left[:count], self._left[count:]
-        return count
 
 
 def identities_file(path: Path, *more: str) -> Path:

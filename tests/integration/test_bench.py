@@ -49,3 +49,18 @@ def test_the_table_is_told_in_markdown_with_a_legend(told: tuple[str, object]) -
         assert output.count(f"| {figure} |") == 2
     assert "aosd/nginx" in output
     assert "cores: " in output
+
+
+def test_the_s3_doors_figures_are_taken() -> None:
+    command = [sys.executable, "-m", "bench.s3", "--rounds", "1", "--keys", "1500"]
+    done = subprocess.run(
+        [*command, "--requests", "5"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    for told in ("| verify a presigned URL |", "| GET |", "| aosd as a part of the node |"):
+        assert told in done.stdout

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_what_is_put_comes_back(s3c: Any, bucket: str, form: str) -> None:
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_odd_keys(s3c: Any, bucket: str, key: str) -> None:
     assert len(key.encode()) <= 1024
-    data = key.encode()
+    data = b"" if key.endswith("/") else key.encode()
     s3c.put_object(Bucket=bucket, Key=key, Body=data)
     assert body_of(s3c.get_object(Bucket=bucket, Key=key)) == data
     assert s3c.head_object(Bucket=bucket, Key=key)["ContentLength"] == len(data)
@@ -102,6 +103,37 @@ def test_keys_that_some_nodes_fold_are_refused(s3c: Any, bucket: str, key: str, 
         s3c.create_multipart_upload(Bucket=bucket, Key=key)
     with refused(code, 400):
         s3c.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": "short"})
+
+
+def test_a_folder_is_no_object_and_keeps_no_bytes(s3c: Any, bucket: str) -> None:
+    """There are nodes that have real folders, and some that drop what is put under their names."""
+    for size_bytes in (1, 2 * MIB, 9 * MIB):
+        with refused("XMinioInvalidObjectName", 400):
+            s3c.put_object(Bucket=bucket, Key="real/", Body=body(size_bytes))
+    with refused("XMinioInvalidObjectName", 400):
+        s3c.create_multipart_upload(Bucket=bucket, Key="real/")
+    s3c.put_object(Bucket=bucket, Key="real/x", Body=b"x")
+    with refused("XMinioInvalidObjectName", 400):
+        s3c.copy_object(Bucket=bucket, Key="real/", CopySource={"Bucket": bucket, "Key": "real/x"})
+    for _ in range(2):
+        with refused("404", 404):
+            s3c.head_object(Bucket=bucket, Key="real/")
+        with refused("NoSuchKey", 404):
+            s3c.get_object(Bucket=bucket, Key="real/")
+        s3c.delete_object(Bucket=bucket, Key="real/x")
+    for arguments in ({}, {"Delimiter": "/"}):
+        page = s3c.list_objects_v2(Bucket=bucket, Prefix="real", **arguments)
+        assert page["KeyCount"] == 0, page
+    # One that was put is there, whatever comes and goes beneath it.
+    s3c.put_object(Bucket=bucket, Key="real/", Body=b"")
+    s3c.put_object(Bucket=bucket, Key="real/x", Body=b"x")
+    assert s3.all_keys(s3c, bucket, Prefix="real/") == ["real/", "real/x"]
+    s3c.delete_object(Bucket=bucket, Key="real/x")
+    assert s3c.head_object(Bucket=bucket, Key="real/")["ContentLength"] == 0
+    s3c.put_object(Bucket=bucket, Key="real/x", Body=b"x")
+    s3c.delete_object(Bucket=bucket, Key="real/")
+    assert s3.all_keys(s3c, bucket, Prefix="real/") == ["real/x"]
+    assert body_of(s3c.get_object(Bucket=bucket, Key="real/x")) == b"x"
 
 
 def test_what_is_not_there(s3c: Any, bucket: str) -> None:
@@ -248,6 +280,24 @@ def test_conditions_of_writes(s3c: Any, bucket: str) -> None:
     assert body_of(s3c.get_object(Bucket=bucket, Key=key)) == b"2"
     s3c.delete_object(Bucket=bucket, Key=key, IfMatch=second)
     s3c.put_object(Bucket=bucket, Key=key, Body=b"3", IfNoneMatch="*")
+
+
+@pytest.mark.parametrize("size_bytes", [5, 2 * MIB])
+def test_of_those_who_race_to_create_one_succeeds(s3c: Any, bucket: str, size_bytes: int) -> None:
+    key = f"race{size_bytes}"
+
+    def create(number: int) -> str:
+        try:
+            s3c.put_object(Bucket=bucket, Key=key, Body=body(size_bytes, number), IfNoneMatch="*")
+        except s3c.exceptions.ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "created"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(create, range(8)))
+    winner = outcomes.index("created")
+    assert sorted(outcomes) == ["PreconditionFailed"] * 7 + ["created"]
+    assert body_of(s3c.get_object(Bucket=bucket, Key=key)) == body(size_bytes, winner)
 
 
 def test_headers_of_the_answer_can_be_asked_for(s3c: Any, bucket: str) -> None:

@@ -291,6 +291,15 @@ def test_conditions_of_complete(s3c: Any, bucket: str) -> None:
     assert body_of(s3c.get_object(Bucket=bucket, Key="conditional")) == b"second"
 
 
+def test_a_complete_that_is_sent_several_times_at_once(s3c: Any, bucket: str) -> None:
+    upload = Upload(s3c, bucket, "at once")
+    upload.put(1, b"once")
+    with ThreadPoolExecutor(6) as pool:
+        told = [each.result() for each in [pool.submit(upload.complete) for _ in range(6)]]
+    assert {each["ETag"] for each in told} == {etag_of([b"once"])}
+    assert body_of(s3c.get_object(Bucket=bucket, Key="at once")) == b"once"
+
+
 def test_what_was_completed_last_counts(s3c: Any, bucket: str) -> None:
     """However long ago it was begun, and whatever was written or deleted since."""
     upload = Upload(s3c, bucket, "late")

@@ -167,6 +167,41 @@ class AnyKeysTests(GatewayTestCase):
         self.assertEqual(self.names(after="a/1", delimiter="/", limit=10), ["a/", "b/", "c"])
         self.assertEqual(self.names(after="a/1", delimiter="1", limit=10), ["a/2", "b/1", "c"])
 
+    def test_what_no_node_is_asked_for(self) -> None:
+        self.fill("a", "a/.b", "b")
+        self.forget_requests()
+        for prefix in ("a//", "/", "../", "a/./", "a\0"):
+            self.assertEqual(self.names(prefix=prefix), [])
+        self.assertEqual(self.asked(), [0, 0, 0])
+        for after in ("a//", "a/.", "a\0"):
+            self.assertEqual(self.names(after=after), ["b"] if after == "a//" else ["a/.b", "b"])
+        self.assertEqual(self.names(prefix="a/.", delimiter="."), ["a/.b"])
+
+    def test_no_node_is_asked_for_a_folder_of_dots(self) -> None:
+        self.use([MemoryNode(node.name, tree_order=True) for node in self.nodes])
+        asked: list[str] = []
+        for node in self.nodes:
+            listing = node.list
+
+            def list_(bucket: str, prefix: str = "", *more: Any, _: Any = listing) -> Any:
+                asked.append(prefix)
+                return _(bucket, prefix, *more)
+
+            node.list = list_  # type: ignore[method-assign]
+        self.fill("..a", ".-b", "d/.-b", "d/..a", "d/e")
+        for after, left in (("..a", 3), (".-b", 4), ("d/.-b", 2), ("d/..a", 1)):
+            self.assertEqual(len(self.names(after=after)), left, after)
+        self.assertEqual([each for each in asked if "./" in each], [])
+
+    def test_gaps_before_an_end_that_is_none(self) -> None:
+        self.use([MemoryNode(node.name, counts_passed=True) for node in self.nodes])
+        for key in (*(f"a-{number}" for number in range(5)), "a/1", "a/2", "a/3", "b", "c"):
+            for node in self.nodes:
+                self.lay(node, b"x", S2, key)
+        for limit in range(1, 12):
+            page = self.names(after="a/1", limit=limit)
+            self.assertEqual(page, ["a/2", "a/3", "b", "c"][:limit])
+
     def test_a_page_that_ends_nowhere(self) -> None:
         self.fill("a")
         for delimiter in ("", "/"):

@@ -50,6 +50,16 @@ class PutTests(GatewayTestCase):
                 self.assertEqual(self.read("k"), data)
                 self.assertEqual(self.holders("k"), "a")
 
+    def test_no_bytes_go_under_a_key_that_ends_in_a_slash(self) -> None:
+        """Some nodes would drop them, and say that all is well."""
+        self.stored("f/", b"")
+        self.assertEqual(self.read("f/"), b"")
+        for data, told in ((SMALL, True), (FLOWING, True), (LONG, True), (b"", False)):
+            source = BytesSource(data, told=told)
+            writing = self.run_(put(self.store, Put(BUCKET, "f/", source)))
+            self.failureResultOf(writing, BadRequest)
+        self.assertEqual(self.read("f/"), b"")
+
     def test_over_the_longest_single_put_it_goes_in_parts(self) -> None:
         data = b"x" * 100_001
         written = self.stored("k", data)

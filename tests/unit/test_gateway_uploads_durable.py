@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from aosd.gateway.multipart import list_parts
 from aosd.model.errors import ClusterError, NoQuorum, NoSuchKey, NoSuchUpload
 from aosd.model.node import Member, NodeState
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.faults import (
     breaks,
@@ -155,6 +156,29 @@ class NodesFailTests(UploadsTestCase):
         one = self.part(upload_id, 1, SHORT)
         self.completed(upload_id, [one])
         self.assertEqual(self.holders(), "ac")
+
+    def test_a_node_that_has_not_even_the_bucket_is_out_too(self) -> None:
+        upload_id = self.created()
+        self.down(self.b)
+        self.c.wipe()
+        self.c.buckets[SYSTEM_BUCKET] = {}
+        one = self.part(upload_id, 1, SHORT)
+        two = self.part(upload_id, 2, LONG_PART)
+        self.assertEqual(self.parts_of(upload_id), [1, 2])
+        self.c.buckets[BUCKET] = {}
+        self.completed(upload_id, [one, two])
+        self.assertEqual(len(self.holders(data=SHORT + LONG_PART)), 2)
+
+    def test_nobody_has_the_bucket(self) -> None:
+        upload_id = self.created()
+        for node in self.nodes:
+            node.wipe()
+        self.failureResultOf(self.putting(upload_id, 1, SHORT), NoSuchUpload)
+        self.failureResultOf(self.completing(upload_id, [(1, "e")]), NoSuchUpload)
+        listing = self.run_(list_parts(self.store, BUCKET, KEY, upload_id))
+        self.failureResultOf(listing, NoSuchUpload)
+        for node in self.nodes:
+            node.buckets[BUCKET] = {}
 
     def test_a_part_on_a_node_that_is_away(self) -> None:
         upload_id = self.created()

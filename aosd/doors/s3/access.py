@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from aosd.consistency.buckets import Bucket
+from aosd.doors.heads import header_items
 from aosd.doors.s3.call import Call
+from aosd.doors.s3.checksums import with_checked_body
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.owner import owner
 from aosd.doors.s3.xml_in import parse
@@ -75,7 +77,7 @@ async def get_bucket_policy(call: Call) -> None:
 async def put_bucket_policy(call: Call) -> None:
     """PutBucketPolicy: 501 for one that grants more than reading by anyone."""
     call.store.buckets.check(call.bucket)
-    data = await call.read(_LONGEST_POLICY_BYTES)
+    data = await with_checked_body(call).read(_LONGEST_POLICY_BYTES)
     try:
         policy = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -147,6 +149,13 @@ def check_canned(acl: str) -> None:
         raise S3Error("NotImplemented", f"the canned ACL {acl[:64]} isn't implemented")
 
 
+def refuse_grants(call: Call) -> None:
+    """Raise S3Error NotImplemented for x-amz-grant-*: nobody would be granted anything."""
+    for name, _ in header_items(call.request):
+        if name.startswith(b"x-amz-grant-"):
+            raise S3Error("NotImplemented", f"{name.decode('latin-1')} isn't implemented")
+
+
 async def get_bucket_acl(call: Call) -> None:
     """GetBucketAcl."""
     acl = call.store.buckets.check(call.bucket).settings.get(_ACL)
@@ -183,7 +192,8 @@ async def put_object_acl(call: Call) -> None:
 
 async def _wanted(call: Call) -> str:
     """The canned ACL of the header, or what the body's grants amount to."""
-    data = await call.read()
+    refuse_grants(call)
+    data = await with_checked_body(call).read()
     acl = call.header(b"x-amz-acl")
     if acl is not None or not data.strip():
         return acl or "private"

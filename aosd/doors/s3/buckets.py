@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from aosd.doors.s3.access import PUBLIC_READ, check_canned
+from aosd.doors.s3.access import PUBLIC_READ, check_canned, refuse_grants
 from aosd.doors.s3.call import Call
+from aosd.doors.s3.checksums import with_checked_body
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.owner import owner
 from aosd.doors.s3.queries import number_of
@@ -49,9 +50,12 @@ async def create_bucket(call: Call) -> None:
     """CreateBucket: 409 for one's own that is there already, as S3 answers out of us-east-1."""
     if (call.header(b"x-amz-bucket-object-lock-enabled") or "false").lower() == "true":
         raise S3Error("NotImplemented", "object lock isn't implemented")
+    refuse_grants(call)
     acl = call.header(b"x-amz-acl") or "private"
     check_canned(acl)
-    data = await call.read(_LONGEST_CONFIGURATION_BYTES)
+    if acl == PUBLIC_READ and not call.may("admin", call.bucket):
+        raise S3Error("AccessDenied", "this key pair may not make buckets public")
+    data = await with_checked_body(call).read(_LONGEST_CONFIGURATION_BYTES)
     if data.strip():
         parse(data, "CreateBucketConfiguration")
     check_bucket_name(call.bucket)

@@ -16,7 +16,7 @@ from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.xml_in import malformed, text_of
 from aosd.doors.s3.xml_out import Markup, element
 from aosd.gateway.multipart import list_parts
-from aosd.model.errors import DigestMismatch
+from aosd.model.errors import DigestMismatch, NoSuchUpload
 from aosd.model.parts import MOST_PARTS
 from aosd.streams.checksums import ALGORITHMS, Algorithm
 
@@ -56,7 +56,12 @@ class Completion:
                 text = f"{b64encode(composite).decode('ascii')}-{len(self.parts)}"
                 return _told(algorithm, text, checksums.COMPOSITE)
         if self.kind != checksums.COMPOSITE and algorithm.joined and self.claimed is not None:
-            full = algorithm.full(list(zip(self.of_parts, await self._sizes(), strict=True)))
+            try:
+                sizes = await self._sizes()
+            except NoSuchUpload:
+                # Completed before, maybe: whether that is so, the gateway knows.
+                return None
+            full = algorithm.full(list(zip(self.of_parts, sizes, strict=True)))
             if self.claimed == full:
                 text = b64encode(full).decode("ascii")
                 return _told(algorithm, text, checksums.FULL_OBJECT)

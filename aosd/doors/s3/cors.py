@@ -11,6 +11,7 @@ from typing import Any
 
 from aosd.consistency.buckets import Bucket
 from aosd.doors.s3.call import Call
+from aosd.doors.s3.checksums import with_checked_body
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.xml_in import malformed, text_of, texts_of
 from aosd.doors.s3.xml_out import Markup, document, element
@@ -42,7 +43,7 @@ async def get_bucket_cors(call: Call) -> None:
 async def put_bucket_cors(call: Call) -> None:
     """PutBucketCors."""
     call.store.buckets.check(call.bucket)
-    root = await call.document("CORSConfiguration", _LONGEST_BYTES)
+    root = await with_checked_body(call).document("CORSConfiguration", _LONGEST_BYTES)
     rules = [_read(each) for each in root.iterfind("CORSRule")]
     if not 1 <= len(rules) <= _MOST_RULES:
         raise malformed(f"a configuration has 1 to {_MOST_RULES} rules")

@@ -63,7 +63,7 @@ async def list_objects_v1(call: Call) -> None:
                 IsTruncated=_boolean(listing.more),
                 NextMarker=asked.named(listing.last) if listing.more else None,
             ),
-            *(_contents(each, asked.named, owner()) for each in listing.entries),
+            *(contents(each, asked.named, owner()) for each in listing.entries),
             *_common(listing, asked),
         )
     )
@@ -90,7 +90,7 @@ async def list_objects_v2(call: Call) -> None:
                 IsTruncated=_boolean(listing.more),
                 NextContinuationToken=_token(listing.last) if listing.more else None,
             ),
-            *(_contents(each, asked.named, owned) for each in listing.entries),
+            *(contents(each, asked.named, owned) for each in listing.entries),
             *_common(listing, asked),
         )
     )
@@ -140,7 +140,8 @@ async def _list(call: Call, asked: _Asked, after: str) -> Listing:
     )
 
 
-def _contents(entry: Entry, named: Callable[[str], str], owned: Markup | None) -> Markup:
+def contents(entry: Entry, named: Callable[[str], str], owned: Markup | None) -> Markup:
+    """An object as a page tells it; `named` writes its key, `owned` is its owner, if told."""
     return element("Contents", elements(Key=named(entry.key)), _facts(entry), owned)
 
 

@@ -41,11 +41,10 @@ async def delete_objects(call: Call) -> None:
 
     A digest of the body is checked, but need not be there: clients differ in which they send.
     """
-    root = await with_checked_body(call).document("Delete", LONG_DOCUMENT_BYTES)
-    removals = [_removal(each) for each in root.iterfind("Object")]
-    if not 1 <= len(removals) <= _MOST_KEYS:
-        raise malformed(f"1 to {_MOST_KEYS} keys can be deleted in one request")
-    quiet = text_of(root, "Quiet").lower() == "true"
+    # The document goes as soon as it was read: what follows may take minutes.
+    removals, quiet = _removals(
+        await with_checked_body(call).document("Delete", LONG_DOCUMENT_BYTES)
+    )
     call.store.buckets.check(call.bucket)
     await patiently(call, _result(call, removals, quiet))
 
@@ -82,6 +81,14 @@ async def _remove(call: Call, removal: _Removal, quiet: bool) -> Markup | None:
         told = as_s3(error, call.request.request_id)
         return element("Error", elements(Key=removal.key, Code=code_of(told), Message=str(told)))
     return None if quiet else element("Deleted", elements(Key=removal.key))
+
+
+def _removals(root: Element) -> tuple[list[_Removal], bool]:
+    """What is to be deleted, and whether to be quiet about it. Raises S3Error MalformedXML."""
+    items = root.findall("Object")
+    if not 1 <= len(items) <= _MOST_KEYS:
+        raise malformed(f"1 to {_MOST_KEYS} keys can be deleted in one request")
+    return [_removal(each) for each in items], text_of(root, "Quiet").lower() == "true"
 
 
 def _removal(item: Element) -> _Removal:

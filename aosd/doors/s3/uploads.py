@@ -69,8 +69,10 @@ async def upload_part(call: Call) -> None:
 
 async def complete_multipart_upload(call: Call) -> None:
     """CompleteMultipartUpload: spaces are sent while it takes."""
-    root = await call.document("CompleteMultipartUpload", LONG_DOCUMENT_BYTES)
-    completion = completion_of(call, root)
+    # The document goes as soon as it was read: what follows may take minutes.
+    completion = completion_of(
+        call, await call.document("CompleteMultipartUpload", LONG_DOCUMENT_BYTES)
+    )
     await patiently(call, _completed(call, completion))
 
 

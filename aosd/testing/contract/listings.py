@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from aosd.model.errors import NoSuchKey
 from aosd.model.objects import STAMP_HEADER, Page
-from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of
+from aosd.testing.contract.subject import STAMP, Cases, Subject, etag_of, names_of, raises
 
 LISTINGS = Cases()
 
@@ -64,6 +65,23 @@ async def listings_fold_what_lies_beneath(subject: Subject) -> None:
 
 
 @LISTINGS.add
+async def folders_are_no_objects(subject: Subject) -> None:
+    await subject.clear()
+    folder, beneath = subject.key("f/"), subject.key("f/x")
+    await subject.put(beneath, b"x")
+    for expected in ([beneath], []):
+        await raises(NoSuchKey, subject.node.head(subject.bucket, folder))
+        await raises(NoSuchKey, subject.node.get(subject.bucket, folder))
+        page = await subject.node.list(subject.bucket, folder, delimiter="/")
+        assert names_of(page) == expected
+        # SeaweedFS keeps the empty one for a while.
+        await subject.node.delete(subject.bucket, beneath)
+    await subject.put(folder, b"")
+    assert (await subject.node.head(subject.bucket, folder)).etag == etag_of(b"")
+    assert names_of(await subject.node.list(subject.bucket, folder)) == [folder]
+
+
+@LISTINGS.add
 async def listings_are_in_the_order_of_bytes(subject: Subject) -> None:
     await subject.clear()
     keys = [subject.key(rest) for rest in ("a-b", "a.b", "a/b", "a0", "aB", "ab", "aé", "a￼", "a𝄞")]
@@ -77,6 +95,19 @@ async def listings_are_in_the_order_of_bytes(subject: Subject) -> None:
     if subject.traits.sorts:
         assert found == keys
         assert await subject.walk(subject.key(""), 2) == keys
+
+
+@LISTINGS.add
+async def listings_of_what_begins_with_dots(subject: Subject) -> None:
+    await subject.clear()
+    keys = [subject.key(rest) for rest in ("-", ".-", "..a", "..b/c", ".a", "0")]
+    for key in keys:
+        await subject.put(key, b"")
+    for dots, count in ((".", 4), ("..", 2)):
+        wanted = [key for key in keys if key.startswith(subject.key(dots))]
+        assert len(wanted) == count
+        for limit in (1, 2, 1000):
+            assert sorted(await subject.walk(subject.key(dots), limit)) == wanted, limit
 
 
 @LISTINGS.add
