@@ -261,6 +261,9 @@ class Assembly:
             # Landing late, it would say that a run of before was the last one.
             self._log.warn("no note of a clean stop: a node may yet remember an older run")
             return
+        if self.buckets.may_any_be_removed_late():
+            self._log.warn("no note of a clean stop: a node may yet remove a bucket")
+            return
         if not self.heartbeat.alone:
             # Its end would say nothing of what the other one does.
             self._log.warn("no note of a clean stop: another gateway may be there")

@@ -157,6 +157,10 @@ class Buckets:
                 self._late_until_s[name] = self._seconds() + self._late_write_window_s
             raise
 
+    def may_any_be_removed_late(self) -> bool:
+        """Whether a node may yet remove any."""
+        return any(self.may_be_removed_late(name) for name in list(self._late_until_s))
+
     def may_be_removed_late(self, name: str) -> bool:
         """Whether a node may yet remove the bucket, if it were made again."""
         until_s = self._late_until_s.get(name, 0.0)

@@ -77,8 +77,6 @@ class Uploads:
         self._unremembered: set[str] = set()
         # Clients' that ended in this run: what lies on a node that was away says nothing.
         self._ended: dict[str, None] = {}
-        # Those whose record came back all the same, with a node's disk of before.
-        self._come_back: set[str] = set()
         # Parts that were acknowledged, and that a node of the upload lacks.
         self._missed: dict[str, dict[str, set[int]]] = {}
 
@@ -228,9 +226,6 @@ class Uploads:
         That is what was given up here, and what began before `before_s` (since 1970) and isn't
         in use. Of the latter the ids that aren't known are asked for.
         """
-        come_back, self._come_back = self._come_back, set()
-        if come_back:
-            await self._memory.remove([_PREFIX + each for each in sorted(come_back)])
         for this in list(self._open.values()):
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
@@ -266,15 +261,13 @@ class Uploads:
             except (ValueError, TypeError, KeyError, AttributeError):
                 self._log.warn("{key} can't be read", key=key)
                 continue
-            if upload.id in self._ended:
-                if upload.id not in self._open:
-                    self._come_back.add(upload.id)
-                continue
             if upload.id in self._open:
                 # Another node may have it as it was before the ids were known.
                 self.adopt(upload.id, upload.bucket, upload.key, ids)
             else:
                 self._open[upload.id] = upload
+                # A disk of before has it: its record, and maybe the upload itself.
+                is_over = is_over or upload.id in self._ended
             if is_over and upload.id not in self._in_use:
                 self._given_up.add(upload.id)
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from aosd.consistency.buckets import CLOSED, DELETED, LIVE, Bucket, has_none
 from aosd.consistency.presence import turn_of
-from aosd.gateway.sent import Sent, check_taken, remember
+from aosd.gateway.sent import Sent, check_taken, is_after_a_kill, remember
 from aosd.gateway.store import Store, ask, cluster_errors, gather
 from aosd.model.errors import (
     AosdError,
@@ -60,7 +60,7 @@ async def create_bucket(store: Store, name: str) -> None:
             found = store.buckets.get(name)
         if found is not None and found.state == LIVE:
             raise BucketExists(f"there is a bucket {name} already")
-        if store.buckets.may_be_removed_late(name):
+        if _may_be_removed_late(store, name, was_there=found is not None):
             raise KeyConflict(f"a node hasn't answered yet to the delete of the bucket {name}")
         await _make(store, name)
         died = "" if found is None else found.died
@@ -170,7 +170,20 @@ async def _delete(store: Store, bucket: Bucket) -> None:
     await store.buckets.set(replace(bucket, state=DELETED, died=died, settings={}))
 
 
+def _may_be_removed_late(store: Store, name: str, *, was_there: bool) -> bool:
+    """Whether a node may yet remove the bucket, were it there: asked by us, or by a run before.
+
+    Whom that one, which was killed, asked to remove what `was_there`, nobody knows.
+    """
+    if store.buckets.may_be_removed_late(name):
+        return True
+    return was_there and is_after_a_kill(store, store.members())
+
+
 async def _take_back(store: Store, bucket: Bucket) -> None:
+    if _may_be_removed_late(store, bucket.name, was_there=bucket.state == CLOSED):
+        _log.info("bucket {name} stays closed: it may yet be removed", name=bucket.name)
+        return
     try:
         await _make(store, bucket.name)
         await store.buckets.set(replace(bucket, state=LIVE))

@@ -159,6 +159,29 @@ def removed_late() -> None:
             s.world.sleep(WINDOW_S + 60.0)
 
 
+def removed_late_after_a_kill() -> None:
+    """The same, and the gateway is killed before the bucket is made again."""
+    _removed_late_after_a_restart(clean=False)
+
+
+def removed_late_after_a_stop() -> None:
+    """The same, and the gateway is stopped cleanly instead."""
+    _removed_late_after_a_restart(clean=True)
+
+
+def _removed_late_after_a_restart(*, clean: bool) -> None:
+    with scene_with_box(kinds=_CARELESS) as s:
+        for node in s.world.nodes.values():
+            node.weather.foretell("delete_bucket", "", Fate.SILENT_LATE, there_s=400.0)
+        s.ends(s.world.remove_bucket(BOX))
+        s.restart_gateway(clean=clean)
+        s.world.until_ready()
+        for _ in range(2):
+            s.ends(s.world.make_bucket(BOX))
+            s.ends(s.world.put(IN_BOX, b"b1"))
+            s.world.sleep(WINDOW_S + 60.0)
+
+
 def killed_while_a_bucket_goes() -> None:
     """The gateway is killed when the bucket is closed already, and looked at for the last time."""
     with scene_with_box() as s:
@@ -192,7 +215,7 @@ def killed_at_each_change() -> None:
             s.world.until_ready()
             read_in_box(s)
             s.ends(s.world.make_bucket(BOX))
-            s.does(s.world.put(IN_BOX, b"b2"))
+            s.ends(s.world.put(IN_BOX, b"b2"))
             read_in_box(s)
 
 
@@ -206,6 +229,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     emptied_by_listings_alone,
     holders_are_away,
     removed_late,
+    removed_late_after_a_kill,
+    removed_late_after_a_stop,
     killed_while_a_bucket_goes,
     killed_at_each_change,
 )

@@ -63,6 +63,18 @@ def made_while_it_may_yet_be_removed() -> Patches:
     return [(Buckets, "may_be_removed_late", lambda self, name: False)]
 
 
+@mutant(bucketry.removed_late_after_a_kill)
+def made_while_the_run_before_may_remove_it() -> Patches:
+    """Buckets: nor after a kill, where nobody knows whom the run before has asked."""
+    return [(aosd.gateway.buckets, "is_after_a_kill", lambda *_: False)]
+
+
+@mutant(bucketry.removed_late_after_a_stop)
+def clean_stops_forget_removals() -> Patches:
+    """Clean stop: no note while a node may yet carry out the delete of a bucket."""
+    return [(Buckets, "may_any_be_removed_late", lambda self: False)]
+
+
 @mutant(bucketry.killed_while_a_bucket_goes)
 def nobody_ends_what_was_cut_short() -> Patches:
     """Buckets: a delete that a crash cut short is ended by the next run."""

@@ -81,14 +81,14 @@ def copies_end_uploads() -> Patches:
     return [(_Completing, "_end_elsewhere", end_elsewhere)]
 
 
-@mutant(uploading.disk_of_before_remembers_it)
+@mutant(uploading.disk_of_before_remembers_it, uploading.power_is_lost_after_an_abort)
 def records_come_back() -> Patches:
-    """Uploads: the record of one that is over, on a disk of before, is removed again."""
+    """Uploads: one that is over, and comes back with a disk of before, is ended again."""
     load = Uploads.load
 
     def loaded(self: Uploads, records: Mapping[str, bytes]) -> None:
-        load(self, records)
-        self._come_back.clear()
+        ended = {f"uploads/{each}" for each in self._ended}
+        load(self, {key: data for key, data in records.items() if key not in ended})
 
     return [(Uploads, "load", loaded)]
 

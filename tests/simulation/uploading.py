@@ -119,6 +119,30 @@ def aborted_while_a_node_is_away() -> None:
         assert not s.c.disk.uploads
 
 
+def power_is_lost_after_an_abort() -> None:
+    """A falls back to before the abort: the upload is open there, and stands on record."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.world.pass_time(10.0)
+        s.does(s.world.abort_upload(upload))
+        s.reboots(s.a, lost_s=5.0)
+        assert s.a.disk.uploads
+        s.world.quiet()
+
+
+def power_is_lost_after_a_part() -> None:
+    """A loses the last part, B the one before: C alone has all, and two copies are made."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.reboots(s.b, lost_s=0.2)
+        s.world.pass_time(5.0)
+        s.does(s.world.send_part(upload, 2, b" in two parts"))
+        s.reboots(s.a, lost_s=0.2)
+        s.world.pass_time(5.0)
+        s.ends(s.world.complete_upload(upload))
+        s.read_in_every_way()
+
+
 def abort_that_nobody_remembers() -> None:
     """C is away when the upload is aborted, A and B don't remember it; the gateway is killed."""
     with scene_with_upload(notices_stops=True) as (s, upload):
@@ -230,6 +254,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     completed_again_after_a_put,
     completed_after_an_abort,
     aborted_while_a_node_is_away,
+    power_is_lost_after_an_abort,
+    power_is_lost_after_a_part,
     abort_that_nobody_remembers,
     abort_once_more,
     each_node_lacks_a_part,

@@ -31,7 +31,7 @@ _ON_UPLOADS = {
     "parts": 0.3,
     "uploads": 0.3,
 }
-_OF_COPIES = {"copy": 2.0, "touch": 1.5, "tag": 2.0}
+_OF_COPIES = {"copy": 5.0, "touch": 1.5, "tag": 2.0}
 _MOST_PARTS = 3
 
 

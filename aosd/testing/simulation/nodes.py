@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from aosd.consistency.buckets import names_in
@@ -13,7 +13,7 @@ from aosd.model.errors import NodeError, NodeRefused
 from aosd.model.marker import MARKER_KEY
 from aosd.model.node import Address
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET, Page
-from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot
+from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot, Upload
 from aosd.testing.simulation.clocks import MortalClock, WorldClock
 from aosd.testing.simulation.weather import Weather
 
@@ -101,6 +101,7 @@ class SimulatedNode:
         self.disk.refuses_full_buckets = kind.keeps_full_buckets
         self._watch = watch
         self._log: deque[tuple[float, Callable[[_Buckets], object]]] = deque()
+        self._undo_uploads: deque[tuple[float, dict[str, Upload]]] = deque()
         self._frozen_work: list[Callable[[], None]] = []
 
     # -- requests ---------------------------------------------------------------------------------
@@ -132,6 +133,19 @@ class SimulatedNode:
                 self._remember(lambda buckets: buckets.setdefault(bucket, {}))
                 for key, copy in before.items():
                     self._changed(bucket, key, copy, None, late())
+
+    def carry_out_on_upload(self, act: Callable[[], T]) -> T:
+        """A request that changes what uploads there are, or their parts: remembered."""
+        before = {
+            each: replace(upload, parts=dict(upload.parts), since_s=dict(upload.since_s))
+            for each, upload in self.disk.uploads.items()
+        }
+        try:
+            return act()
+        finally:
+            self._undo_uploads.append((self.clock.seconds(), before))
+            while self._undo_uploads[0][0] < self.clock.seconds() - _REMEMBERED_S:
+                self._undo_uploads.popleft()
 
     def _changed(
         self, bucket: str, key: str, before: Copy | None, after: Copy | None, late: bool
@@ -227,13 +241,18 @@ class SimulatedNode:
         """
         self._end()
         undone = self._undo(lost_s)
-        self._log.clear()
+        since_s = self.clock.seconds() - lost_s
+        lost = [uploads for at_s, uploads in self._undo_uploads if at_s >= since_s]
+        if lost:
+            self.disk.uploads = lost[0]
+        self.sync()
         self.shifted_s = self.clock.seconds()
         return undone
 
     def sync(self) -> None:
         """What it has acknowledged is on its disk: no power loss takes it away."""
         self._log.clear()
+        self._undo_uploads.clear()
 
     def start(self) -> None:
         """A new process on what lies on the disk."""
@@ -260,7 +279,7 @@ class SimulatedNode:
         """Let the disk of a node that doesn't run be as it was, or empty with {}."""
         assert not self.running
         self.disk.restore(snapshot)
-        self._log.clear()
+        self.sync()
         self.shifted_s = self.clock.seconds()
 
     def _end(self) -> None:

@@ -33,6 +33,7 @@ STALL_S = 10.0
 _WRITES = frozenset({"put", "put_part", "create_upload", "complete_upload", "create_bucket"})
 # Counted where they make a difference.
 _OF_SOME_VERBS = frozenset({Fate.WELL, Fate.SHORT, Fate.STALE})
+_OF_UPLOADS = frozenset({"create_upload", "put_part", "complete_upload", "abort_upload"})
 _OF_BUCKETS = frozenset({"create_bucket", "delete_bucket"})
 _CHANGES = frozenset({"put", "delete", "complete_upload", "abort_upload", *_OF_BUCKETS})
 # What the client sends again when a connection breaks before any answer.
@@ -260,11 +261,15 @@ class Request:
             return node.carry_out_on_bucket(
                 self.bucket, lambda disk: self._act(disk, data), lambda: not waits
             )
-        if self.verb in _CHANGES:
+        if self.verb not in _CHANGES and self.verb not in _OF_UPLOADS:
+            return self._act(node.disk, data)
+
+        def carry_out() -> Any:
             return node.carry_out(
                 self.bucket, self.key, lambda disk: self._act(disk, data), lambda: not waits
             )
-        return self._act(node.disk, data)
+
+        return node.carry_out_on_upload(carry_out) if self.verb in _OF_UPLOADS else carry_out()
 
     # -- answers ----------------------------------------------------------------------------------
 
