@@ -17,8 +17,6 @@ need s3fs s3fs
 need fusermount3 fuse3
 need restic restic
 need docker-registry docker-registry
-need node nodejs
-need npm npm
 # Buckets as subdomains of localhost: it makes the system's resolver know them.
 getent hosts bucket.s3.localhost >/dev/null || missing="$missing libnss-myhostname"
 
@@ -33,7 +31,7 @@ if [ -n "$missing" ]; then
     RUNLEVEL=1 apt-get install -y -q --no-install-recommends $missing
 fi
 
-wanted="$("$python" -VV; node --version; cat tools/clients/*)"
+wanted="$("$python" -VV; cat tools/clients/*)"
 if [ "$(cat $into/made-from 2>/dev/null)" = "$wanted" ]; then exit 0; fi
 
 echo "fetching S3 clients: this takes a minute"
@@ -44,5 +42,6 @@ for each in sdks awscli; do
     $into/$each/bin/python -m pip install -q --requirement tools/clients/$each.txt
 done
 cp tools/clients/package.json $into/node/
+PATH="$PWD/$into/sdks/bin:$PATH"
 (cd $into/node && npm install --silent --no-audit --no-fund --no-package-lock)
 printf '%s\n' "$wanted" > $into/made-from

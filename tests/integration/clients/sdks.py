@@ -158,7 +158,7 @@ class MinioPy(Library):
 
 class JavaScript(Library):
     name = "AWS SDK for JavaScript v3"
-    command = ("node", str(DRIVERS / "javascript.cjs"))
+    command = (str(INSTALLED / "sdks" / "bin" / "node"), str(DRIVERS / "javascript.cjs"))
     trusts = "NODE_EXTRA_CA_CERTS"
 
     def put_stream(self, file: Path, key: str) -> None:
