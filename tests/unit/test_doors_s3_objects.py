@@ -9,7 +9,7 @@ import zlib
 from base64 import b64encode
 from typing import Any
 
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
 from tests.unit.s3_case import READER, ROOT, WRITER, S3TestCase
@@ -614,3 +614,39 @@ class StreamTests(ObjectCase):
     def test_a_body_that_is_a_stream(self) -> None:
         self.s3.put_object(Bucket=B, Key="k", Body=io.BytesIO(b"z" * 10_000))
         self.assertEqual(self.get()["Body"].read(), b"z" * 10_000)
+
+
+class PresignedTests(ObjectCase):
+    def presigned(self, verb: str, path: str, body: bytes = b"") -> int:
+        """Ask for a path with a query, signed in the query; the status."""
+        request = AWSRequest(verb, f"http://127.0.0.1:3000{path}")
+        S3SigV4QueryAuth(
+            self.s3._request_signer._credentials, "s3", "us-east-1", expires=60
+        ).add_auth(request)
+        prepared = request.prepare()
+        prepared.body = body
+        prepared.headers["Content-Length"] = str(len(body))
+        return int(self.send(prepared).status_code)
+
+    def test_what_stands_in_the_query_counts_as_headers(self) -> None:
+        query = "x-amz-meta-who=m%C3%A4&x-amz-tagging=a%3Db&x-amz-storage-class=GLACIER"
+        self.assertEqual(self.presigned("PUT", f"/{B}/k?{query}", b"hello"), 200)
+        told = self.head()
+        self.assertEqual(told["StorageClass"], "GLACIER")
+        self.assertEqual(self.own()[b"x-amz-meta-aos-tags"], b"a=b")
+        for node in self.nodes.values():
+            for copy in node.buckets[B].values():
+                self.assertIn((b"x-amz-meta-who", "mä".encode()), copy.headers)
+
+    def test_a_copy_too(self) -> None:
+        self.put("a")
+        self.assertEqual(self.presigned("PUT", f"/{B}/b?x-amz-copy-source=%2F{B}%2Fa"), 200)
+        self.assertEqual(self.get("b")["Body"].read(), b"hello")
+
+    def test_but_not_the_checksum_of_no_body(self) -> None:
+        query = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"
+        self.assertEqual(self.presigned("PUT", f"/{B}/k?{query}", b"hello"), 200)
+
+    def test_what_is_refused_in_a_header_is_refused_there(self) -> None:
+        query = "x-amz-server-side-encryption=AES256"
+        self.assertEqual(self.presigned("PUT", f"/{B}/k?{query}", b"hello"), 501)

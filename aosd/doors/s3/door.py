@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -25,6 +25,19 @@ from aosd.model.names import check_bucket_name, check_key
 from aosd.model.objects import SYSTEM_BUCKET
 
 REGION = "us-east-1"
+# Parameters of presigned URLs that stand for no header: the signature's own, and checksums.
+_NO_HEADERS = (
+    "x-amz-algorithm",
+    "x-amz-checksum-",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+)
 
 
 class S3Door:
@@ -98,8 +111,11 @@ class S3Door:
         authentic = authenticate(
             request.method, request.uri, headers, self._identities.secret_of, now_s
         )
+        if authentic is not None and authentic.presigned:
+            _take_from_query(request, target.query)
         level = table.level_of(target.bucket, target.key)
-        operation = table.find(verb, level, target.query, frozenset(name for name, _ in headers))
+        names = frozenset(name.lower() for name, _ in request.requestHeaders.getAllRawHeaders())
+        operation = table.find(verb, level, target.query, names)
         if operation is None:
             raise wrong_verb(*table.verbs_at(level))
         who = self._check_allowed(authentic, operation, target)
@@ -159,6 +175,19 @@ class S3Door:
             request.setHeader(name, value)
         request.setResponseCode(200)
         request.setHeader(b"content-length", b"0")
+
+
+def _take_from_query(request: HeadFirstRequest, query: Mapping[str, str]) -> None:
+    """Let what a presigned URL says in its query, where the AWS SDKs put it, count as headers.
+
+    But for checksums: those are of the empty body that the URL was made with.
+    """
+    headers = request.requestHeaders
+    for name, value in query.items():
+        name = name.lower()
+        taken = name.startswith("x-amz-") and not name.startswith(_NO_HEADERS)
+        if taken and not headers.hasHeader(name):
+            headers.setRawHeaders(name.encode("utf-8"), [value.encode("utf-8")])
 
 
 def _check_names(target: Target) -> None:
