@@ -77,6 +77,7 @@ class Level:
             self._after = f"{after[:-1]}.~"
         unseen = set() if self.in_order else _folders_before(self.prefix, after)
         self._held = sorted((utf8(each), each) for each in unseen)
+        self._hold_namesake(after)
 
     def pass_over(self, group: str) -> None:
         """Leave out all that begins with `group`, which has no `/` beyond the level's prefix."""
@@ -119,6 +120,18 @@ class Level:
         if last is None or last == self._after:
             raise stands_still(self.node)
         self._after = last
+        self._hold_namesake(last)
+
+    def _hold_namesake(self, after: str) -> None:
+        """To a tree `a` and `a/` are one: what is after `a` isn't in it."""
+        folder = f"{after}/"
+        is_key = after and after != self.prefix and not after.endswith("/")
+        if self.node.sorts or self.in_order or not is_key or begins_no_key(folder):
+            return
+        name = utf8(folder), folder
+        if name[0] > self._given and name not in self._held:
+            self._held.append(name)
+            self._held.sort()
 
     async def _page(self) -> Page:
         asked = self._bucket, self.prefix, self._after, self._page_keys, "/"

@@ -192,9 +192,14 @@ class MemoryDisk:
                 names[prefix + folder + delimiter] = None
             else:
                 names[key] = there[key]
-        ordered = sorted(
-            (name for name in names if self._order(name) > self._order(after)), key=self._order
-        )
+        start = self._order(after)
+
+        def comes(name: str) -> bool:
+            # In a tree a folder is an entry like others, which `after` may be the name of.
+            is_entry = self._tree_order and names[name] is None
+            return self._order(name.removesuffix("/") if is_entry else name) > start
+
+        ordered = sorted(filter(comes, names), key=self._order)
         if self.counts_passed:
             # They look at a few more than were asked for.
             room = max(limit + 2 - _passed(names, prefix, after), 0)
