@@ -41,7 +41,8 @@ class Level:
     and of more when it isn't enough.
 
     In a tree's order folders may stand before `after` that come behind it in S3's: they are
-    among the names without having been seen, and in `maybe` unless the node is `sorted`.
+    among the names without having been seen. And what keeps a tree may keep a folder when all
+    that was in it is gone (SeaweedFS does). So folders may be of nothing, unless `in_order`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Level:
         self.prefix = prefix
         self._bucket = bucket
         self._page_keys = page_keys
-        self._in_order = in_order
+        self.in_order = in_order
         self._wants_stamps = wants_stamps
         self._makes_xml = True
         self.restart(after)
@@ -74,8 +75,8 @@ class Level:
             # Of names that begin with a folder's, only those after `.` come after the folder;
             # no listing begins safely after the folder itself.
             self._after = f"{after[:-1]}.~"
-        self.maybe = set() if self._in_order else _folders_before(self.prefix, after)
-        self._held = sorted((utf8(each), each) for each in self.maybe)
+        unseen = set() if self.in_order else _folders_before(self.prefix, after)
+        self._held = sorted((utf8(each), each) for each in unseen)
 
     def pass_over(self, group: str) -> None:
         """Leave out all that begins with `group`, which has no `/` beyond the level's prefix."""
@@ -94,7 +95,6 @@ class Level:
         names: list[Name] = [(utf8(entry.key), entry.key, entry) for entry in page.entries]
         last = page.last
         if page.prefixes:
-            self.maybe.difference_update(page.prefixes)
             names += [(utf8(each), each, None) for each in page.prefixes]
             names.sort(key=_in_a_tree)
             # From here a tree goes on; others repeat the folders that come after it.
@@ -156,8 +156,6 @@ class Keys:
     A node that sorts is asked for them flat; another one level by level. One that turns out
     not to sort is remembered not to.
     """
-
-    maybe: frozenset[str] = frozenset()
 
     def __init__(
         self, node: INode, bucket: str, prefix: str, after: str = "", page_keys: int = PAGE_KEYS

@@ -134,9 +134,9 @@ class Merged:
         text = ""
         for each in holders:
             _, text, entry = each.ready.popleft()
-            certain |= text not in each.maybe
             if entry is not None:
                 entries.append(entry)
+            certain |= entry is not None or (isinstance(each, Level) and each.in_order)
         if self._passed and text.startswith(self._passed):
             return None
         group = group_of(text, self._prefix, self._delimiter)

@@ -20,6 +20,7 @@ from aosd.consistency.folders import above
 from aosd.gateway.look import before, look
 from aosd.gateway.store import Doubts, Store, ask, gather
 from aosd.model.errors import KeyConflict, NodeRefused, NoQuorum, NoSuchKey
+from aosd.model.node import NodeState
 from aosd.model.objects import ObjectHead, Page
 from aosd.model.quorum import absence
 from aosd.model.ring import partition
@@ -96,6 +97,8 @@ class _Check:
         if store.turns.busy(bucket, name):
             # It is being deleted, and that isn't on record yet.
             raise _aborted(f"{name} is being changed")
+        if self._may_land_dead(name):
+            raise _aborted(f"a write of {name}, before it was deleted, may take effect yet")
         if await self._copies(name, store.could_hold(bucket, name)):
             raise _aborted(f"what was deleted of {name} isn't gone yet")
 
@@ -202,6 +205,18 @@ class _Check:
     def _may_land(self, name: str) -> bool:
         # One that was acknowledged is known by its copies.
         return any(not mark.written for mark in self._store.marks.of(self._bucket, name))
+
+    def _may_land_dead(self, name: str) -> bool:
+        """Whether a write that others acknowledged may, and was deleted since.
+
+        It would hide what lies beneath, where that isn't looked for. Not so on a node that is
+        down: when that is back, all it has is compared.
+        """
+        store, bucket = self._store, self._bucket
+        deleted = store.journal.delete_of(bucket, name) or ""
+        up = {each.name for each in store.members() if each.state is not NodeState.DOWN}
+        marks = store.marks.of(bucket, name)
+        return any(mark.stamp < deleted and not mark.silent.isdisjoint(up) for mark in marks)
 
     async def _copies(self, name: str, candidates: Sequence[Candidate]) -> dict[str, bool]:
         """Who has a copy of a name that was deleted once, and whether it was written since.

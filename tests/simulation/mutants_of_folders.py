@@ -44,6 +44,12 @@ def ancestors_not_looked_at() -> Patches:
     return [(_Check, "_is_no_object", _nothing)]
 
 
+@mutant(nesting.upper_one_was_deleted_and_lands_late)
+def acknowledged_ones_have_landed() -> Patches:
+    """Marks: what was acknowledged, and deleted, may land yet where it got no answer."""
+    return [(_Check, "_may_land_dead", lambda self, name: False)]
+
+
 @mutant(nesting.above_an_object)
 def nothing_asked_beneath() -> Patches:
     """Folders: what may be a folder is asked for."""

@@ -14,7 +14,7 @@ from aosd.model.errors import KeyConflict
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.weather import Fate
-from tests.simulation.scenes import Scene, scene
+from tests.simulation.scenes import Scene, is_wiped, scene
 
 DAY_S = 86400.0
 PARENT = "XMinioParentIsObject"
@@ -98,6 +98,26 @@ def lower_one_failed_and_lands_late() -> None:
     with hiding() as s:
         _unanswered(s, "a/b")
         _refused(s, s.world.put("a", b"2"), ABORTED)
+        s.world.sleep(1800.0)
+
+
+def upper_one_was_deleted_and_lands_late() -> None:
+    """X gave no answer to a PUT of a, others did. a is deleted, and a/b on its way to X and Y.
+
+    Were a/b there, hidden on X when a lands, Y's disk could be swept without it.
+    """
+    with hiding() as s:
+        upper, lower, x = _pair(s)
+        x.weather.foretell("put", upper, Fate.SILENT_LATE, there_s=300.0)
+        s.does(s.world.put(upper, b"1"))
+        s.does(s.world.delete(upper))
+        _refused(s, s.world.put(lower, b"2"), ABORTED)
+        s.world.sleep(360.0)
+        (y,) = (node for node in s.world.primaries(lower) if node is not x)
+        is_wiped(y)
+        s.until(lambda: s.state(y) == "returning", "back")
+        s.until(lambda: s.state(y) == "up", "compared")
+        s.ends(s.world.get(lower))
         s.world.sleep(1800.0)
 
 
@@ -209,6 +229,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     both_at_once_and_the_lower_one_is_slow,
     upper_one_failed_and_lands_late,
     lower_one_failed_and_lands_late,
+    upper_one_was_deleted_and_lands_late,
     folder_of_the_run_before,
     folder_lands_after_the_first_sweep,
     deleted_beneath_on_a_node_that_returns,

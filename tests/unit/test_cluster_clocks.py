@@ -34,9 +34,9 @@ class JumpsAheadTests(ClusterTestCase):
         part = PutPart(OBJECT_BUCKET, "k", upload_id, 1, BytesSource(b"part"))
         etag = self.now(put_part(store, part)).etag
         self.jumps(AHEAD_S)
-        self.pass_s(200)
+        self.pass_s(70)
         self.jumps(0.0)
-        self.pass_s(200)
+        self.pass_s(70)
         completing = complete_upload(store, Complete(OBJECT_BUCKET, "k", upload_id, ((1, etag),)))
         self.now(completing)
         self.assertEqual(self.read(self.gateway, "k"), b"part")
@@ -44,9 +44,9 @@ class JumpsAheadTests(ClusterTestCase):
     def test_no_delete_is_forgotten(self) -> None:
         self.put(self.gateway, "k", b"data")
         self.delete(self.gateway, "k")
-        self.pass_s(200)
+        self.pass_s(70)
         self.jumps(AHEAD_S)
-        self.pass_s(200)
+        self.pass_s(70)
         self.jumps(0.0)
         self.assertIsNotNone(self.gateway.store.journal.delete_of(OBJECT_BUCKET, "k"))
         looking: Deferred[object] = self.getting(self.gateway, "k")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,6 +15,27 @@ from aosd.model.ring import Ring
 from aosd.testing.faults import late, timed_out, unavailable
 from aosd.testing.memory_node import Copy, MemoryNode
 from tests.unit.gateway_case import BUCKET, KEY, S2, SMALL, GatewayTestCase
+
+
+class FolderKeeper(MemoryNode):
+    """A node with an empty folder."""
+
+    def list(
+        self,
+        bucket: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+        stamps: bool = False,
+    ) -> Deferred[Page]:
+        def with_a_folder(page: Page) -> Page:
+            if prefix or not delimiter or after >= "a":
+                return page
+            return replace(page, prefixes=("a/", *page.prefixes))
+
+        listing = super().list(bucket, prefix, after, limit, delimiter, stamps)
+        return listing.addCallback(with_a_folder)
 
 
 class ListTests(GatewayTestCase):
@@ -148,6 +170,13 @@ class AnyKeysTests(GatewayTestCase):
             self.forget_requests()
             self.assertEqual(self.names(delimiter=delimiter)[:2], ["o", f"p{delimiter}"])
             self.assertLessEqual(max(self.asked()), 3)
+
+    def test_a_folder_that_a_node_kept_when_all_in_it_was_deleted(self) -> None:
+        """It tells of it as a common prefix, though it stands for no key."""
+        self.use([FolderKeeper(node.name, tree_order=True) for node in self.nodes])
+        self.fill("b/1", "c")
+        self.assertEqual(self.names(delimiter="/"), ["b/", "c"])
+        self.assertEqual(self.names(), ["b/1", "c"])
 
     def test_one_that_turns_out_not_to_sort(self) -> None:
         self.use([MemoryNode(node.name, tree_order=True) for node in self.nodes])

@@ -6,8 +6,9 @@ from twisted.internet.defer import Deferred
 
 from aosd.consistency.marks import Mark
 from aosd.model.errors import KeyConflict, NodeUnavailable, NoQuorum
+from aosd.model.node import NodeState
 from aosd.model.ring import partition
-from aosd.testing.faults import Fault, late
+from aosd.testing.faults import Fault, lands_late, late
 from aosd.testing.memory_node import MemoryNode
 from tests.unit.gateway_case import BUCKET, LONG, S1, S2, S3, SMALL, WAYS, GatewayTestCase
 
@@ -86,6 +87,28 @@ class RefusedTests(NestingTestCase):
                 self.stored(key, b"x")
                 self.deleted(key)
 
+    def test_not_while_one_that_was_deleted_may_land_yet(self) -> None:
+        gate: Deferred[None] = Deferred()
+        landing = self.order("a")[0]
+        landing.script("put", lands_late(lambda: gate))
+        self.stored("a", SMALL)
+        self.deleted("a")
+        self.assertEqual(self.refused("a/b", b"x"), ABORTED)
+        self.stored("a", b"x")
+        self.assertEqual(self.refused("a/b", b"x"), PARENT)
+        self.deleted("a")
+        gate.callback(None)
+        self.assertIn("a", landing.buckets[BUCKET])
+        self.assertEqual(self.refused("a/b", b"x"), ABORTED)
+
+    def test_a_delete_that_may_land_yet_is_no_hindrance(self) -> None:
+        gate: Deferred[None] = Deferred()
+        self.stored("a", SMALL)
+        self.order("a")[0].script("delete", lands_late(lambda: gate))
+        self.deleted("a")
+        gate.callback(None)
+        self.stored("a/b", b"x")
+
     def test_others_are_taken(self) -> None:
         for key in ("a", "a-b", "ab/c", "b/a", "b/c"):
             self.stored(key, SMALL)
@@ -100,17 +123,17 @@ class RefusedTests(NestingTestCase):
 class MarkersTests(NestingTestCase):
     def test_a_marker_lies_beside_what_is_in_its_folder(self) -> None:
         for key in ("a/", "a/b", "c/d", "c/"):
-            self.stored(key, SMALL)
+            self.stored(key, b"" if key.endswith("/") else SMALL)
 
     def test_and_beside_an_object_of_its_name(self) -> None:
         for key in ("a/", "a", "b", "b/"):
-            self.stored(key, SMALL)
+            self.stored(key, b"" if key.endswith("/") else SMALL)
 
     def test_but_makes_folders_of_those_above(self) -> None:
-        self.stored("a/b/", SMALL)
+        self.stored("a/b/", b"")
         self.assertEqual(self.refused("a", b"x"), DIRECTORY)
         self.stored("c", SMALL)
-        self.assertEqual(self.refused("c/d/", b"x"), PARENT)
+        self.assertEqual(self.refused("c/d/", b""), PARENT)
 
 
 class MixedTests(NestingTestCase):
@@ -124,8 +147,8 @@ class MixedTests(NestingTestCase):
 
     def test_a_marker_and_an_object_of_its_name_are_one_thing(self) -> None:
         self.stored("a", SMALL)
-        self.assertEqual(self.refused("a/", b"x"), PARENT)
-        self.stored("b/", SMALL)
+        self.assertEqual(self.refused("a/", b""), PARENT)
+        self.stored("b/", b"")
         self.assertEqual(self.refused("b", b"x"), DIRECTORY)
 
 
@@ -242,9 +265,14 @@ class LateTests(NestingTestCase):
         self.mark("a/b")
         self.assertEqual(self.refused("a", b"x"), ABORTED)
 
-    def test_one_that_was_acknowledged_is_known_by_its_copies(self) -> None:
+    def test_one_that_was_acknowledged_and_deleted(self) -> None:
         self.mark("a", written=True)
         self.now(self.store.journal.deleted(BUCKET, "a", S2))
+        self.assertEqual(self.refused("a/b", b"x"), ABORTED)
+        self.placement.states["n1"] = NodeState.SUSPECT
+        self.assertEqual(self.refused("a/b", b"x"), ABORTED)
+        # What it has is compared when it is back.
+        self.placement.states["n1"] = NodeState.DOWN
         self.stored("a/b", SMALL)
 
     def test_a_write_that_nobody_took_but_may(self) -> None:

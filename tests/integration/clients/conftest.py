@@ -30,7 +30,7 @@ from tests.integration.processes import free_port
 PAGE = "CLIENTS_PAGE"
 """The variable that names the file where the table is wanted; `make clients` sets it."""
 
-_SERVERS = {"minio": "MinIO", "weed": "SeaweedFS"}
+_SERVERS = {"minio": "MinIO", "seaweedfs": "SeaweedFS"}
 
 
 @pytest.fixture(scope="session")

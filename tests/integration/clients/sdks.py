@@ -161,6 +161,10 @@ class JavaScript(Library):
     command = ("node", str(DRIVERS / "javascript.cjs"))
     trusts = "NODE_EXTRA_CA_CERTS"
 
+    def put_stream(self, file: Path, key: str) -> None:
+        """Send what can't be read twice."""
+        self.ask("put_stream", file, key)
+
 
 class JavaScriptVirtualHost(JavaScript):
     """Its default as soon as the endpoint is a name."""

@@ -39,7 +39,6 @@ const does = {
   },
 
   async put(file, Key) {
-    // A buffer is signed with its digest; a stream, in upload, has its checksum in a trailer.
     const Body = fs.readFileSync(file);
     await client.send(new PutObjectCommand({ Bucket, Key, Body }));
   },
