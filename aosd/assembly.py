@@ -32,6 +32,7 @@ from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
 from aosd.gateway.buckets import take_up
+from aosd.gateway.lanes import Lanes
 from aosd.gateway.store import Limits, Store
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
@@ -154,6 +155,7 @@ class Assembly:
             writes=writes,
             settledness=settled,
             budget=budget,
+            lanes=Lanes(clock),
             copying=copier,
             clock=clock,
             limits=Limits(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.consistency.ledger import Ledger
+from aosd.consistency.lines import Backlog, Entry, Line
 from aosd.consistency.memory import Memory
 from aosd.model.errors import ClusterError, NodeError, NoQuorum
 from aosd.model.stamp import is_stamp
@@ -25,35 +25,6 @@ _MOST_LINES = 5000
 _MOST_MERGED = 10_000
 _MOST_WAITING = 100_000
 _SLICE = 5000
-
-
-class Line(NamedTuple):
-    """A delete of a key at `stamp`; or, with `was`, its copy stamped so counts as `stamp`."""
-
-    stamp: str
-    bucket: str
-    key: str
-    was: str = ""
-
-    def to_text(self) -> str:
-        """As it stands in a batch."""
-        return json.dumps(self if self.was else self[:3], separators=(",", ":"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A line that doesn't stand yet, as text too, and its caller; None: told already."""
-
-    line: Line
-    text: str
-    stands: Deferred[None] | None
-
-    def waits(self) -> bool:
-        return self.stands is not None and not self.stands.called
-
-    def alone(self) -> _Entry:
-        """Without its caller."""
-        return _Entry(self.line, self.text, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +39,7 @@ class Journal:
     """Lines are known here at once, and stand on the nodes when a call returns.
 
     What comes while a batch is being written shares the next one. A batch that too few
-    nodes took fails its callers, and its lines go with the next one: they may be on record
+    nodes took fails its callers, and its lines go with later ones: they may be on record
     somewhere, so they count. Entries are kept for `keep_s`, and longer while `may_forget`
     says no of those older than a limit. A batch has `most_lines` at most. `died` is to say
     before which stamp all that is in a bucket is dead ("": nothing is): its own newest delete.
@@ -100,8 +71,7 @@ class Journal:
         self._keep_s = keep_s
         self._merge_s = merge_s
         self._may_forget = may_forget
-        self._most_lines = most_lines
-        self._waiting: list[_Entry] = []
+        self._backlog = Backlog(most_lines)
         self._writing = False
         self._tending = False
         self._made = 0
@@ -176,6 +146,7 @@ class Journal:
         self._tending = True
         try:
             if not self._writing:
+                self._backlog.again()
                 self._write()
             if self._over:
                 over, self._over = self._over, []
@@ -191,11 +162,10 @@ class Journal:
     # -- writing ----------------------------------------------------------------------------------
 
     async def _add(self, line: Line) -> None:
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._backlog) >= _MOST_WAITING:
             raise NoQuorum(f"{_MOST_WAITING} lines of the journal wait to be written")
         self._take([line])
-        stands: Deferred[None] = Deferred()
-        self._waiting.append(_Entry(line, line.to_text(), stands))
+        stands = self._backlog.add(line)
         if not self._writing:
             self._write()
         await stands
@@ -219,28 +189,27 @@ class Journal:
     async def _write_all(self) -> None:
         """Batch after batch, until nobody waits or none can be written."""
         try:
-            while self._waiting:
-                batch = self._waiting[: self._most_lines]
-                self._waiting = self._waiting[self._most_lines :]
+            while batch := self._backlog.take():
                 error = await self._write_batch(batch)
                 if error is None:
-                    self._tell(batch, None)
-                    if self._doubtful and all(each.stands for each in self._waiting):
+                    self._backlog.stood(batch)
+                    if not self._backlog.has_failed:
                         # All that they had stands elsewhere now.
                         self._over, self._doubtful = self._over + self._doubtful, []
                     continue
-                again = [each.alone() for each in batch]
-                if not any(each.waits() for each in batch):
-                    # Lines of earlier failures fill the batch: those behind don't wait for ever.
-                    batch, self._waiting = self._waiting, [each.alone() for each in self._waiting]
-                self._waiting = again + self._waiting
-                self._tell(batch, error)
-                if not any(each.waits() for each in self._waiting):
+                self._backlog.failed(batch, error)
+                if not self._backlog.waits():
                     return
         finally:
             self._writing = False
 
-    async def _write_batch(self, batch: Sequence[_Entry]) -> BaseException | None:
+    async def _write_batch(self, batch: Sequence[Entry]) -> BaseException | None:
+        try:
+            # Where nobody can be asked it isn't worth while to put it into words.
+            self._memory.check()
+        except NoQuorum as error:
+            self.failed = True
+            return error
         lines = [each.line for each in batch]
         name, data = self._record(lines, [each.text for each in batch])
         failures: list[Failure] = []
@@ -253,16 +222,6 @@ class Journal:
         self.failed = True
         self._doubtful.append(name)
         return failures[0].value
-
-    def _tell(self, batch: Sequence[_Entry], error: BaseException | None) -> None:
-        for each in batch:
-            if each.stands is None or each.stands.called:
-                continue
-            if error is None:
-                each.stands.callback(None)
-            else:
-                why = f"the journal couldn't be written: {error}"
-                each.stands.errback(Failure(NoQuorum(why)))
 
     def _record(self, lines: Sequence[Line], texts: Sequence[str]) -> tuple[str, bytes]:
         """A name that no other record has, of this run or another, and what is in it."""

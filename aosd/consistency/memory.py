@@ -65,6 +65,12 @@ class Memory:
         """The nodes that can be asked now."""
         return [each.node for each in self._members() if each.node is not None]
 
+    def check(self) -> None:
+        """Raise NoQuorum when so few nodes can be asked that no record would stand."""
+        nodes, wanted = self.nodes(), self.acks
+        if not self._members() or len(nodes) < wanted:
+            raise NoQuorum(f"{wanted} nodes have to remember it; there are {len(nodes)}")
+
     async def write(
         self, key: str, data: bytes, ended: Callable[[], object] = lambda: None
     ) -> None:
@@ -74,12 +80,12 @@ class Memory:
         whoever waits, and then `ended` is called. Raises NoQuorum when too few took it,
         after all have answered; it may stand on some of them then.
         """
-        members = self._members()
-        wanted = memory_acks(self._replicas, len(members))
-        nodes = [each.node for each in members if each.node is not None]
-        if not members or len(nodes) < wanted:
+        nodes, wanted = self.nodes(), self.acks
+        try:
+            self.check()
+        except NoQuorum:
             ended()
-            raise NoQuorum(f"{wanted} nodes have to remember it; there are {len(nodes)}")
+            raise
         enough: Deferred[None] = Deferred()
         writing = self._to_the_end.run(self._write_to(nodes, key, data, wanted, enough))
         writing.addCallback(lambda _: ended())

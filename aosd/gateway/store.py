@@ -24,6 +24,7 @@ from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
+from aosd.gateway.lanes import Lanes
 from aosd.model.errors import (
     ClusterError,
     NodeError,
@@ -97,7 +98,8 @@ class Store:
 
     `seal` gives what upload ids are sealed with; a ClusterError while it isn't known.
     `refusal` says why writes aren't taken now, "" when they are; `absent` why nothing is
-    served at all yet. `zone` is the gateway's own: its nodes are read from first.
+    served at all yet. `lanes` are for what comes by the thousand in one request. `zone` is the
+    gateway's own: its nodes are read from first.
     """
 
     placement: IPlacement
@@ -114,6 +116,7 @@ class Store:
     writes: Writes
     settledness: Settledness
     budget: MemoryBudget
+    lanes: Lanes
     copying: Copier
     clock: IReactorTime
     limits: Limits = Limits()

@@ -25,6 +25,7 @@ from aosd.consistency.to_the_end import ToTheEnd
 from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
+from aosd.gateway.lanes import Lanes
 from aosd.gateway.store import Limits, Store
 from aosd.model.node import Member, NodeState
 from aosd.model.ring import Ring
@@ -114,6 +115,7 @@ def make_store(
         "writes": writes,
         "settledness": settledness,
         "budget": budget,
+        "lanes": Lanes(clock),
         "copying": Copier(
             turns=turns,
             writes=writes,

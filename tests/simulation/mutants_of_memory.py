@@ -22,7 +22,8 @@ from aosd.assembly import Assembly
 from aosd.cluster.beginning import Beginning
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import WatchedMember
-from aosd.consistency.journal import Journal, Line
+from aosd.consistency.journal import Journal
+from aosd.consistency.lines import Line
 from aosd.consistency.marks import Mark, Marks
 from aosd.consistency.memory import Memory
 from aosd.consistency.recall import Recall, StopNote

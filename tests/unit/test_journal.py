@@ -216,6 +216,20 @@ class FailureTests(JournalTestCase):
         for key, when in (("k0", 0), ("k199", 199), ("last", 6_000)):
             self.assertEqual(journal.delete_of(BUCKET, key), stamp(when))
 
+    def test_while_nodes_are_away_a_delete_costs_them_nothing(self) -> None:
+        self.away = {"n0", "n1", "n2"}
+        for number in range(200):
+            self.failureResultOf(self.delete(f"k{number}", stamp(number)), NoQuorum)
+        self.assertTrue(self.journal.failed)
+        self.away = set()
+        self.tend()
+        self.tend()
+        # One batch of all; and no record of one that failed, which there never was, to remove.
+        told = [(node.requests["put"], node.requests["delete"]) for node in self.nodes]
+        self.assertEqual(told, [(1, 0)] * 3)
+        for number in range(200):
+            self.assertEqual(self.loaded().delete_of(BUCKET, f"k{number}"), stamp(number))
+
 
 class LoadTests(JournalTestCase):
     def test_any_order_any_number_of_times(self) -> None:

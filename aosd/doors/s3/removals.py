@@ -5,11 +5,11 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from xml.etree.ElementTree import Element
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 
 from aosd.doors.s3.call import LONG_DOCUMENT_BYTES, Call
 from aosd.doors.s3.checksums import with_checked_body
@@ -20,13 +20,11 @@ from aosd.doors.s3.problems import as_s3
 from aosd.doors.s3.xml_in import malformed, text_of
 from aosd.doors.s3.xml_out import Markup, document, element, elements
 from aosd.gateway.delete import delete
-from aosd.gateway.store import gather
 from aosd.model.conditions import UNCONDITIONAL, Conditions
 from aosd.model.errors import ClientGone
 from aosd.model.names import check_key
 
 _MOST_KEYS = 1000
-_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +49,12 @@ async def delete_objects(call: Call) -> None:
 
 async def _result(call: Call, removals: list[_Removal], quiet: bool) -> bytes:
     outcomes: list[Markup | None] = [None] * len(removals)
-    left = iter(enumerate(removals))
-    count = min(_AT_ONCE, len(removals))
-    await gather(
-        [Deferred.fromCoroutine(_work_off(call, left, outcomes, quiet)) for _ in range(count)]
-    )
+
+    async def remove(place: int) -> None:
+        outcomes[place] = await _remove(call, removals[place], quiet)
+
+    await call.store.lanes.run(partial(remove, place) for place in range(len(removals)))
     return document("DeleteResult", *outcomes)
-
-
-async def _work_off(
-    call: Call,
-    left: Iterator[tuple[int, _Removal]],
-    outcomes: list[Markup | None],
-    quiet: bool,
-) -> None:
-    for place, removal in left:
-        outcomes[place] = await _remove(call, removal, quiet)
 
 
 async def _remove(call: Call, removal: _Removal, quiet: bool) -> Markup | None:
