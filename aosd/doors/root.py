@@ -42,7 +42,8 @@ class Doors(Resource):
     def door_of(self, request: HeadFirstRequest) -> str:
         """The name of the door that a request knocks at, for logs and metrics.
 
-        What is signed, or comes to a bucket's own host name, is the S3 door's.
+        What is signed, or comes to a bucket's own host name, is the S3 door's, and so is a
+        browser's preflight, which is never signed: what it asks about may be.
         """
         path = request.path
         host = (request.requestHeaders.getRawHeaders(b"host") or [b""])[0]
@@ -51,7 +52,8 @@ class Doors(Resource):
         if self._operations is not None and self._operations.takes(path):
             return "operations"
         is_plain = self._plain is not None and self._plain.takes(path)
-        if is_plain and not (self._s3 is not None and _is_signed(request)):
+        is_s3 = self._s3 is not None and (_is_signed(request) or _is_preflight(request))
+        if is_plain and not is_s3:
             return "plain"
         return "none" if self._s3 is None else "s3"
 
@@ -100,3 +102,8 @@ def _is_signed(request: HeadFirstRequest) -> bool:
         return True
     query = request.uri.partition(b"?")[2]
     return any(part.startswith(_SIGNED_QUERY) for part in query.split(b"&"))
+
+
+def _is_preflight(request: HeadFirstRequest) -> bool:
+    asks = request.requestHeaders.hasHeader(b"access-control-request-method")
+    return request.method == b"OPTIONS" and asks

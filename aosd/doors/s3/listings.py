@@ -76,7 +76,7 @@ async def list_objects_v2(call: Call) -> None:
         raise S3Error("InvalidArgument", "list-type can only be 2")
     token = query.get("continuation-token")
     start_after = query.get("start-after", "")
-    listing = await _list(call, asked, start_after if token is None else _position(token))
+    listing = await _list(call, asked, _position(token) if token else start_after)
     owned = owner() if query.get("fetch-owner") == "true" else None
     call.write_xml(
         document(
