@@ -23,16 +23,22 @@ _PREFIX = "journal/"
 _FORGOTTEN = "-forgotten"
 _MOST_LINES = 5000
 _MOST_MERGED = 10_000
-_MOST_WAITING = 100_000
+_MOST_MERGED_BYTES = 4 * 1024 * 1024
 _SLICE = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A record that stands on the nodes: its newest line's stamp, and how many it has."""
+    """A record that stands on the nodes: its newest line's stamp, and how much it has."""
 
     newest: str
     lines: int
+    size_bytes: int
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it isn't written again for the sake of a few more lines."""
+        return self.lines > _MOST_MERGED // 2 or self.size_bytes > _MOST_MERGED_BYTES // 2
 
 
 class Journal:
@@ -133,7 +139,7 @@ class Journal:
             lines, whole = self._parse(name, records[name])
             self._take([line for line in lines if line.stamp >= self._horizon])
             if whole:  # otherwise another node's may be
-                self._batches[name] = _batch(lines)
+                self._batches[name] = _batch(lines, records[name])
             taken += len(lines)
             if taken >= _SLICE:
                 taken = 0
@@ -162,8 +168,8 @@ class Journal:
     # -- writing ----------------------------------------------------------------------------------
 
     async def _add(self, line: Line) -> None:
-        if len(self._backlog) >= _MOST_WAITING:
-            raise NoQuorum(f"{_MOST_WAITING} lines of the journal wait to be written")
+        if self._backlog.is_full:
+            raise NoQuorum(f"{len(self._backlog)} lines of the journal wait to be written")
         self._take([line])
         stands = self._backlog.add(line)
         if not self._writing:
@@ -215,7 +221,7 @@ class Journal:
         failures: list[Failure] = []
         await Deferred.fromCoroutine(self._memory.write(name, data)).addErrback(failures.append)
         if not failures:
-            self._batches[name] = _batch(lines)
+            self._batches[name] = _batch(lines, data)
             return None
         if failures[0].check(ClusterError) is None:
             self._log.failure("writing the journal", failures[0])
@@ -233,23 +239,24 @@ class Journal:
     # -- tending ----------------------------------------------------------------------------------
 
     def _to_merge(self) -> list[list[str]]:
-        """Records of one minute that is over, as many as one record may have the lines of."""
+        """Records of one minute that is over, as many as may go into one."""
         slot_ms = max(int(self._merge_s * 1000), 1)
         not_yet = int(self._now() * 1000) // slot_ms - 1
         groups: list[list[str]] = []
-        slot, room = -1, 0
+        slot, room, room_bytes = -1, 0, 0
         for name in sorted(self._batches):
-            millis, lines = _millis(name), self._batches[name].lines
-            # A long one isn't written again for the sake of a few lines.
-            if millis is None or lines > _MOST_MERGED // 2:
+            millis, batch = _millis(name), self._batches[name]
+            if millis is None or batch.is_long:
                 continue
             if millis // slot_ms >= not_yet:
                 break
-            if millis // slot_ms != slot or lines > room:
-                slot, room = millis // slot_ms, _MOST_MERGED
+            is_over = batch.lines > room or batch.size_bytes > room_bytes
+            if millis // slot_ms != slot or is_over:
+                slot, room, room_bytes = millis // slot_ms, _MOST_MERGED, _MOST_MERGED_BYTES
                 groups.append([])
             groups[-1].append(name)
-            room -= lines
+            room -= batch.lines
+            room_bytes -= batch.size_bytes
         return [names for names in groups if len(names) > 1]
 
     async def _merge(self, names: list[str]) -> None:
@@ -266,7 +273,7 @@ class Journal:
             except ClusterError:
                 self._over.append(merged)
                 raise
-            self._batches[merged] = _batch(lines)
+            self._batches[merged] = _batch(lines, data)
         for name in found:
             self._batches.pop(name, None)
         await self._memory.remove(found)
@@ -336,8 +343,8 @@ class Journal:
         return lines, whole
 
 
-def _batch(lines: Sequence[Line]) -> _Batch:
-    return _Batch(max((line.stamp for line in lines), default=""), len(lines))
+def _batch(lines: Sequence[Line], data: bytes) -> _Batch:
+    return _Batch(max((line.stamp for line in lines), default=""), len(lines), len(data))
 
 
 def _millis(name: str) -> int | None:

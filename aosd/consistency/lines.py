@@ -14,6 +14,9 @@ from twisted.python.failure import Failure
 from aosd.model.errors import NoQuorum
 
 _ALONG = 50
+_MOST_BYTES = 4 * 1024 * 1024
+_MOST_WAITING = 100_000
+_MOST_WAITING_BYTES = 64 * 1024 * 1024
 
 
 class Line(NamedTuple):
@@ -45,9 +48,9 @@ class Entry:
 class Backlog:
     """What is to be written: lines whose callers wait, and those that batches failed with.
 
-    The callers' come first, in batches of `most_lines` at most. As long as batches fail only a few
-    of the failed ones go along: otherwise each that is refused would cost as much as all that were
-    before it.
+    The callers' come first, in batches of `most_lines` and some 4 MiB at most. As long as batches
+    fail only a few of the failed ones go along: otherwise each that is refused would cost as much
+    as all that were before it.
     """
 
     def __init__(self, most_lines: int) -> None:
@@ -55,10 +58,16 @@ class Backlog:
         self._along = _ALONG
         self._new: deque[Entry] = deque()
         self._failed: deque[Entry] = deque()
+        self._size_bytes = 0
 
     def __len__(self) -> int:
         """How many lines there are."""
         return len(self._new) + len(self._failed)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is room for no more: 100,000 lines or 64 MiB."""
+        return len(self) >= _MOST_WAITING or self._size_bytes >= _MOST_WAITING_BYTES
 
     @property
     def has_failed(self) -> bool:
@@ -69,6 +78,7 @@ class Backlog:
         """Fires when the line stands; NoQuorum when the batch that it was in failed."""
         stands: Deferred[None] = Deferred()
         self._new.append(Entry(line, line.to_text(), stands))
+        self._size_bytes += len(self._new[-1].text)
         return stands
 
     def waits(self) -> bool:
@@ -81,9 +91,11 @@ class Backlog:
 
     def take(self) -> list[Entry]:
         """The next batch; to be given to `stood` or `failed`."""
-        batch = _first(self._new, self._most_lines)
+        batch = _first(self._new, self._most_lines, _MOST_BYTES)
         along = min(self._along, self._most_lines - len(batch))
-        return _first(self._failed, along) + batch
+        batch = _first(self._failed, along, _MOST_BYTES - _size_bytes(batch)) + batch
+        self._size_bytes -= _size_bytes(batch)
+        return batch
 
     def stood(self, batch: Sequence[Entry]) -> None:
         """It stands on the nodes."""
@@ -96,11 +108,21 @@ class Backlog:
         """It doesn't, or nobody knows: its lines go with others, its callers are told."""
         self._along = _ALONG
         self._failed.extend(Entry(each.line, each.text, None) for each in batch)
+        self._size_bytes += _size_bytes(batch)
         for each in batch:
             if each.stands is not None and each.waits():
                 why = f"the journal couldn't be written: {error}"
                 each.stands.errback(Failure(NoQuorum(why)))
 
 
-def _first(entries: deque[Entry], most: int) -> list[Entry]:
-    return [entries.popleft() for _ in range(min(most, len(entries)))]
+def _first(entries: deque[Entry], most: int, most_bytes: int) -> list[Entry]:
+    found: list[Entry] = []
+    while entries and len(found) < most and most_bytes > 0:
+        found.append(entries.popleft())
+        most_bytes -= len(found[-1].text)
+    return found
+
+
+def _size_bytes(entries: Sequence[Entry]) -> int:
+    # JSON is ASCII here.
+    return sum(len(each.text) for each in entries)

@@ -335,6 +335,16 @@ class MergeTests(JournalTestCase):
         self.tend()
         self.assertEqual(self.nodes[0].requests["put"], puts)
 
+    def test_a_merged_record_of_long_keys_is_bounded_by_its_bytes(self) -> None:
+        for number in range(6_000):
+            self.deleted(f"{number}".ljust(1000, "x"), stamp(number, 40))
+        self.later(180)
+        self.tend()
+        records = self.records(self.nodes[1])
+        self.assertEqual(sum(len(data.splitlines()) for data in records.values()), 6_000)
+        self.assertEqual(len(records), 2)
+        self.assertLessEqual(max(map(len, records.values())), 4 * 1024 * 1024)
+
     def test_nothing_is_removed_before_the_merged_one_stands(self) -> None:
         self.fill()
         self.later(120)

@@ -76,6 +76,33 @@ class BacklogTests(SynchronousTestCase):
         for each in waiting:
             self.successResultOf(each)
 
+    def test_batches_of_long_keys_are_bounded_by_their_bytes(self) -> None:
+        self.backlog = Backlog(most_lines=5000)
+        for number in range(3000):
+            self.backlog.add(Line(stamp(number), "bucket", "\u00fc" * 500))
+        sizes = []
+        while batch := self.backlog.take():
+            sizes.append(sum(len(each.text) for each in batch))
+            self.backlog.stood(batch)
+        self.assertEqual(len(sizes), 3)
+        self.assertLess(max(sizes), 4.1 * 1024 * 1024)
+
+    def test_there_is_room_for_so_many_lines_and_so_many_bytes(self) -> None:
+        for key, most in (("k", 100_000), ("k" * 10_000, 6_700)):
+            backlog = Backlog(most_lines=5000)
+            count = 0
+            while not backlog.is_full:
+                backlog.add(Line(stamp(count), "bucket", key))
+                count += 1
+            self.assertLess(abs(count - most), 50)
+            batch = backlog.take()
+            self.assertFalse(backlog.is_full)
+            backlog.failed(batch, NoQuorum("away"))
+            for each in batch:
+                assert each.stands is not None
+                self.failureResultOf(each.stands, NoQuorum)
+            self.assertTrue(backlog.is_full)
+
     def test_a_caller_that_gave_up(self) -> None:
         told = self.backlog.add(self.line(0))
         self.assertTrue(self.backlog.waits())
