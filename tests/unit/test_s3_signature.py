@@ -413,6 +413,16 @@ class RefusalTests(SynchronousTestCase):
             signed = self.signed._replace(now_s=self.signed.now_s + off_s)
             self.refuses(signed, "RequestTimeTooSkewed")
 
+    def test_when_a_presigned_url_is_good(self) -> None:
+        # From 15 minutes before it was signed, for clocks differ, until it expires.
+        for off_s in (-900, 0, 3600):
+            self.assertIsNotNone(
+                verify(self.presigned._replace(now_s=self.presigned.now_s + off_s))
+            )
+        for off_s, message in ((-901, "not yet valid"), (3601, "expired")):
+            other = self.presigned._replace(now_s=self.presigned.now_s + off_s)
+            self.refuses(other, "AccessDenied", message)
+
     def test_dates(self) -> None:
         for value in (None, b"", b"yesterday", b"20261302T030405Z"):
             code = (
