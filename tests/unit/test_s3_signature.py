@@ -429,6 +429,9 @@ class RefusalTests(SynchronousTestCase):
                 "AccessDenied" if value != b"20261302T030405Z" else "AuthorizationHeaderMalformed"
             )
             self.refuses(self.with_header(b"x-amz-date", value), code)
+        for value in (b"99999999999999 Jan 2026 03:04:05", b"2 Jan 99999 03:04:05"):
+            headers = replaced(self.signed.headers, b"x-amz-date", value)
+            self.refuses(self.signed._replace(headers=headers), "AccessDenied", "a valid Date")
         never = in_header("GET", "/", timestamp="20260102T030405Z")
         headers = replaced(never.headers, b"x-amz-date", b"20260102T256999Z")
         self.refuses(never._replace(headers=headers), "AccessDenied", "no such date")
