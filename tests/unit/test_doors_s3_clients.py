@@ -8,8 +8,13 @@ from typing import Any
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from twisted.logger import LogEvent, globalLogPublisher
 
-from tests.unit.s3_case import DOMAIN, S3TestCase
+from aosd.doors.s3 import table
+from aosd.model.node import Credentials
+from aosd.observe.access import AccessLog
+from aosd.observe.logs import json_line
+from tests.unit.s3_case import DOMAIN, ENDPOINT, ROOT, S3TestCase
 
 B = "object"
 
@@ -65,6 +70,43 @@ class QueryTests(ClientCase):
             status, _, answer = self.asked("GET", target)
             self.assertEqual(status, 200)
             self.assertIn(b"<ListBucketResult ", answer)
+
+
+class ProbeTests(ClientCase):
+    """What clients ask of what isn't there: answered in S3's words, and never as our failure."""
+
+    def answers(self, state: table.State, **names: str) -> list[tuple[table.Operation, int, str]]:
+        """Each operation of this state, asked for; its status and its code, "" for none."""
+        found = []
+        paths = {table.SERVICE: "/", table.BUCKET: "/{bucket}", table.OBJECT: "/{bucket}/{key}"}
+        for each in table.OPERATIONS:
+            if each.state is state:
+                target = paths[each.level].format(**names) + "?" + "&".join(each.query)
+                body = b"<x/>" if each.verb in ("PUT", "POST") else b""
+                status, headers, answer = self.asked(each.verb, target, {}, body)
+                if answer:
+                    self.assertEqual(headers["content-type"], "application/xml", each.name)
+                code = answer.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+                found.append((each, status, code))
+        return found
+
+    def test_what_is_not_configured(self) -> None:
+        self.s3.put_object(Bucket=B, Key="k", Body=b"x")
+        for each, status, code in self.answers(table.State.UNCONFIGURED, bucket=B, key="k"):
+            if each.verb == "DELETE":
+                self.assertEqual((status, code), (204, ""), each.name)
+            elif status == 404:
+                self.assertRegex(code, "^NoSuch|NotFound(Error)?$", each.name)
+            else:
+                self.assertEqual((status, code), (200, ""), each.name)
+
+    def test_of_a_bucket_that_is_not_there(self) -> None:
+        for each, *told in self.answers(table.State.UNCONFIGURED, bucket="nobodys", key="k"):
+            self.assertEqual(told, [404, "NoSuchBucket"], each.name)
+
+    def test_what_is_not_implemented(self) -> None:
+        for each, *told in self.answers(table.State.NOT_IMPLEMENTED, bucket=B, key="k"):
+            self.assertEqual(told, [501, "NotImplemented"], each.name)
 
 
 class ObjectTests(ClientCase):
@@ -149,6 +191,39 @@ class ObjectTests(ClientCase):
                 Bucket=B, Delete={"Objects": [{"Key": "gone"}]}, ChecksumAlgorithm=algorithm
             )
             self.assert_refused("404", 404, self.s3.head_object, Bucket=B, Key="gone")
+
+
+class LogTests(ClientCase):
+    def test_no_secret_and_no_signature_is_logged(self) -> None:
+        lines: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            lines.append(json_line(event))
+            lines.append(repr({n: each for n, each in event.items() if n != "log_source"}))
+
+        self.site.observer = AccessLog(self.clock, self.gateway.metrics, written=True)
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        wrong = Credentials(ROOT.access_key, "another-secret")
+        self.s3.put_object(Bucket=B, Key="k", Body=b"x")
+        get = self.client(wrong).get_object
+        self.assert_refused("SignatureDoesNotMatch", 403, get, Bucket=B, Key="k")
+        url = self.client(ROOT, signature_version="s3v4").generate_presigned_url(
+            "get_object", {"Bucket": B, "Key": "k"}
+        )
+        target, signature = url.removeprefix(ENDPOINT), url.rpartition("=")[2]
+        self.assertRegex(signature, "^[0-9a-f]{64}$")
+        request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:3000\r\n\r\n".encode()
+        self.assertEqual(self.exchange(request)[0], 200)
+        # What nobody foresaw is logged with all that is known of it.
+        self.door._store = None  # type: ignore[assignment]
+        self.assertEqual(self.exchange(request)[0], 500)
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        logged = "\n".join(lines)
+        self.assertIn(f"GET /{B}/k 200", logged)
+        self.assertIn("Traceback", logged)
+        for secret in (ROOT.secret_key, wrong.secret_key, signature):
+            self.assertNotIn(secret, logged)
 
 
 class HostTests(ClientCase):

@@ -650,3 +650,14 @@ class PresignedTests(ObjectCase):
     def test_what_is_refused_in_a_header_is_refused_there(self) -> None:
         query = "x-amz-server-side-encryption=AES256"
         self.assertEqual(self.presigned("PUT", f"/{B}/k?{query}", b"hello"), 501)
+
+    def test_what_can_be_no_header_is_refused(self) -> None:
+        for query in (
+            "x-amz-meta-a%20b=1",
+            "x-amz-meta-a%0D%0Ax-amz-meta-b:=1",
+            "x-amz-meta-%E9%9B%AA=1",
+            "x-amz-meta-a=1%0D%0Ax-amz-meta-b:%202",
+            "x-amz-storage-class=GLACIER%00",
+        ):
+            self.assertEqual(self.presigned("PUT", f"/{B}/k?{query}", b"hello"), 400, query)
+        self.assert_refused("NoSuchKey", 404, self.s3.get_object, Bucket=B, Key="k")

@@ -413,12 +413,25 @@ class RefusalTests(SynchronousTestCase):
             signed = self.signed._replace(now_s=self.signed.now_s + off_s)
             self.refuses(signed, "RequestTimeTooSkewed")
 
+    def test_when_a_presigned_url_is_good(self) -> None:
+        # From 15 minutes before it was signed, for clocks differ, until it expires.
+        for off_s in (-900, 0, 3600):
+            self.assertIsNotNone(
+                verify(self.presigned._replace(now_s=self.presigned.now_s + off_s))
+            )
+        for off_s, message in ((-901, "not yet valid"), (3601, "expired")):
+            other = self.presigned._replace(now_s=self.presigned.now_s + off_s)
+            self.refuses(other, "AccessDenied", message)
+
     def test_dates(self) -> None:
         for value in (None, b"", b"yesterday", b"20261302T030405Z"):
             code = (
                 "AccessDenied" if value != b"20261302T030405Z" else "AuthorizationHeaderMalformed"
             )
             self.refuses(self.with_header(b"x-amz-date", value), code)
+        for value in (b"99999999999999 Jan 2026 03:04:05", b"2 Jan 99999 03:04:05"):
+            headers = replaced(self.signed.headers, b"x-amz-date", value)
+            self.refuses(self.signed._replace(headers=headers), "AccessDenied", "a valid Date")
         never = in_header("GET", "/", timestamp="20260102T030405Z")
         headers = replaced(never.headers, b"x-amz-date", b"20260102T256999Z")
         self.refuses(never._replace(headers=headers), "AccessDenied", "no such date")

@@ -192,7 +192,7 @@ def _header_timestamp(headers: Headers) -> str:
     parsed = parsedate_tz(text)  # without a zone, or with `-0000`, it is UTC
     try:
         moment = datetime.fromtimestamp(mktime_tz(parsed), UTC) if parsed else None
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):  # the last of times beyond the system's own
         moment = None
     if moment is None:
         raise S3Error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -38,6 +39,7 @@ _NO_HEADERS = (
     "x-amz-signature",
     "x-amz-signedheaders",
 )
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
 
 
 class S3Door:
@@ -180,13 +182,18 @@ class S3Door:
 def _take_from_query(request: HeadFirstRequest, query: Mapping[str, str]) -> None:
     """Let what a presigned URL says in its query, where the AWS SDKs put it, count as headers.
 
-    But for checksums: those are of the empty body that the URL was made with.
+    But for checksums: those are of the empty body that the URL was made with. Raises S3Error
+    for what no header could say.
     """
     headers = request.requestHeaders
     for name, value in query.items():
         name = name.lower()
         taken = name.startswith("x-amz-") and not name.startswith(_NO_HEADERS)
-        if taken and not headers.hasHeader(name):
+        if not taken:
+            continue
+        if _HEADER_NAME.fullmatch(name) is None or not value.isprintable():
+            raise S3Error("InvalidArgument", "a parameter x-amz-… of the query can be no header")
+        if not headers.hasHeader(name):
             headers.setRawHeaders(name.encode("utf-8"), [value.encode("utf-8")])
 
 
