@@ -43,5 +43,8 @@ for each in sdks awscli; do
 done
 cp tools/clients/package.json $into/node/
 PATH="$PWD/$into/sdks/bin:$PATH"
-(cd $into/node && npm install --silent --no-audit --no-fund --no-package-lock)
+# Node.js trusts a list of its own; the system may know of more.
+system=/etc/ssl/certs/ca-certificates.crt
+[ -n "${NODE_EXTRA_CA_CERTS:-}" ] || [ ! -f $system ] || export NODE_EXTRA_CA_CERTS=$system
+(cd $into/node && npm install --silent --no-audit --no-fund --no-package-lock --fetch-retries=2)
 printf '%s\n' "$wanted" > $into/made-from
