@@ -192,6 +192,18 @@ class ObjectTests(ClientCase):
             )
             self.assert_refused("404", 404, self.s3.head_object, Bucket=B, Key="gone")
 
+    def test_of_many_each_may_have_a_condition(self) -> None:
+        asked = [{"Key": "k", "ETag": '"other"'}, {"Key": "none", "ETag": self.etag}]
+        told = self.s3.delete_objects(Bucket=B, Delete={"Objects": asked})
+        self.assertEqual(
+            [(each["Key"], each["Code"]) for each in told["Errors"]],
+            [("k", "PreconditionFailed"), ("none", "NoSuchKey")],
+        )
+        asked = [{"Key": "k", "ETag": self.etag, "VersionId": "null"}]
+        told = self.s3.delete_objects(Bucket=B, Delete={"Objects": asked})
+        self.assertEqual([each["Key"] for each in told["Deleted"]], ["k"])
+        self.assert_refused("404", 404, self.s3.head_object, Bucket=B, Key="k")
+
 
 class LogTests(ClientCase):
     def test_no_secret_and_no_signature_is_logged(self) -> None:
