@@ -22,7 +22,10 @@ from aosd.doors.s3.payload import ChunkKey, PayloadKind, payload_of
 from aosd.doors.s3.signature import Authentic, authenticate
 from aosd.doors.s3.xml_in import parse
 from aosd.doors.s3.xml_out import document, url_encoded
+from aosd.model.node import Address
+from aosd.model.node import Credentials as NodeCredentials
 from aosd.model.objects import Entry
+from aosd.nodes.signing import UNSIGNED_PAYLOAD, Signer, target
 from aosd.testing.bodies import BytesSource
 
 KEYS = Credentials("bench", "bench-secret")
@@ -43,6 +46,7 @@ class Piece:
 def measure_pieces(rounds: int) -> list[Piece]:
     """Each piece `rounds` times, in turns."""
     pieces: dict[str, Callable[[], object]] = {
+        "sign a request to a node": _signing(),
         "verify a signature in the header (GET)": _header("GET"),
         "verify a signature in the header (PUT, 9 headers signed)": _header("PUT"),
         "verify a presigned URL": _presigned(),
@@ -65,6 +69,14 @@ def _microseconds(work: Callable[[], object]) -> float:
         work()
         count += 1
     return took_s / count * 1e6
+
+
+def _signing() -> Callable[[], object]:
+    address = Address("http", "127.0.0.1", 9000)
+    signer = Signer(address, NodeCredentials("node", "node-secret"), time.time)
+    path, query = target("photos", "2026/some picture.jpg", {})
+    headers = {"x-amz-meta-aos-stamp": "0193594b3a7c-0000-1f2e3d4c"}
+    return lambda: signer.sign("PUT", path, query, headers, UNSIGNED_PAYLOAD)
 
 
 def _secret_of(access_key: str) -> str | None:
