@@ -11,7 +11,15 @@ from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.owner import owner
 from aosd.doors.s3.queries import encoding_of, number_of
-from aosd.doors.s3.xml_out import Markup, document, element, elements, iso_date, url_encoded
+from aosd.doors.s3.xml_out import (
+    Markup,
+    document,
+    element,
+    elements,
+    escaped,
+    iso_date,
+    url_encoded,
+)
 from aosd.gateway.list import Listing, list_objects
 from aosd.model.objects import Entry
 
@@ -54,6 +62,7 @@ async def list_objects_v1(call: Call) -> None:
     """ListObjects: goes on from `marker`, a key or a common prefix."""
     asked, marker = _asked(call), call.query.get("marker", "")
     listing = await _list(call, asked, marker)
+    owned = owner()
     call.write_xml(
         document(
             "ListBucketResult",
@@ -63,7 +72,7 @@ async def list_objects_v1(call: Call) -> None:
                 IsTruncated=_boolean(listing.more),
                 NextMarker=asked.named(listing.last) if listing.more else None,
             ),
-            *(contents(each, asked.named, owner()) for each in listing.entries),
+            *(contents(each, asked.named, owned) for each in listing.entries),
             *_common(listing, asked),
         )
     )
@@ -142,15 +151,17 @@ async def _list(call: Call, asked: _Asked, after: str) -> Listing:
 
 def contents(entry: Entry, named: Callable[[str], str], owned: Markup | None) -> Markup:
     """An object as a page tells it; `named` writes its key, `owned` is its owner, if told."""
-    return element("Contents", elements(Key=named(entry.key)), _facts(entry), owned)
+    key = escaped(named(entry.key))
+    return Markup(f"<Contents><Key>{key}</Key>{_facts(entry)}{owned or ''}</Contents>")
 
 
 def _facts(entry: Entry) -> Markup:
-    return elements(
-        LastModified=iso_date(entry.modified_s),
-        ETag=entry.etag,
-        Size=entry.size_bytes,
-        StorageClass="STANDARD",
+    # Of a page's time most goes by here, a thousand times: no element by element.
+    return Markup(
+        f"<LastModified>{iso_date(entry.modified_s)}</LastModified>"
+        f"<ETag>{escaped(entry.etag)}</ETag>"
+        f"<Size>{entry.size_bytes}</Size>"
+        "<StorageClass>STANDARD</StorageClass>"
     )
 
 

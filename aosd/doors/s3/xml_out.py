@@ -11,7 +11,9 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # XML 1.0 has no way to write these; S3 sends references that lenient parsers take.
 _UNWRITABLE = re.compile("[\x00-\x1f\ufffe\uffff]")
+_SPECIAL = re.compile('[&<>"\x00-\x1f\ufffe\uffff]')
 _ENTITIES = {'"': "&quot;"}
+_SAFE = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII)
 
 
 class Markup(str):
@@ -49,6 +51,8 @@ def iso_date(seconds: float) -> str:
 
 def url_encoded(text: str) -> str:
     """Text as `encoding-type=url` has it: a space is `%20`, which every client decodes."""
+    if _SAFE.fullmatch(text) is not None:
+        return text
     return quote(text.encode("utf-8", "surrogatepass"), safe="/")
 
 
@@ -57,12 +61,17 @@ def writable(text: str) -> str:
     return _UNWRITABLE.sub("\ufffd", text)
 
 
+def escaped(text: str) -> str:
+    """Text as XML has it."""
+    if _SPECIAL.search(text) is None:
+        return text
+    found = escape(text, _ENTITIES)
+    if _UNWRITABLE.search(found):
+        found = _UNWRITABLE.sub(lambda each: f"&#x{ord(each[0]):X};", found)
+    return found
+
+
 def _written(text: str | int) -> str:
     if isinstance(text, Markup):
         return text
-    if isinstance(text, int):
-        return str(text)
-    escaped = escape(text, _ENTITIES)
-    if _UNWRITABLE.search(escaped):
-        escaped = _UNWRITABLE.sub(lambda found: f"&#x{ord(found[0]):X};", escaped)
-    return escaped
+    return str(text) if isinstance(text, int) else escaped(text)
