@@ -19,6 +19,7 @@ _MOUNT_S = 30.0
 
 class S3fs(Client):
     name = "s3fs"
+    by_path = True
     lacks: ClassVar = {
         Column.BUCKETS: "Mounts a bucket that is there.",
         Column.PRESIGNED: "A file system has no URLs.",
@@ -51,7 +52,7 @@ class S3fs(Client):
                 str(self.mounted),
                 "-f",
                 f"-ourl={self.url}",
-                "-ouse_path_request_style",
+                *(["-ouse_path_request_style"] if self.by_path else []),
                 f"-opasswd_file={self._password}",
             ],
             self.folder / "s3fs.log",

@@ -16,6 +16,8 @@ client = minio.Minio(
     secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
     secure=endpoint.scheme == "https",
 )
+if os.environ.get("ADDRESSING_STYLE") == "virtual":
+    client.enable_virtual_style_endpoint()
 bucket = os.environ["BUCKET"]
 
 
