@@ -29,7 +29,7 @@ from aosd.ports import INode, IReading
 from aosd.streams.bodies import HeldBody
 from aosd.streams.budget import MemoryBudget
 from aosd.streams.digests import Digests
-from aosd.streams.fanout import Fanout
+from aosd.streams.fanout import Fanout, drop_when_over
 from aosd.streams.reader import BodyReader
 from aosd.streams.source import ReadingSource
 
@@ -375,11 +375,11 @@ class _Flow:
     """A PUT whose body is a fanout's only branch."""
 
     def __init__(self, node: str, fanout: Fanout, putting: Deferred[str]) -> None:
-        self._node = node
         self._fanout = fanout
         self._etag = ""
         self._failure: Failure | None = None
-        self._over = putting.addCallbacks(self._answered, self._failed)
+        storing = drop_when_over(putting, fanout, fanout.branches[0], node)
+        self._over = storing.addCallbacks(self._answered, self._failed)
 
     async def etag(self) -> str:
         """What the node answers; raises what it failed with."""
@@ -395,13 +395,9 @@ class _Flow:
 
     def _answered(self, etag: str) -> None:
         self._etag = etag
-        if not self._fanout.released:
-            error = NodeNonsense(self._node, "it took a body before its last byte was sent")
-            self._failed(Failure(error))
 
     def _failed(self, failure: Failure) -> None:
         self._failure = failure
-        self._fanout.drop(self._fanout.branches[0], failure)
 
 
 async def _nothing(target: INode, bucket: str, key: str) -> None:

@@ -147,11 +147,6 @@ def kept_in(own: Headers) -> tuple[Algorithm, str] | None:
     return None
 
 
-def is_kept(name: bytes) -> bool:
-    """Whether own metadata of that name is a checksum."""
-    return name.startswith(_OWN)
-
-
 def decoded(algorithm: Algorithm, text: str) -> bytes | None:
     """A checksum from base64; None when it can't be one."""
     try:
