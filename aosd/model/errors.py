@@ -82,6 +82,18 @@ class Overtaken(KeyConflict):
     """Another write of the key came between a version's reading and its change."""
 
 
+class NoSuchNode(RequestError):
+    """No node of that name is known."""
+
+    code = "NoSuchNode"
+
+
+class ChangeRefused(RequestError):
+    """What an operator asked for can't be done, or would lose something; the message says why."""
+
+    code = "ChangeRefused"
+
+
 class PreconditionFailed(RequestError):
     """A condition of the request doesn't hold (RFC 9110, section 13).
 
