@@ -68,6 +68,8 @@ class WatchedMember:
         self.node: INode | None = None
         self.introduction: Introduction | None = None
         self.incarnation: str | None = None
+        # Somebody said that its objects are to be taken in, or that it may come back.
+        self.consented = False
         self.why = "not seen yet"
         self.up_since_s = 0.0
         # How often its control connection broke, or was given up.

@@ -122,6 +122,7 @@ class Sweep:
         )
         self._compare = compare
         self._cursor = cursor
+        self._members: frozenset[str] = frozenset()
         self._lost: set[str] = set()
         self._failed = False
         # How many of a batch's keys lie right but for their stamps, which aren't known.
@@ -159,9 +160,9 @@ class Sweep:
 
     async def run(self) -> Swept:
         """Compare everything, once. Cancelling ends it; what has its turn goes on."""
-        nodes = {
-            each.name: each.node for each in self._placement.members() if each.node is not None
-        }
+        members = self._placement.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        self._members = frozenset(each.name for each in members)
         windows = Windows(self._writes)
         rolling = LoopingCall(windows.roll)
         rolling.clock = self._clock
@@ -215,7 +216,7 @@ class Sweep:
 
     def _judge(self, bucket: str, found: Found, windows: Windows) -> _Verdict:
         orders = self._placement.orders(bucket, found.key)
-        wanted = {each.name for each in primaries(orders, self._replicas)}
+        wanted = {each.name for each in primaries(orders, self._replicas)} & self._members
         entries = found.entries
         if self._lost and not self._lost.isdisjoint(wanted):
             # What stands in for a node that isn't there has to stay, and nothing is settled.

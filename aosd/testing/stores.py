@@ -53,6 +53,7 @@ class MemoryPlacement:
         }
         self.ring = Ring(Member(name, 1.0, name) for name in self.nodes)
         self.former: Ring | None = None
+        self.stray_names: set[str] = set()
 
     def orders(self, bucket: str, key: str) -> Sequence[Sequence[Candidate]]:
         """See IPlacement."""
@@ -65,7 +66,12 @@ class MemoryPlacement:
 
     def members(self) -> Sequence[Candidate]:
         """See IPlacement."""
-        return [self.candidate(name) for name in sorted(self.ring.members)]
+        names = {*self.ring.members, *self.stray_names}
+        return [self.candidate(name) for name in sorted(names)]
+
+    def strays(self) -> Sequence[Candidate]:
+        """See IPlacement."""
+        return [self.candidate(name) for name in sorted(self.stray_names)]
 
     def candidate(self, name: str) -> Candidate:
         """The node as use cases see it."""
