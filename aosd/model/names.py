@@ -68,6 +68,15 @@ def check_key(key: str) -> None:
             raise _folded(f"with over {_LONGEST_SEGMENT_BYTES} bytes between slashes")
 
 
+def why_no_key(key: str) -> str:
+    """Why no client can ask for an object with this key; "" when one can."""
+    try:
+        check_key(key)
+    except BadRequest as error:
+        return str(error)
+    return ""
+
+
 def check_folder(key: str, size_bytes: int | None) -> None:
     """Raise BadRequest for what has bytes, or may have them, under a key that ends in `/`.
 
