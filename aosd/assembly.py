@@ -399,6 +399,7 @@ class Assembly:
             self.settled,
             self._metrics,
             met=lambda: self._clock.callLater(0, self.advance),
+            consented=member.name in settings.adopt,
             probe_timeout_s=settings.probe_timeout_s,
             down_after_s=settings.node_down_after_s,
         )
