@@ -109,6 +109,7 @@ class Assembly:
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         self.presence = presence = Presence(buckets, turns)
+        presence.may_forget = self._may_forget_bucket
         self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(
@@ -379,6 +380,11 @@ class Assembly:
         return self.settled.is_covered(*names) and not any(
             self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful
         )
+
+    def _may_forget_bucket(self, name: str, died: str) -> bool:
+        """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
+        doubtful = any(mark.bucket == name for _, mark in self.marks.all())
+        return not doubtful and self._may_forget(died)
 
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings

@@ -203,7 +203,7 @@ class Settings(BaseModel):
     adopt: NodeNames = Field(
         (),
         description="Nodes that join with the objects which they hold already; may be given "
-        "several times. Others with objects that aosd didn't write are left alone.",
+        "several times.",
     )
     data: DirectoryPath = Field(
         Path("./aosd-data"), description="Where embedded nodes keep their data."
