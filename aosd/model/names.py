@@ -40,6 +40,15 @@ def check_bucket_name(name: str) -> None:
         raise BadRequest("no bucket can have this name", "InvalidBucketName")
 
 
+def is_bucket_name(name: str) -> bool:
+    """Whether a bucket of clients can have this name."""
+    try:
+        check_bucket_name(name)
+    except BadRequest:
+        return False
+    return True
+
+
 def check_key(key: str) -> None:
     """Raise BadRequest for a key that S3 or some make of node can't keep as it is.
 

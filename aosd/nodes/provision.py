@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from aosd.consistency.buckets import names_in
 from aosd.consistency.registers import KINDS
-from aosd.model.errors import BadRequest, NodeNonsense
+from aosd.model.errors import NodeNonsense
 from aosd.model.marker import MARKER_KEY, Introduction, read_marker
-from aosd.model.names import check_bucket_name
+from aosd.model.names import is_bucket_name
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.nodes.asking import Asking
@@ -153,11 +153,8 @@ def _unfit(asking: Asking, buckets: Iterable[str]) -> str:
         if name == SYSTEM_BUCKET:
             if key := _not_ours(asking):
                 return f"its bucket {name}, which aosd would keep its memory in, has {key}"
-        else:
-            try:
-                check_bucket_name(name)
-            except BadRequest:
-                return f"its bucket {name} has a name that aosd can't serve"
+        elif not is_bucket_name(name):
+            return f"its bucket {name} has a name that aosd can't serve"
         if problem := _problem(asking, (name,)):
             return problem
     return ""
