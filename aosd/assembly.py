@@ -114,6 +114,7 @@ class Assembly:
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         self.presence = presence = Presence(buckets, turns)
+        presence.may_forget = self._may_forget_bucket
         self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(
@@ -415,6 +416,11 @@ class Assembly:
             self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful
         )
 
+    def _may_forget_bucket(self, name: str, died: str) -> bool:
+        """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
+        doubtful = any(mark.bucket == name for _, mark in self.marks.all())
+        return not doubtful and self._may_forget(died)
+
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings
         breaker = Breaker(
@@ -434,6 +440,7 @@ class Assembly:
             self.settled,
             self._metrics,
             met=lambda: self._clock.callLater(0, self.advance),
+            consented=member.name in settings.adopt,
             probe_timeout_s=settings.probe_timeout_s,
             down_after_s=settings.node_down_after_s,
         )

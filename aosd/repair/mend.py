@@ -295,6 +295,7 @@ class _Mending:
             changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
             settled=not explained,
             late=frozenset(late),
+            movable=frozenset(name for name, each in self._candidates.items() if each.foreign),
         )
 
     def _counts_as(self, stamp: str) -> str:
