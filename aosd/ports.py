@@ -276,7 +276,8 @@ class Candidate(NamedTuple):
 
     `full`: it refuses writes for lack of space, whatever its state. `hides`: whether an object
     on it hides the keys beneath from listings; None while nobody knows. `foreign`: it came with
-    objects, once, and what has no stamp on it is the cluster's.
+    objects, once, and what has no stamp on it is the cluster's; `adopted`: it did so just now,
+    and these may have no copies yet.
     """
 
     name: str
@@ -286,6 +287,7 @@ class Candidate(NamedTuple):
     full: bool = False
     hides: bool | None = False
     foreign: bool = False
+    adopted: bool = False
 
 
 class IPlacement(Interface):

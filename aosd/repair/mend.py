@@ -295,8 +295,13 @@ class _Mending:
             changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
             settled=not explained,
             late=frozenset(late),
-            movable=frozenset(name for name, each in self._candidates.items() if each.foreign),
+            movable=self._movable(),
         )
+
+    def _movable(self) -> frozenset[str]:
+        """On whom all that lies is the cluster's, also what has no stamp."""
+        foreign = {name for name, each in self._candidates.items() if each.foreign}
+        return foreign.union(each.name for each in self._mender.placement.strays())
 
     def _counts_as(self, stamp: str) -> str:
         return self._mender.journal.counts_as(self._bucket, self._key, stamp)
