@@ -307,5 +307,5 @@ class IPlacement(Interface):
         """Members that may hold keys which belong on others alone, by name.
 
         Such as one that is being drained, or that came with objects: it is asked for every
-        key, and nothing is settled while there is one.
+        key, and nothing is settled while there is one. What has no stamp on it is the cluster's.
         """

@@ -49,8 +49,8 @@ class WatchedMember:
     It is admitted (it has an `incarnation`) by whoever decides about membership, after it
     was introduced. From then on it counts, as its state says.
 
-    `consented`: somebody said that it is to join with the objects that it holds. `foreign`: it
-    did so once; `adopted`: just now. See Candidate.
+    `consented`: somebody said that it is to join with the objects that it holds, or come back.
+    `foreign`: it came with objects once; `adopted`: just now. See Candidate.
     """
 
     _log = Logger()

@@ -305,5 +305,25 @@ class JoiningTests(AdoptingTestCase):
             self.assertEqual(self.holders("stranger"), ["n3"])
 
 
+    def test_what_was_overwritten_or_deleted_before_it_could_be_moved_goes_too(self) -> None:
+        """An original that a change has put off its node, and that nothing explains any more."""
+        self.bring("n4", *KEYS)
+        self.adopt()
+        self.wait(300, lambda: self.over(self.gateway))
+        there = self.nodes["n4"]
+        originals = [key for key in KEYS if key in there.buckets[PHOTOS]]
+        there.script("delete", refused(), times=None)
+        self.now(self.gateway.assembly.changes.weigh("n4", 0.1))
+        self.wait(300, lambda: self.over(self.gateway))
+        left = [key for key in originals if len(self.holders(key)) == 3]
+        overwritten, deleted = left[:2]
+        self.write(self.gateway, overwritten, b"newer")
+        self.now(delete_key(self.gateway, deleted))
+        self.assertIn(overwritten, there.buckets[PHOTOS])
+        there.heal()
+        self.wait(600, lambda: self.lies_right(self.gateway, *(set(KEYS) - {deleted})))
+        self.assertEqual(self.holders(deleted), [])
+
+
 async def delete_key(gateway: Gateway, key: str) -> None:
     await delete(gateway.store, PHOTOS, key)
