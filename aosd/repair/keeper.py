@@ -58,7 +58,7 @@ class IMembership(Protocol):
     def moving(self) -> Hashable:
         """What a change of the ring wants to be swept for; None when there is nothing to move."""
 
-    def change_over(self, unmended: int) -> Deferred[None]:
+    def change_over(self, unmended: int, removed: int) -> Deferred[None]:
         """All was compared since the rings are what they are; so many keys aren't right yet."""
 
     def up_since_s(self, name: str) -> float | None:
@@ -373,7 +373,7 @@ class Keeper:
             self._log.info("the ring's change isn't over yet: some keys have too few copies in it")
             return
         try:
-            await self._membership.change_over(result.unmended)
+            await self._membership.change_over(result.unmended, result.removed)
         except ClusterError as error:
             self._log.info("the ring's change isn't over yet: {error}", error=error)
 
