@@ -42,6 +42,7 @@ from aosd.ports import IDiscovery
 from aosd.repair.beneath import Beneath
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
+from aosd.repair.progress import Change
 from aosd.settings import Settings
 from aosd.streams.budget import MemoryBudget
 from aosd.streams.deadlines import cancelled
@@ -336,6 +337,11 @@ class Assembly:
     def refusing(self) -> bool:
         """Whether no writes are taken now, such as while our clock may be wrong."""
         return bool(self._refusal())
+
+    @property
+    def change(self) -> Change:
+        """The change of the ring that is under way, for people."""
+        return Change("copying") if self.roster.changing else Change()
 
     def change_over(self) -> Deferred[None]:
         """All that the coming ring wants was copied."""
