@@ -117,7 +117,8 @@ class Rates:
     def keys_per_s(self) -> float | None:
         """How fast the present sweep, or the last one, goes through its keys; None: unknown."""
         each_s = self._all.each_s()
-        return None if each_s is None else 1 / each_s
+        # A batch is told of before it is waited for, so its own wait isn't measured yet.
+        return None if each_s is None else 1 / max(each_s, self._least_key_s)
 
     def key_s(self) -> float:
         """Seconds for a key that lies right."""
