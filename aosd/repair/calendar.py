@@ -47,10 +47,6 @@ class Calendar:
         """Whether a sweep is, with no occasion but the time."""
         return self.part is not None or self._clock.seconds() >= self._due_s
 
-    def bring_forward(self) -> None:
-        """Let one be due now."""
-        self._due_s = self._clock.seconds()
-
     def swept(self) -> None:
         """A sweep has come to its end."""
         self._due_s = self._clock.seconds() + self._interval_s

@@ -226,6 +226,12 @@ class ProgressTests(SynchronousTestCase):
         told = self.progress.told()
         self.assertEqual((told["paused"], told["seconds_left"]), (True, None))
 
+    def test_time_between_two_sweeps_isnt_that_of_the_second(self) -> None:
+        self.clock.advance(1000.0)
+        self.begin(Change("copying", ("n4",), EARLY))
+        self.batch(10, 2.0)
+        self.assertEqual(self.progress.told()["rate_keys_per_s"], 5.0)
+
     def test_between_two_sweeps_what_was_done_stays(self) -> None:
         self.known = 100
         self.begin(Change("copying", ("n4",), EARLY))
@@ -272,6 +278,9 @@ class ProgressOfAClusterTests(ClusterTestCase):
         self.assertEqual((told["phase"], told["of_keys"]), ("copying", 200))
         self.assertTrue(50 <= told["keys"] <= 150, told)
         self.assertTrue(16.0 <= told["rate_keys_per_s"] <= 20.0, told)
+        there = self.nodes["n4"].buckets[OBJECT_BUCKET]
+        self.assertEqual(told["copies"], len(there))
+        self.assertEqual(told["bytes"], len(there))
         left = told["seconds_left"]
         sweep = keeper.sweep
         waited = 0
@@ -280,7 +289,10 @@ class ProgressOfAClusterTests(ClusterTestCase):
             waited += 1
         self.assertTrue(abs(left - waited) <= 3.0, (left, waited))
         self.wait(60, lambda: not gateway.roster.changing)
-        self.assertEqual(keeper.progress.told()["phase"], "")
+        self.wait(60, lambda: keeper.sweep is None)
+        told = keeper.progress.told()
+        self.assertEqual((told["phase"], told["keys"]), ("", 0))
+        self.assertIsNone(told["rate_keys_per_s"])
         copies = gateway.metrics.copies_made._value.get()
         self.assertEqual(copies, len(self.nodes["n4"].buckets[OBJECT_BUCKET]))
 
