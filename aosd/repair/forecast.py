@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,12 @@ _BATCH_KEYS = 200
 # A sweep looks at keys, this at names alone.
 _FASTER_BY = 10
 
-Look = Callable[[str, Found], object]
-"""Told of each bucket and key, and of who lists it."""
+Look = Callable[[str, Sequence[Found]], Awaitable[None]]
+"""Shown a bucket and some of its keys, with who lists each, in the order of the walk."""
+
+
+async def _pass_by(bucket: str, batch: Sequence[Found]) -> None:
+    """Nobody else looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +142,13 @@ class Forecaster:
         coming: Ring,
         *,
         adopted: INode | None = None,
-        look: Look = lambda bucket, found: None,
+        look: Look = _pass_by,
     ) -> Forecast:
         """What it takes to get from how things lie to the `coming` ring.
 
         Both rings may be one: then it is what lies wrong now. `adopted` is a node to be joined
         with all that it holds; where others have the key, too, their copy counts. `look` is
-        shown every key on the way.
+        shown every key on the way, and waited for.
 
         A node that can't be listed is thought to have what is its own in the `present` ring.
         Others wait while one is made. Cancelling ends it, within a request to each node.
@@ -179,8 +183,8 @@ class Forecaster:
             walk = Walk(there, bucket, "", windows, self._clock, lost.add)
             async for batch in walk.batches(_BATCH_KEYS):
                 for found in batch:
-                    look(bucket, found)
                     count.add(bucket, found)
+                await look(bucket, batch)
                 await pace.spend(len(batch))
         return self._estimated(count, sweeps=1 if present.name == coming.name else 2)
 

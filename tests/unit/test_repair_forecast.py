@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,6 +19,7 @@ from aosd.model.ring import Ring
 from aosd.repair.forecast import Forecast, Forecaster, Share
 from aosd.repair.mend import Mended
 from aosd.repair.rates import Rates
+from aosd.repair.walk import Found
 from aosd.testing.faults import late, unavailable
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement
@@ -186,10 +188,11 @@ class ForecastTests(SynchronousTestCase):
 
     def test_who_looks_is_shown_every_key(self) -> None:
         seen: list[tuple[str, str, int]] = []
-        self.forecast(
-            self.ring,
-            look=lambda bucket, found: seen.append((bucket, found.key, len(found.entries))),
-        )
+
+        async def look(bucket: str, batch: Sequence[Found]) -> None:
+            seen.extend((bucket, found.key, len(found.entries)) for found in batch)
+
+        self.forecast(self.ring, look=look)
         self.assertEqual(seen, [(OBJECT_BUCKET, key, 2) for key in KEYS])
 
     def test_an_adopted_node_that_doesnt_answer_is_an_error(self) -> None:
