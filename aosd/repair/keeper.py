@@ -18,6 +18,7 @@ from aosd.model.errors import ChangeRefused, ClusterError
 from aosd.observe.metrics import Metrics
 from aosd.ports import IPlacement
 from aosd.repair.calendar import Calendar
+from aosd.repair.errand import Errand
 from aosd.repair.levelling import Levelling
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mended, Mender
@@ -133,11 +134,8 @@ class Keeper:
         self._is_calendar = False
         # Somebody asked for a sweep that hasn't begun.
         self._is_asked = False
-        self._reading: Deferred[None] | None = None
-        self._sweeping: Deferred[None] | None = None
-        self._tending: Deferred[None] | None = None
-        self._mending: Deferred[None] | None = None
-        self._cut: set[Deferred[None]] = set()
+        self._reading, self._tending = Errand(), Errand()
+        self._sweeping, self._mending = Errand(), Errand()
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
         self._marked = Marked(
@@ -188,8 +186,8 @@ class Keeper:
     def start(self) -> None:
         """Begin to keep."""
         self._survey.start()
-        self._reading = self._background(self._read_note(), "_reading")
-        self._tending = self._background(self.tending.begin(), "_tending")
+        self._reading.begin(self._read_note())
+        self._tending.begin(self.tending.begin())
         self._loop.start(_TICK_S).addErrback(
             lambda failure: self._log.failure("the keeper stopped", failure)
         )
@@ -198,10 +196,10 @@ class Keeper:
         """Keep no more; what has a turn goes on to its end."""
         if self._loop.running:
             self._loop.stop()
-        running = [self._reading, self._mending, self._sweeping, self._tending]
-        waiting = [each for each in running if each is not None]
-        for each in waiting:
-            self._cut_short(each)
+        errands = [self._reading, self._mending, self._sweeping, self._tending]
+        waiting = [each.running for each in errands if each.running is not None]
+        for each in errands:
+            each.cut_short()
         await DeferredList(waiting, consumeErrors=True)
         if self._is_settled():
             await self.calendar.write()
@@ -219,7 +217,7 @@ class Keeper:
         The one that runs is cut short. Raises NoQuorum when that can't be remembered.
         """
         await self._pausing.set(paused=True)
-        self._stand_still()
+        self._sweeping.cut_short()
 
     async def resume(self) -> None:
         """Go on; what there is an occasion for is begun at once. Raises NoQuorum."""
@@ -250,28 +248,21 @@ class Keeper:
         self.progress.follow()
         if self._membership.contested:
             # It may write what a look of ours has missed, and believe in another ring.
-            for each in (self._mending, self._sweeping):
-                if each is not None:
-                    self._cut_short(each)
+            self._mending.cut_short()
+            self._sweeping.cut_short()
             return
-        if self._mending is None and len(self._marks):
-            self._mending = self._background(self._marked.mend_due(), "_mending")
-        if self.paused:
-            self._stand_still()
-        elif self._sweeping is not None and self._makes_way():
-            self._cut_short(self._sweeping)  # it is gone on with later
-        if self._sweeping is None and not self.paused and self._wants_sweep():
-            self._sweeping = self._background(self._sweep(), "_sweeping")
-        if self._tending is None and self.tending.due():
-            self._tending = self._background(self.tending.tend(), "_tending")
+        if self._mending.running is None and len(self._marks):
+            self._mending.begin(self._marked.mend_due())
+        if self.paused or self._makes_way():
+            self._sweeping.cut_short()  # one by the calendar is gone on with later
+        if self._sweeping.running is None and not self.paused and self._wants_sweep():
+            self._sweeping.begin(self._sweep())
+        if self._tending.running is None and self.tending.due():
+            self._tending.begin(self.tending.tend())
 
     def _makes_way(self) -> bool:
         """Whether the sweep that runs has no occasion but the calendar, and another one has."""
         return self._is_calendar and (self._is_asked or self._occasions.makes_certain())
-
-    def _stand_still(self) -> None:
-        if self._sweeping is not None:
-            self._cut_short(self._sweeping)
 
     def _oldest_gap_s(self) -> float:
         """How long something is in doubt already: a key, or all that lies on a node."""
@@ -294,29 +285,6 @@ class Keeper:
     def _count_keys(self, count: int) -> None:
         self._metrics.sweep_keys.inc(count)
         self.progress.keys(count)
-
-    def _background(self, work: Any, name: str) -> Deferred[None]:
-        running = Deferred.fromCoroutine(work)
-
-        def failed(failure: Any) -> None:
-            if failure.check(CancelledError) is None:
-                self._log.failure("keeping failed", failure)
-
-        def over(_: object) -> None:
-            self._cut.discard(running)
-            if getattr(self, name) is running:
-                setattr(self, name, None)
-
-        running.addErrback(failed)
-        running.addBoth(over)
-        # It may be over before anybody could remember it.
-        return running if not running.called else None  # type: ignore[return-value]
-
-    def _cut_short(self, running: Deferred[None]) -> None:
-        """Once: what it does then, such as to leave a mark, mustn't be cut short again."""
-        if running not in self._cut:
-            self._cut.add(running)
-            running.cancel()
 
     # -- sweeps -----------------------------------------------------------------------------------
 
