@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
+from aosd.cluster.changes import Changes, Clean
+from aosd.cluster.emptying import Emptying
+from aosd.cluster.losses import Losses
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.cluster.standings import Standings
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
@@ -38,8 +42,11 @@ from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
 from aosd.observe.metrics import Metrics
-from aosd.ports import IDiscovery
+from aosd.ports import IDiscovery, INode
 from aosd.repair.beneath import Beneath
+from aosd.repair.conflicts import Conflicts
+from aosd.repair.forecast import Forecaster
+from aosd.repair.forecasts import Forecasts
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
 from aosd.repair.progress import Change
@@ -69,6 +76,7 @@ class Assembly:
         chance: random.Random,
         metrics: Metrics,
         make_id: Callable[[], str],
+        clean: Clean = lambda name, address, credentials: succeed(None),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -110,15 +118,20 @@ class Assembly:
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         self.presence = presence = Presence(buckets, turns)
+        presence.may_forget = self._may_forget_bucket
         self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(
             memory, registers, journal, marks, uploads, stamps, presence.level
         )
-        self.admission = admission = Admission(roster, registers, settled, equip, make_id)
+        self.standings = standings = Standings(roster, registers, settled)
+        self.admission = admission = Admission(
+            roster, registers, standings, settled, equip, make_id
+        )
         self.beginning = Beginning(
             roster,
             admission,
+            standings,
             recall,
             keys,
             settled,
@@ -180,6 +193,20 @@ class Assembly:
             stamps=stamps,
             settled=settled,
         )
+        emptying = Emptying(
+            roster,
+            standings,
+            settled,
+            marks,
+            uploads,
+            (turns.begun, writes.begun, mender.begun),
+            clock,
+        )
+        losses = Losses(roster, standings, settled, journal, marks, replicas)
+        self.changes = Changes(
+            roster, standings, stamps, losses, emptying, clean, lambda: self.beginning.why
+        )
+        admission.waits = self.changes.join_waits
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(
             placement=roster,
@@ -199,6 +226,22 @@ class Assembly:
             keys_per_s=settings.sweep_keys_per_s,
             bytes_per_s=settings.repair_bytes_per_s,
             folders=self.store.folders,
+        )
+        self.progress = self.keeper.progress
+        self.forecasts = Forecasts(
+            self.changes,
+            Forecaster(
+                placement=roster,
+                buckets=presence.swept,
+                replicas=replicas,
+                clock=clock,
+                rates=self.keeper.rates,
+                keys_per_s=settings.sweep_keys_per_s,
+                found=self.progress.expects,
+            ),
+            lambda name: roster.watched[name].node if name in roster.watched else None,
+            self._conflicts,
+            lambda: self.beginning.why,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
@@ -227,6 +270,7 @@ class Assembly:
     async def _advance(self) -> None:
         if self.beginning.ready:
             await self.admission.consider_all()
+            await self.changes.tend()
             return
         try:
             ready = await self.beginning.advance()
@@ -235,7 +279,7 @@ class Assembly:
             return
         if ready:
             self._log.info("ready")
-            if self.beginning.is_new:
+            if self.beginning.is_new and not self.roster.strays():
                 self.store.folders.completed()
             self.heartbeat.start()
             self.keeper.start()
@@ -273,7 +317,7 @@ class Assembly:
             return
         if self.roster.changing or not self.settled.is_anything_known():
             return
-        members = self.roster.ring.members
+        members = self.roster.names
         together = self.settled.is_covered(*members)
         # Of nodes that no one sweep speaks for, none is certain.
         away = {each.name for each in self.roster.members() if each.node is None}
@@ -341,11 +385,27 @@ class Assembly:
     @property
     def change(self) -> Change:
         """The change of the ring that is under way, for people."""
-        return Change("copying") if self.roster.changing else Change()
+        phase = self.changes.phase()
+        if not phase:
+            return Change()
+        moving = [each for each in self.changes.standings() if each.moves or each.strays]
+        since = min((each.since for each in moving if each.since), default="")
+        return Change(phase, tuple(each.name for each in moving), since)
 
-    def change_over(self) -> Deferred[None]:
-        """All that the coming ring wants was copied."""
-        return Deferred.fromCoroutine(self.admission.change_over())
+    @property
+    def shape(self) -> Hashable:
+        """Another one whenever other rings or members count."""
+        return self.roster.shape
+
+    @property
+    def moving(self) -> Hashable:
+        """What a change of the ring wants to be swept for; None when there is nothing to move."""
+        waits = not self.roster.changing or self.changes.only_waits
+        return None if waits else self.roster.shape
+
+    def change_over(self, unmended: int) -> Deferred[None]:
+        """All was compared since the rings are what they are; so many keys aren't right yet."""
+        return Deferred.fromCoroutine(self.changes.change_over(unmended))
 
     def _refusal(self) -> str:
         if other := self.heartbeat.other:
@@ -386,6 +446,25 @@ class Assembly:
             self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful
         )
 
+    def _may_forget_bucket(self, name: str, died: str) -> bool:
+        """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
+        doubtful = any(mark.bucket == name for _, mark in self.marks.all())
+        return not doubtful and self._may_forget(died)
+
+    def _conflicts(self, adopted: INode) -> Conflicts:
+        """Who gathers what is decided by adopting a node."""
+        members = self.roster.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        hiding = [each.hides for each in members]
+        if (watched := self.roster.watched.get(adopted.name)) is not None:
+            hiding.append(watched.hides)
+        return Conflicts(
+            [adopted.name],
+            {**nodes, adopted.name: adopted},
+            self.journal,
+            hides=any(each is not False for each in hiding),
+        )
+
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings
         breaker = Breaker(
@@ -405,6 +484,7 @@ class Assembly:
             self.settled,
             self._metrics,
             met=lambda: self._clock.callLater(0, self.advance),
+            consented=member.name in settings.adopt,
             probe_timeout_s=settings.probe_timeout_s,
             down_after_s=settings.node_down_after_s,
         )
