@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from aosd.consistency.to_the_end import ToTheEnd
@@ -14,7 +13,7 @@ from aosd.doors.operations.powers import IChanges, IForecasts, ILeaving, IRepair
 from aosd.doors.operations.queries import number_of, switch_of, word_of
 from aosd.gateway.store import cluster_errors
 from aosd.model.errors import BadRequest
-from aosd.model.standing import Act, Standing
+from aosd.model.standing import Standing
 
 ACCEPTED, DONE = 202, 200
 
@@ -32,12 +31,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """An act on a node: what would be forecast, and what does it."""
+    """An act on a node: what does it, and what a forecast has to know of it."""
 
-    act: Act | None
     work: Callable[[], Coroutine[Any, Any, Standing]]
-    weight: float | None = None
-    zone: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Acts:
@@ -64,8 +61,6 @@ class Acts:
         self._leaving = leaving
         self._to_the_end = to_the_end
         self._told = told
-        # Each walks all listings: one is enough for the nodes.
-        self._forecasting = DeferredLock()
 
     @staticmethod
     def parameters(act: str) -> tuple[str, ...]:
@@ -80,7 +75,9 @@ class Acts:
         """
         asked = self._asked(name, act, query)
         if switch_of(query, _DRY_RUN):
-            return Told(DONE, await self._forecast(name, asked))
+            with cluster_errors():
+                found = await self._forecasts(act, name, **asked.more)
+            return Told(DONE, found.told())
         with cluster_errors():
             standing = await self._to_the_end.run(asked.work())
         self._log.info("asked to {act} node {node}", act=act, node=name, query=dict(query))
@@ -112,42 +109,41 @@ class Acts:
             word_of(query, "gather", "the name of a node")
         with cluster_errors():
             if switch_of(query, _DRY_RUN):
-                return Told(DONE, await self._leaving.plan(gather))
+                return Told(DONE, (await self._leaving.plan(gather)).told())
             await self._to_the_end.run(self._leaving.leave(gather))
         self._log.info("asked to leave", gather=gather)
-        return Told(ACCEPTED, {"leaving": self._leaving.told(), "changes": self._told()})
+        return self._how_far(ACCEPTED)
+
+    async def stay(self) -> Told:
+        """Leave no more. Raises ChangeRefused when there is no way back."""
+        with cluster_errors():
+            await self._to_the_end.run(self._leaving.cancel())
+        self._log.info("asked to leave no more")
+        return self._how_far(ACCEPTED)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _how_far(self, status: int) -> Told:
+        return Told(status, {"leaving": self._leaving.told(), "changes": self._told()})
 
     def _asked(self, name: str, act: str, query: Mapping[str, str]) -> _Asked:
         changes = self._changes
         match act:
             case "drain":
-                return _Asked(Act.DRAIN, lambda: changes.drain(name))
+                return _Asked(lambda: changes.drain(name))
             case "undrain":
-                return _Asked(Act.UNDRAIN, lambda: changes.undrain(name))
+                return _Asked(lambda: changes.undrain(name))
             case "weight":
                 weight = number_of(query, "to", _WEIGHT)
-                return _Asked(Act.WEIGH, lambda: changes.weigh(name, weight), weight=weight)
+                return _Asked(lambda: changes.weigh(name, weight), {"weight": weight})
             case "zone":
                 zone = word_of(query, "to", "the name of a zone")
-                return _Asked(Act.REZONE, lambda: changes.rezone(name, zone), zone=zone)
+                return _Asked(lambda: changes.rezone(name, zone), {"zone": zone})
             case "remove":
                 lose = switch_of(query, "lose")
-                return _Asked(Act.REMOVE, lambda: changes.remove(name, lose=lose))
+                return _Asked(lambda: changes.remove(name, lose=lose), {"lose": lose})
             case "adopt":
-                return _Asked(Act.JOIN, lambda: changes.adopt(name))
+                return _Asked(lambda: changes.adopt(name))
             case "undo":
-                return _Asked(None, lambda: changes.undo(name))
+                return _Asked(lambda: changes.undo(name))
         raise BadRequest(f"{act!r} can't be asked of a node")
-
-    async def _forecast(self, name: str, asked: _Asked) -> dict[str, Any]:
-        if asked.act is None:
-            raise BadRequest("undo has no dry run: ask for one of what it would take back to")
-        await self._forecasting.acquire()
-        try:
-            with cluster_errors():
-                found = await self._forecasts(asked.act, name, weight=asked.weight, zone=asked.zone)
-            return found.told()
-        finally:
-            self._forecasting.release()

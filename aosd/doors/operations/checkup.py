@@ -14,16 +14,14 @@ from aosd.model.node import NodeState
 _OLD_MARK_S = 3600.0
 
 
-def check_cluster(
-    assembly: Assembly, *, replicas: int, now_s: float, sweep_interval_s: float
-) -> list[Check]:
+def check_cluster(assembly: Assembly, *, now_s: float, sweep_interval_s: float) -> list[Check]:
     """One check each of what there is to look at; see docs/operations.md."""
     return [
         _ready(assembly),
         *_providers(assembly),
         _members(assembly),
-        _enough(assembly, replicas),
-        _weights(assembly, replicas),
+        _enough(assembly),
+        _weights(assembly),
         _gateways(assembly),
         _change(assembly),
         _marks(assembly),
@@ -74,7 +72,8 @@ def _members(assembly: Assembly) -> Check:
     return Check("members", True, f"all {len(members)} are up")
 
 
-def _enough(assembly: Assembly, replicas: int) -> Check:
+def _enough(assembly: Assembly) -> Check:
+    replicas = assembly.store.replicas
     takers = [each for each in assembly.roster.members() if each.state is NodeState.UP]
     found = f"{len(takers)} nodes take writes, of which each goes to {replicas}"
     if len(takers) < replicas:
@@ -88,8 +87,8 @@ def _enough(assembly: Assembly, replicas: int) -> Check:
     return Check("enough nodes", True, found)
 
 
-def _weights(assembly: Assembly, replicas: int) -> Check:
-    saturated = assembly.roster.ring.saturated(replicas)
+def _weights(assembly: Assembly) -> Check:
+    saturated = assembly.roster.ring.saturated(assembly.store.replicas)
     if not saturated:
         return Check("weights", True, "each node gets the share that its weight asks for")
     names = ", ".join(saturated)

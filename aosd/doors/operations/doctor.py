@@ -32,14 +32,11 @@ class Doctor:
         assembly: Assembly,
         examine: Examine,
         now: Callable[[], float],
-        *,
-        replicas: int,
         sweep_interval_s: float,
     ) -> None:
         self._assembly = assembly
         self._examine = examine
         self._now = now
-        self._replicas = replicas
         self._sweep_interval_s = sweep_interval_s
         self._places = DeferredSemaphore(_AT_ONCE)
 
@@ -55,7 +52,6 @@ class Doctor:
         )
         cluster = check_cluster(
             self._assembly,
-            replicas=self._replicas,
             now_s=self._now(),
             sweep_interval_s=self._sweep_interval_s,
         )

@@ -114,6 +114,11 @@ class OperationsDoor:
         """Take aosd off the nodes."""
         return self._post(request, self._acts.leave, "gather", "dry_run")
 
+    @app.route("/-/leave/undo", methods=["POST"])
+    def stay(self, request: IRequest) -> Deferred[None]:
+        """Leave no more."""
+        return self._post(request, lambda query: self._acts.stay())
+
     @app.route("/-/repair/start", methods=["POST"])
     def start_repair(self, request: IRequest) -> Deferred[None]:
         """Go on, and begin a sweep."""

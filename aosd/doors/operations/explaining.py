@@ -24,10 +24,10 @@ _NOT_FOUND = 404
 class Explaining:
     """Asks all nodes that could hold a key, and puts it beside what is remembered of it."""
 
-    def __init__(self, assembly: Assembly, replicas: int) -> None:
+    def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
         self._store = assembly.store
-        self._replicas = replicas
+        self._replicas = assembly.store.replicas
 
     async def explain(self, bucket: str, key: str) -> dict[str, Any]:
         """See docs/operations.md for its shape.

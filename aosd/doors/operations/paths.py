@@ -24,7 +24,9 @@ _VERBS: dict[bytes, tuple[str, ...]] = {
         ),
         _READ,
     ),
-    **dict.fromkeys((b"doctor", b"leave", b"repair/start", b"repair/pause"), ("POST",)),
+    **dict.fromkeys(
+        (b"doctor", b"leave", b"leave/undo", b"repair/start", b"repair/pause"), ("POST",)
+    ),
 }
 _OF_A_NODE = frozenset({b"drain", b"undrain", b"weight", b"zone", b"remove", b"adopt", b"undo"})
 

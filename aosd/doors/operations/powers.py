@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from aosd.model.standing import Act, Queued, Standing
+from aosd.model.standing import Queued, Standing
 
 
 class IChanges(Protocol):
@@ -49,20 +49,26 @@ class IChanges(Protocol):
         """Take it in with its objects."""
 
 
-class IForecast(Protocol):
-    """What an act would move."""
+class ITold(Protocol):
+    """Something that was found out."""
 
     def told(self) -> dict[str, Any]:
         """For JSON."""
 
 
 class IForecasts(Protocol):
-    """Who walks the listings to find out what an act would move."""
+    """Who walks the listings to find out what an act on a node would move."""
 
     def __call__(
-        self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
-    ) -> Coroutine[Any, Any, IForecast]:
-        """Raises as the act would; cancelling ends the walk."""
+        self,
+        act: str,
+        name: str,
+        *,
+        weight: float | None = None,
+        zone: str | None = None,
+        lose: bool = False,
+    ) -> Coroutine[Any, Any, ITold]:
+        """`act` is the last part of its path. Raises as the act would; cancelling ends the walk."""
 
 
 class IRepair(Protocol):
@@ -75,7 +81,7 @@ class IRepair(Protocol):
         """Sweeps again."""
 
     def start_sweep(self) -> None:
-        """Begin one as soon as one can be run."""
+        """Begin one as soon as one can be run. Raises ChangeRefused while it is paused."""
 
 
 class ILeaving(Protocol):
@@ -84,8 +90,11 @@ class ILeaving(Protocol):
     def told(self) -> dict[str, Any] | None:
         """How far it is; None while nobody asked for it."""
 
-    async def plan(self, gather: str | None) -> dict[str, Any]:
+    async def plan(self, gather: str | None) -> ITold:
         """What it would do."""
 
     async def leave(self, gather: str | None) -> None:
         """Begin; it goes on by itself."""
+
+    async def cancel(self) -> None:
+        """Go back, while there is a way back."""

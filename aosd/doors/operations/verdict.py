@@ -106,7 +106,7 @@ def _absent(facts: Facts) -> Iterable[str]:
     if facts.deleted:
         yield f"It was deleted at {moment_of(facts.deleted)}."
         if facts.found.dead:
-            yield f"What is left on {_names(facts.found.dead)} is older than that, and counts no more."
+            yield f"What is left on {_names(facts.found.dead)} is older, and counts no more."
         else:
             yield "No node that told has a copy left."
     else:
