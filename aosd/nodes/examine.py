@@ -20,7 +20,7 @@ from aosd.model.marker import MARKER_KEY, Introduction, Marker, read_marker
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.nodes.asking import Answer, Asking
-from aosd.nodes.capabilities import PROBE_PREFIX
+from aosd.nodes.capabilities import PROBES
 from aosd.nodes.provision import introduce, problem_of
 from aosd.nodes.space import Space, space_of
 
@@ -275,7 +275,7 @@ def _clock(answer: Answer, now_s: float) -> Check:
 
 def _stores(asking: Asking) -> Check:
     """Put an object, get it, and remove it."""
-    key = f"{PROBE_PREFIX}{secrets.token_hex(8)}"
+    key = f"{PROBES}/{secrets.token_hex(8)}"
     try:
         put = asking.ask("PUT", SYSTEM_BUCKET, key, body=_DATA)
         got = asking.ask("GET", SYSTEM_BUCKET, key)
