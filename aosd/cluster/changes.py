@@ -170,7 +170,6 @@ class Changes:
         copy of something.
         """
         standing = self._check(name)
-        watched = self._roster.watched.get(name)
         match standing.membership:
             case Membership.REMOVED | Membership.REMOVING:
                 return standing
@@ -178,14 +177,22 @@ class Changes:
                 there = await self._cleaned(name)
                 await self._standings.amend(name, lambda now: _removed(now, there=there))
                 return self._done(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
-            raise ChangeRefused(await self._losses.why_in_use(name))
-        if not lose and (why := await self._losses.why_not(name)):
+        if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
         _check_left(each for each in self._standings.all() if each.name != name)
         since = self._stamps.next()
         await self._standings.amend(name, lambda now: _lost(now, since))
         return self._done(name)
+
+    async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
+        """Why `remove` would be refused now; "" when it wouldn't."""
+        gone = (Membership.DRAINED, Membership.REMOVING, Membership.REMOVED)
+        if self._check(name).membership in gone:
+            return ""
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
+            return await self._losses.why_in_use(name)
+        return "" if lose else await self._losses.why_not(name)
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""

@@ -33,7 +33,7 @@ class Told:
 class _Asked:
     """An act on a node: what does it, and what a forecast has to know of it."""
 
-    work: Callable[[], Coroutine[Any, Any, Standing]]
+    work: Callable[[], Coroutine[Any, Any, Standing | None]]
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -85,8 +85,8 @@ class Acts:
             ACCEPTED,
             {
                 "node": name,
-                "standing": standing.value(),
-                "queued": standing.queued is not None,
+                "standing": None if standing is None else standing.value(),
+                "queued": standing is not None and standing.queued is not None,
                 "changes": self._told(),
             },
         )

@@ -45,7 +45,7 @@ class IChanges(Protocol):
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
         """Forget it."""
 
-    async def adopt(self, name: str) -> Standing:
+    async def adopt(self, name: str) -> Standing | None:
         """Take it in with its objects."""
 
 
