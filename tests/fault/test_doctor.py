@@ -83,10 +83,10 @@ def filling(small_node: RealNode, tmp_path: Path) -> Iterator[Daemon]:
 
 
 def test_a_disk_that_fills_up(filling: Daemon, small_node: RealNode) -> None:
+    if small_node.kind != "minio":
+        pytest.skip("others don't tell, and take small objects for long")
     _, found = doctor(filling)
-    assert found["n1"]["probe"]["ok"] is True
-    tells = small_node.kind == "minio"
-    assert found["n1"]["space"]["ok"] is (True if tells else None)
+    assert (found["n1"]["probe"]["ok"], found["n1"]["space"]["ok"]) == (True, True)
     for number in range(60):
         key = filling.key_on("n1", f"fill{number}x")
         assert filling.ask("PUT", f"/object/{key}", {}, body(4 * MIB), 30.0).status == 201

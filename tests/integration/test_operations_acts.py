@@ -219,12 +219,15 @@ def test_what_is_wrong_with_nodes(tmp_path: Path) -> None:
         )
         node_of["n6"].signal(signal.SIGKILL)
         node_of["n6"].process.wait(10)
-        file = write_nodes_file(tmp_path / "nodes.toml", nodes)
-        flags = ("--founding-wait-s=1",)
+        file = write_nodes_file(tmp_path / "nodes.toml", nodes[: len(NAMES)])
+        flag = "--discovery-interval-s=0.5"
         environment = {"AOSD_OPERATOR_TOKEN": TOKEN}
-        with running_daemon(tmp_path / "daemon", file, *flags, environment=environment) as daemon:
-            daemon.wait_until_ready()
-            until(lambda: UP.items() <= daemon.states().items(), "three are up")
+        with running_daemon(
+            tmp_path / "daemon", file, flag, up=NAMES, environment=environment
+        ) as daemon:
+            write_nodes_file(file, nodes)
+            until(lambda: len(daemon.states()) == len(nodes), "all are seen")
+            assert UP.items() <= daemon.states().items()
             told, by_name = doctor(daemon)
             assert told["healthy"] is False
             for name in NAMES:
