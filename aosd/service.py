@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -247,10 +248,8 @@ class Daemon(Service):
         probe: bool,
         consented: bool,
     ) -> Deferred[Introduction]:
-        asked = (introduce, name, address, credentials)
-        return deferToThreadPool(
-            self._reactor, self._threads, *asked, probe=probe, consented=consented
-        )
+        ask = partial(introduce, name, address, credentials, probe=probe, consented=consented)
+        return deferToThreadPool(self._reactor, self._threads, ask)
 
     def _examine(
         self,

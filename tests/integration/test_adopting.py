@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from tests.integration import s3
 from tests.integration.daemon import Daemon, running_daemon
-from tests.integration.nodes import KINDS, RealNode, running_nodes, write_nodes_file
+from tests.integration.nodes import KINDS, RealNode, write_nodes_file
 from tests.integration.waiting import until
 
 MIB = 1024 * 1024
@@ -181,9 +180,7 @@ def test_a_cluster_is_founded_on_a_node_with_objects(
         assert_readable(daemon, originals)
 
 
-def test_without_consent_it_is_left_alone(
-    tmp_path: Path, start: Callable[..., RealNode]
-) -> None:
+def test_without_consent_it_is_left_alone(tmp_path: Path, start: Callable[..., RealNode]) -> None:
     nodes = [start("n1"), start("n2"), start("n3")]
     originals = fill(nodes[0], "one")
     file = write_nodes_file(tmp_path / "nodes.toml", nodes)
