@@ -31,6 +31,7 @@ from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ConfigurationError
 from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials
+from aosd.nodes.cleaning import clean
 from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
@@ -90,6 +91,7 @@ class Daemon(Service):
             random.Random(),
             self._metrics,
             lambda: secrets.token_hex(8),
+            self._clean,
         )
         self._identities = Identities(self._root_pair, settings.identities)
         self._identities_file: IdentitiesFile | None = None
@@ -230,6 +232,12 @@ class Daemon(Service):
     ) -> Deferred[bytes]:
         asked = (name, address, credentials, marker, over, records)
         return deferToThreadPool(self._reactor, self._threads, equip, *asked)
+
+    def _clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
+        asked = (name, address, credentials, cluster, buckets)
+        return deferToThreadPool(self._reactor, self._threads, clean, *asked)
 
     def _warn(self) -> None:
         settings = self._settings

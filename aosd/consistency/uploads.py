@@ -146,6 +146,10 @@ class Uploads:
             if each.bucket == bucket and each.client and each.ids and self.knows(each.id)
         ]
 
+    def all(self) -> list[OpenUpload]:
+        """All that isn't ended on all of its nodes yet, the oldest first."""
+        return [self._open[each] for each in sorted(self._open)]
+
     def lacking(self, upload: str, number: int) -> set[str]:
         """Nodes that missed a part that was acknowledged, other than `number`, in this run."""
         missed = self._missed.get(upload, {})

@@ -28,7 +28,6 @@ def clean(
     address: Address,
     credentials: Credentials,
     cluster: str = "",
-    *,
     buckets: bool = False,
 ) -> None:
     """Remove the bucket `aos-system` from a node, and all that is in it.
@@ -99,9 +98,10 @@ def _remove(asking: Asking, keys: Sequence[str]) -> None:
         for key in keys:
             asking.ask("DELETE", SYSTEM_BUCKET, key)
         return
-    for error in asking.answers.xml(answer.data).iterfind("Error"):
-        code, key = error.findtext("Code") or "", error.findtext("Key")
-        words = f"{key} isn't removed: {code}: {error.findtext('Message')}"
+    error = asking.answers.xml(answer.data).find("Error")
+    if error is not None:
+        code = error.findtext("Code") or ""
+        words = f"{error.findtext('Key')} isn't removed: {code}: {error.findtext('Message')}"
         raise NodeRefused(asking.name, words, answer.status, code)
 
 

@@ -76,7 +76,7 @@ async def test_thousands_of_records(server: Server) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_node_that_was_emptied_is_as_it_was_before(server: Server) -> None:
     await server.call(deed(("PUT", "theirs")))
-    await server.call(clean, "c1", buckets=True)
+    await server.call(clean, "c1", True)
     assert await server.call(contents) == {"photos": ["a/b"], "theirs": []}
 
 
