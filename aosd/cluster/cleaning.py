@@ -86,6 +86,13 @@ class Cleaning:
         all_left = all(marker.left for marker in markers.values())
         return [name for name, marker in markers.items() if marker.node == name and all_left]
 
+    def stand_by(self) -> None:
+        """All is over: say so of each node that is met again."""
+        for name in self.cleaned:
+            watched = self._roster.watched.get(name)
+            if watched is not None and watched.incarnation is None:
+                watched.why = "it holds plain objects: its cluster was left"
+
     def away(self, names: Sequence[str]) -> list[str]:
         """Those that can't be asked now."""
         return [name for name in names if not _is_met(self._roster.watched.get(name))]

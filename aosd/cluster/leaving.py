@@ -195,6 +195,7 @@ class Leaving:
         }
         step = steps.get(self.phase)
         if step is None:
+            self._cleaning.stand_by()
             self._waits = []
             return
         try:

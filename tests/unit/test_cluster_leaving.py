@@ -91,6 +91,7 @@ class LeavingTests(LeavingCase):
         self.assertEqual(self.first.assembly.ready(), (False, LEFT))
         self.pass_s(120)
         self.assert_plain()
+        self.assertIn("plain objects", self.first.why("n1"))
         self.failureResultOf(self.getting(self.first, "k1"), NoNodes)
         told = self.first.assembly.leaving.told()
         assert told is not None
