@@ -235,6 +235,7 @@ class Assembly:
             changes=None,  # type: ignore[arg-type]
             gathered=self._gathered,
             marks=lambda: len(marks),
+            unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
             absent=self._absent,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)

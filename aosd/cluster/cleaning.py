@@ -117,6 +117,8 @@ class Cleaning:
                 await self._clean_one(name)
             except NodeError as error:
                 waits.append(f"{error}; it is cleaned when it answers")
+        if is_all and not waits:
+            await self._clean_blank()
         # Where it isn't remembered, others may yet be met, of whatever cluster.
         self.is_over = is_all and not waits
         return waits
@@ -144,6 +146,19 @@ class Cleaning:
         except NodeError as error:
             # A run after this one looks at the clean one once more, and finds nothing.
             self._log.info("{error}", error=error)
+
+    async def _clean_blank(self) -> None:
+        """Nodes that are nobody's: to find out what they can, their first contact made a bucket."""
+        for name, watched in sorted(self._roster.watched.items()):
+            sighting, introduction = watched.sighting, watched.introduction
+            if name in self.cleaned or introduction is None or introduction.marker is not None:
+                continue
+            if sighting is None or sighting.address is None or sighting.credentials is None:
+                continue
+            try:
+                await self._clean(name, sighting.address, sighting.credentials, "", False)
+            except NodeError as error:
+                self._log.info("{error}", error=error)
 
     async def _tell(self, leave: Leave) -> None:
         """Let the nodes that are yet to be cleaned know, each of them that can be asked."""

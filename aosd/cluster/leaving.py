@@ -59,7 +59,8 @@ class Leaving:
 
     `gathered` compares one node's listing with all others'; with True it takes as long as it
     needs to be sure. `absent` says why nothing is served yet ("": it is), and `space` how many
-    bytes a node has left, or None where nobody knows. `marks` counts them.
+    bytes a node has left, or None where nobody knows. `marks` counts them, and `unexplained`
+    the copies that the last sweep has reported.
     """
 
     _log = Logger()
@@ -75,6 +76,7 @@ class Leaving:
         changes: IChanges,
         gathered: Callable[[str, bool], Coroutine[Any, Any, IGathered]],
         marks: Callable[[], int],
+        unexplained: Callable[[], int],
         absent: Callable[[], str],
         space: Callable[[str], Coroutine[Any, Any, int | None]] = _unknown,
     ) -> None:
@@ -86,6 +88,7 @@ class Leaving:
         self._changes = changes
         self._gathered = gathered
         self._marks = marks
+        self._unexplained = unexplained
         self._absent = absent
         self._space = space
         self._waits: list[str] = []
@@ -288,6 +291,7 @@ class Leaving:
             raise NoNodes(why)
         uploads = self._uploads.all()
         plan = Plan(self._nodes(), waits=self._unfinished.mending(), marks=self._marks())
+        plan.unexplained = self._unexplained()
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
         if away := self._cleaning.away(plan.nodes):
@@ -315,10 +319,11 @@ class Leaving:
         ]
 
     async def _abort_uploads(self) -> bool:
-        """Whether there were any."""
+        """Whether there were any, on nodes that are members yet."""
         members = self._roster.members()
         nodes = {each.name: each.node for each in members if each.node is not None}
-        buckets = sorted({each.bucket for each in self._uploads.all()})
+        there = [each for each in self._uploads.all() if each.uploads.keys() & nodes.keys()]
+        buckets = sorted({each.bucket for each in there})
         for bucket in buckets:
             await self._uploads.abort_all(bucket, nodes)
         return bool(buckets)

@@ -54,13 +54,15 @@ class Plan:
     """What leaving will do. `refusal` says why it can't begin now, `waits` what it waits for.
 
     `nodes` are those that aosd's records are removed from, `uploads` (bucket and key, 1,000 at
-    most) and `uploads_in_all` the open ones that will be aborted.
+    most) and `uploads_in_all` the open ones that will be aborted, and `unexplained` counts the
+    copies that the last sweep has reported: they stay where they are.
     """
 
     nodes: list[str]
     refusal: str = ""
     waits: list[str] = field(default_factory=list)
     marks: int = 0
+    unexplained: int = 0
     uploads: list[str] = field(default_factory=list)
     uploads_in_all: int = 0
     gather: dict[str, Any] | None = None
@@ -72,6 +74,7 @@ class Plan:
             "refusal": self.refusal,
             "waits": self.waits,
             "marks": self.marks,
+            "unexplained": self.unexplained,
             "uploads": self.uploads,
             "uploads_in_all": self.uploads_in_all,
             "gather": self.gather,

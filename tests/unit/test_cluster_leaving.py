@@ -118,6 +118,13 @@ class LeavingTests(LeavingCase):
         self.wait_for(self.first, Phase.LEFT)
         self.assert_plain()
 
+    def test_an_upload_on_a_node_that_is_no_member_any_more_stands_in_nobodys_way(self) -> None:
+        uploads = self.first.store.uploads
+        self.now(uploads.begin(self.first.store.stamps.next(), OBJECT_BUCKET, "big", ["n9"]))
+        self.leave(self.first)
+        self.wait_for(self.first, Phase.LEFT)
+        self.assert_plain()
+
     def test_not_while_a_node_is_away(self) -> None:
         self.unreach("n3")
         self.pass_s(15)
@@ -318,6 +325,17 @@ class KilledTests(LeavingCase):
         self.assert_plain()
         self.stop(second)
         self.assert_founds_nothing()
+
+    def test_what_the_first_contact_made_on_a_clean_node_goes_too(self) -> None:
+        self.cleaning = lambda name, half: self.killed(name, half) if self.cleaned else None
+        self.leave(self.first)
+        self.wait(60, lambda: self.cleaned == ["n1"])
+        self.dies(self.first)
+        self.nodes["n1"].buckets[SYSTEM_BUCKET] = {}
+        self.cleaning = lambda name, half: None
+        second = self.begin(*self.names)
+        self.wait_for(second, Phase.LEFT)
+        self.assert_plain()
 
     def killed(self, name: str, half: bool) -> None:
         raise NodeUnavailable(name, "the run was killed")
