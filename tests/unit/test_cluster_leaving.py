@@ -98,9 +98,15 @@ class LeavingTests(LeavingCase):
         self.assertEqual(
             (told["phase"], told["nodes"], told["cleaned"]), ("left", [], list(self.names))
         )
+        asked = {name: self.written(name) for name in self.names}
         self.stop(self.first)
+        self.assertEqual({name: self.written(name) for name in self.names}, asked)
         self.assert_plain()
         self.assert_founds_nothing()
+
+    def written(self, name: str) -> tuple[int, int]:
+        requests = self.nodes[name].requests
+        return requests["put"], requests["delete"]
 
     def test_the_plan_changes_nothing(self) -> None:
         self.now(create_upload(self.first.store, Create(OBJECT_BUCKET, "big")))
@@ -284,6 +290,27 @@ class KilledTests(LeavingCase):
         second = self.begin("n2")
         self.wait(60, lambda: self.cleaned == ["n2"])
         second.see(*self.names)
+        self.wait_for(second, Phase.LEFT)
+        self.assert_plain()
+
+    def test_no_run_begins_when_all_are_there_yet(self) -> None:
+        self.cleaning = self.killed
+        self.leave(self.first)
+        self.wait_for(self.first, Phase.CLEANING)
+        self.pass_s(1)
+        self.dies(self.first)
+        before = self.record(self.nodes["n1"], "runs/last")
+        second = self.begin(*self.names)
+        self.pass_s(30)
+        self.assertFalse(second.assembly.beginning.ready)
+        self.assertEqual(self.record(self.nodes["n1"], "runs/last"), before)
+
+    def test_a_stop_leaves_no_note(self) -> None:
+        self.leave(self.first)
+        self.wait_for(self.first, Phase.CLEANING)
+        self.stop(self.first)
+        self.assertEqual((self.cleaned, self.noted()), ([], []))
+        second = self.begin(*self.names)
         self.wait_for(second, Phase.LEFT)
         self.assert_plain()
 
