@@ -297,4 +297,11 @@ class IPlacement(Interface):
         """
 
     def members() -> Sequence[Candidate]:
-        """All members, by name."""
+        """All members, by name; those that no ring has any more too, until they are empty."""
+
+    def strays() -> Sequence[Candidate]:
+        """Members that may hold keys which belong on others alone, by name.
+
+        Such as one that is being drained, or that came with objects: it is asked for every
+        key, and nothing is settled while there is one. What has no stamp on it is the cluster's.
+        """

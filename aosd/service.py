@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -215,11 +216,15 @@ class Daemon(Service):
         )
 
     def _introduce(
-        self, name: str, address: Address, credentials: Credentials, probe: bool
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        probe: bool,
+        consented: bool,
     ) -> Deferred[Introduction]:
-        return deferToThreadPool(
-            self._reactor, self._threads, introduce, name, address, credentials, probe=probe
-        )
+        ask = partial(introduce, name, address, credentials, probe=probe, consented=consented)
+        return deferToThreadPool(self._reactor, self._threads, ask)
 
     def _equip(
         self,

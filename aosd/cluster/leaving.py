@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from aosd.cluster.acts import ALL_WEIGHT
 from aosd.cluster.cleaning import CLUSTER, LEAVE, Cleaning, remembered
 from aosd.cluster.roster import Roster
 from aosd.cluster.unfinished import Unfinished
@@ -16,9 +17,6 @@ from aosd.consistency.uploads import Uploads
 from aosd.model.errors import AosdError, ChangeRefused, NoNodes, NoSuchNode
 from aosd.model.leave import UNDOABLE, Leave, Phase, Plan
 from aosd.model.standing import Membership, Standing, read_standing
-
-ALL_WEIGHT = 1e30
-"""Who has it comes first in every key's order, whatever the others weigh."""
 
 _NAMED = 1000
 LEFT = "this cluster was left: the nodes hold plain objects; stop aosd"

@@ -19,8 +19,12 @@ from aosd.ports import Candidate, IHealth, INode
 from aosd.streams.deadlines import IdleTimer, within
 
 MakeNode = Callable[[str, Address, Credentials, IHealth], INode]
-Introduce = Callable[[str, Address, Credentials, bool], Deferred[Introduction]]
-"""The first contact; whether to probe what the node can, too. Fires with what was found."""
+Introduce = Callable[[str, Address, Credentials, bool, bool], Deferred[Introduction]]
+"""The first contact; fires with what was found.
+
+The last arguments: whether to probe what the node can, too; and whether somebody consented that
+it joins with the objects that it holds.
+"""
 
 
 _MEET_AGAIN_S = 30.0
@@ -44,6 +48,8 @@ class WatchedMember:
 
     It is admitted (it has an `incarnation`) by whoever decides about membership, after it
     was introduced. From then on it counts, as its state says.
+
+    `consented`: somebody said that it is to join with the objects that it holds, or come back.
     """
 
     _log = Logger()
@@ -59,6 +65,7 @@ class WatchedMember:
         metrics: Metrics,
         *,
         met: Callable[[], object] = lambda: None,
+        consented: bool = False,
         probe_timeout_s: float,
         down_after_s: float,
     ) -> None:
@@ -74,6 +81,7 @@ class WatchedMember:
         self.losses = 0
         # Whether an object hides what lies beneath it; None while nobody knows.
         self.hides: bool | None = None
+        self._consented = consented
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
         self._announced = False
@@ -121,6 +129,18 @@ class WatchedMember:
             self.breaker.full,
             self.hides,
         )
+
+    @property
+    def consented(self) -> bool:
+        """See the class. To consent has a node that waits introduced anew: it is probed now."""
+        return self._consented
+
+    @consented.setter
+    def consented(self, consented: bool) -> None:
+        is_news = consented and not self._consented
+        self._consented = consented
+        if is_news and self.introduction is not None and self.incarnation is None:
+            self.meet_again()
 
     @property
     def is_blank(self) -> bool:
@@ -215,10 +235,10 @@ class WatchedMember:
         sighting = self.sighting
         assert sighting is not None
         assert sighting.address is not None and sighting.credentials is not None
-        probing = not self._known
+        probing, consented = not self._known, self._consented
         try:
             introduction = await self._introduce(
-                self.member.name, sighting.address, sighting.credentials, probing
+                self.member.name, sighting.address, sighting.credentials, probing, consented
             )
         except NodeError as error:
             if self.node is node:
@@ -226,6 +246,9 @@ class WatchedMember:
                 self.breaker.probe_failed(str(error))
                 self._metrics.node_errors.labels(self.member.name, type(error).__name__).inc()
             return
+        if consented is not self._consented:
+            self.breaker.hurry()
+            return  # once more, as it is to be now
         if self.node is node:
             if probing:
                 self._sorts = introduction.sorted_listing

@@ -150,6 +150,10 @@ class Uploads:
         """All that isn't ended on all of its nodes yet, the oldest first."""
         return [self._open[each] for each in sorted(self._open)]
 
+    def open_on(self, node: str) -> int:
+        """How many are open on a node, for all that is known, orphans too."""
+        return sum(node in each.uploads for each in self._open.values())
+
     def lacking(self, upload: str, number: int) -> set[str]:
         """Nodes that missed a part that was acknowledged, other than `number`, in this run."""
         missed = self._missed.get(upload, {})

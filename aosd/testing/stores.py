@@ -42,7 +42,8 @@ _AWAY = (NodeState.DOWN, NodeState.SUSPECT)
 class MemoryPlacement:
     """A ring over given nodes; `states` says which of them aren't up, by name.
 
-    `hides` says of each whether an object on it hides what lies beneath.
+    `hides` says of each whether an object on it hides what lies beneath; those in `stray_names`
+    may hold any key.
     """
 
     def __init__(self, nodes: Sequence[INode]) -> None:
@@ -53,6 +54,7 @@ class MemoryPlacement:
         }
         self.ring = Ring(Member(name, 1.0, name) for name in self.nodes)
         self.former: Ring | None = None
+        self.stray_names: set[str] = set()
 
     def orders(self, bucket: str, key: str) -> Sequence[Sequence[Candidate]]:
         """See IPlacement."""
@@ -65,7 +67,12 @@ class MemoryPlacement:
 
     def members(self) -> Sequence[Candidate]:
         """See IPlacement."""
-        return [self.candidate(name) for name in sorted(self.ring.members)]
+        names = {*self.ring.members, *self.stray_names}
+        return [self.candidate(name) for name in sorted(names)]
+
+    def strays(self) -> Sequence[Candidate]:
+        """See IPlacement."""
+        return [self.candidate(name) for name in sorted(self.stray_names)]
 
     def candidate(self, name: str) -> Candidate:
         """The node as use cases see it."""
