@@ -1,0 +1,184 @@
+"""What all commands have in common that change something.
+
+`--dry-run` shows what it would cost, `--yes` leaves out the question, `--no-wait` the wait for
+its end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from aosd.aosctl.call import Call, Failed
+from aosd.aosctl.tables import Column, show_table
+from aosd.aosctl.words import many, size, time
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SHOWN_CONFLICTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a change is to be made."""
+
+    dry_run: bool
+    yes: bool
+    wait: bool
+
+
+def change_options(command: F) -> F:
+    """Give a command its argument `how`."""
+
+    def gather(*args: Any, dry_run: bool, yes: bool, wait: bool, **kwargs: Any) -> Any:
+        return command(*args, how=How(dry_run, yes, wait), **kwargs)
+
+    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
+    # click keeps the arguments' declarations on the function.
+    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    decorated: Any = gather
+    for option in (
+        click.option(
+            "--wait/--no-wait",
+            default=True,
+            help="Wait until it is over, and show how far it is. It goes on without that too.",
+        ),
+        click.option("--yes", "-y", is_flag=True, help="Don't ask whether you are sure."),
+        click.option(
+            "--dry-run",
+            is_flag=True,
+            help="Change nothing: show the keys, bytes and time that it would take.",
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def forecast(call: Call, page: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """What a change would do, from the nodes' real listings; that may take a while."""
+    with call.err.status("asking the nodes what they hold…"):
+        told: dict[str, Any] = call.daemon.post(page, {**query, "dry_run": "1"}, timeout_s=None)
+    return told
+
+
+def show_forecast(call: Call, told: Mapping[str, Any], *, aside: bool = False) -> None:
+    """As JSON or for people; `aside`: it isn't what was asked for.
+
+    Raises Failed when the change would be refused.
+    """
+    console = call.err if aside else call.out
+    if call.json and not aside:
+        call.write(told)
+    else:
+        for line in forecast_lines(told):
+            console.print(line)
+        rows = forecast_rows(told.get("nodes") or {})
+        if rows:
+            show_table(
+                console,
+                [
+                    Column("NODE"),
+                    Column("COPIES IN", number=True),
+                    Column("BYTES IN", number=True),
+                    Column("COPIES OUT", number=True),
+                    Column("BYTES OUT", number=True),
+                    Column("TIME", number=True),
+                ],
+                rows,
+            )
+        _show_conflicts(call, told, console)
+    if refusal := told.get("refusal"):
+        if call.json and not aside:
+            call.say(f"aosctl: it would be refused: {refusal}")
+            sys.exit(Failed.exit_code)
+        raise Failed(f"it would be refused: {refusal}", "ChangeRefused")
+
+
+def forecast_lines(told: Mapping[str, Any]) -> list[str]:
+    """What would move in all, in words."""
+    keys, moved = int(told.get("keys") or 0), int(told.get("moved_keys") or 0)
+    lines = [f"{many(keys, 'key')} in all, {size(told.get('size_bytes') or 0)}"]
+    if moved:
+        lines.append(
+            f"{many(moved, 'key')} would move, {size(told.get('moved_bytes') or 0)}; "
+            f"about {time(told.get('seconds'))}"
+        )
+    else:
+        lines.append("nothing would move")
+    if told.get("estimate"):
+        lines.append(f"the time is an estimate: {told['estimate']}")
+    return lines
+
+
+def forecast_rows(nodes: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """A row for each node that takes or gives something."""
+    rows = []
+    for name in sorted(nodes):
+        share = nodes[name]
+        copies_in, copies_out = int(share.get("copies_in", 0)), int(share.get("copies_out", 0))
+        if copies_in or copies_out:
+            rows.append(
+                [
+                    name,
+                    f"{copies_in:,}" if copies_in else "",
+                    size(share.get("bytes_in", 0)) if copies_in else "",
+                    f"{copies_out:,}" if copies_out else "",
+                    size(share.get("bytes_out", 0)) if copies_out else "",
+                    time(share.get("seconds")),
+                ]
+            )
+    return rows
+
+
+def _show_conflicts(call: Call, told: Mapping[str, Any], console: Any) -> None:
+    conflicts: Sequence[Mapping[str, Any]] = told.get("conflicts") or []
+    in_all = int(told.get("conflicts_in_all") or len(conflicts))
+    if not in_all:
+        return
+    verb = "is" if in_all == 1 else "are"
+    console.print(
+        f"{many(in_all, 'key')} {verb} there twice with different bytes; one of the two is lost:"
+    )
+    show_table(
+        console,
+        [Column("KEY"), Column("WINS"), Column("LOSES"), Column("WHY", words=True)],
+        [
+            [
+                f"{each.get('bucket')}/{each.get('key')}",
+                str(each.get("wins")),
+                str(each.get("loses")),
+                str(each.get("why") or ""),
+            ]
+            for each in conflicts[:_SHOWN_CONFLICTS]
+        ],
+    )
+    if in_all > _SHOWN_CONFLICTS:
+        left = in_all - min(len(conflicts), _SHOWN_CONFLICTS)
+        listed_in = "--dry-run --json lists them" if len(conflicts) == in_all else (
+            f"--dry-run --json lists the first {len(conflicts):,}"
+        )
+        console.print(f"and {left:,} more: {listed_in}")
+
+
+def make_sure(
+    call: Call, how: How, words: str, look_ahead: Callable[[], Mapping[str, Any]]
+) -> None:
+    """Ask whether the operator means it, unless they said so; they see beforehand what it costs.
+
+    Raises UsageError where nobody can be asked, and Failed when it isn't meant, or would be
+    refused.
+    """
+    if how.yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{words} --yes does it, --dry-run shows what it would do: without a terminal you "
+            "can't be asked"
+        )
+    show_forecast(call, look_ahead(), aside=True)
+    if not click.confirm(f"{words} Do it?", default=False, err=True):
+        raise Failed("nothing was changed", "NotConfirmed")
