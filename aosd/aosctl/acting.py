@@ -101,16 +101,23 @@ def show_forecast(call: Call, told: Mapping[str, Any], *, aside: bool = False) -
 def forecast_lines(told: Mapping[str, Any]) -> list[str]:
     """What would move in all, in words."""
     keys, moved = int(told.get("keys") or 0), int(told.get("moved_keys") or 0)
-    lines = [f"{many(keys, 'key')} in all, {size(told.get('size_bytes') or 0)}"]
+    size_bytes = told.get("bytes", told.get("size_bytes")) or 0
+    lines = [f"{many(keys, 'key')} in all, {size(size_bytes)}"]
     if moved:
-        lines.append(
-            f"{many(moved, 'key')} would move, {size(told.get('moved_bytes') or 0)}; "
-            f"about {time(told.get('seconds'))}"
-        )
+        words = f"{many(moved, 'key')} would move, {size(told.get('moved_bytes') or 0)}"
+        if share := told.get("moved_share"):
+            words += f": {share:.1%} of all copies"
+        lines.append(words)
+        words = f"it takes about {time(told.get('seconds'))}"
+        if told.get("seconds_are") == "assumed":
+            words += ", as a guess: nothing was copied yet to measure it by"
+        lines.append(words)
     else:
         lines.append("nothing would move")
-    if told.get("estimate"):
-        lines.append(f"the time is an estimate: {told['estimate']}")
+    lines.extend(
+        f"{name} couldn't be listed: what it alone holds isn't in this"
+        for name in told.get("unlisted") or []
+    )
     return lines
 
 
@@ -158,19 +165,18 @@ def _show_conflicts(call: Call, told: Mapping[str, Any], console: Any) -> None:
     )
     if in_all > _SHOWN_CONFLICTS:
         left = in_all - min(len(conflicts), _SHOWN_CONFLICTS)
-        listed_in = "--dry-run --json lists them" if len(conflicts) == in_all else (
-            f"--dry-run --json lists the first {len(conflicts):,}"
+        listed_in = (
+            "--dry-run --json lists them"
+            if len(conflicts) == in_all
+            else (f"--dry-run --json lists the first {len(conflicts):,}")
         )
         console.print(f"and {left:,} more: {listed_in}")
 
 
-def make_sure(
-    call: Call, how: How, words: str, look_ahead: Callable[[], Mapping[str, Any]]
-) -> None:
-    """Ask whether the operator means it, unless they said so; they see beforehand what it costs.
+def make_sure(call: Call, how: How, words: str, show: Callable[[], object]) -> None:
+    """Ask whether the operator means it, unless they said so; `show` what it costs beforehand.
 
-    Raises UsageError where nobody can be asked, and Failed when it isn't meant, or would be
-    refused.
+    Raises UsageError where nobody can be asked, and Failed when it isn't meant.
     """
     if how.yes:
         return
@@ -179,6 +185,6 @@ def make_sure(
             f"{words} --yes does it, --dry-run shows what it would do: without a terminal you "
             "can't be asked"
         )
-    show_forecast(call, look_ahead(), aside=True)
+    show()
     if not click.confirm(f"{words} Do it?", default=False, err=True):
         raise Failed("nothing was changed", "NotConfirmed")

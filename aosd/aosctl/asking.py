@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
@@ -62,7 +62,7 @@ def run(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     [outcome] = outcomes
     if isinstance(outcome, Failure):
         outcome.raiseException()
-    return cast(T, outcome)
+    return outcome
 
 
 async def ask_nodes(settings: Settings, reactor: Any, ask: Ask[T]) -> dict[str, T]:

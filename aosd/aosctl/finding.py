@@ -42,10 +42,10 @@ def settings_of(call: Call) -> Settings:
 
 
 def find_token(call: Call, url: str, *, at_hand: bool) -> str:
-    """The operator's token; `at_hand`: the daemon is on this host, so its nodes are those that
-    the settings find even where these say nothing of nodes.
+    """The operator's token. Raises Failed when it isn't known.
 
-    Raises Failed when it isn't known.
+    `at_hand`: the daemon is on this host, so its nodes are those that the settings find even
+    where these say nothing of nodes.
     """
     if token := call.token or os.environ.get(TOKEN_VARIABLE, ""):
         return token

@@ -7,14 +7,7 @@ from typing import Any
 
 import click
 
-from aosd.aosctl.acting import (
-    How,
-    change_options,
-    forecast,
-    forecast_lines,
-    make_sure,
-    show_forecast,
-)
+from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_forecast
 from aosd.aosctl.call import Call, Command, Failed, pass_call
 from aosd.aosctl.following import Look, follow
 from aosd.aosctl.node import complete_name
@@ -48,7 +41,7 @@ def command(call: Call, gather: str | None, how: How) -> None:
     if how.dry_run:
         show_plan(call, forecast(call, "leave", query))
         return
-    make_sure(call, how, _SURE, lambda: forecast(call, "leave", query))
+    make_sure(call, how, _SURE, lambda: show_plan(call, forecast(call, "leave", query), aside=True))
     told = call.daemon.post("leave", query)
     if how.wait:
         told = {**told, "changes": follow(call, is_over, _INTERRUPTED)}
@@ -60,3 +53,16 @@ def command(call: Call, gather: str | None, how: How) -> None:
         call.write(told)
     else:
         call.tell(words)
+
+
+def is_over(look: Look) -> bool:
+    """Whether it is done. Raises Failed when it was taken back."""
+    leaving = look.get("leaving")
+    if not leaving:
+        raise Failed("leaving was taken back", "TakenBack")
+    return bool(leaving.get("phase") == "left")
+
+
+def show_plan(call: Call, plan: Mapping[str, Any], *, aside: bool = False) -> None:
+    """What leaving would do, as the daemon tells it; see show_forecast."""
+    show_forecast(call, plan, aside=aside)

@@ -45,8 +45,8 @@ COMMANDS = {
 _EPILOG = (
     "\b\nExit codes:\n"
     + "\n".join(f"  {code:<4} {words}" for code, words in EXIT_CODES.items())
-    + "\n\nOn the daemon's host it is found by itself, when aosctl is given what the daemon is given: "
-    "the same AOSD_ variables and flags (--config, --operations, --http, --nodes, --data). "
+    + "\n\nOn the daemon's host it is found by itself, when aosctl is given what the daemon is "
+    "given: the same AOSD_ variables and flags (--config, --operations, --http, --nodes, --data). "
     "Elsewhere --url and --token say where it is and who you are."
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ import click
 
 from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_forecast
 from aosd.aosctl.call import Call, Command, Failed, Group, IDaemon, pass_call
-from aosd.aosctl.following import Look, expect, follow, is_at_rest, node_in
+from aosd.aosctl.following import expect, follow, is_at_rest, node_in
 from aosd.aosctl.words import number
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,9 +38,10 @@ class Asked:
     sure: str = ""
 
 
-def complete_name(
-    ctx: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[str]:
+_DRAIN = Asked("drain", "the drain", "draining", "drained: it holds nothing", "drained")
+
+
+def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of nodes that begin so, if the daemon tells them at once."""
     call = ctx.find_object(Call) or Call()
     try:
@@ -70,7 +71,7 @@ def _named(function: F) -> F:
 @pass_call
 def drain(call: Call, name: str, how: How) -> None:
     """Move all copies off a node, which then may be removed."""
-    act(call, name, how, Asked("drain", "the drain", "draining", "drained: it holds nothing", "drained"))
+    act(call, name, how, _DRAIN)
 
 
 @command.command(cls=Command)
@@ -95,6 +96,9 @@ def weight(call: Call, name: str, weight: float, how: How) -> None:
             param_hint="WEIGHT",
         )
     to = number(weight)
+    if not weight:
+        act(call, name, how, replace(_DRAIN, page="weight", query={"to": to}))
+        return
     asked = Asked("weight", "the weighing", f"to weigh {to}", f"weighs {to}", query={"to": to})
     act(call, name, how, asked)
 
@@ -176,7 +180,11 @@ def act(call: Call, name: str, how: How, asked: Asked) -> None:
         show_forecast(call, forecast(call, page, asked.query))
         return
     if asked.sure:
-        make_sure(call, how, asked.sure, lambda: forecast(call, page, asked.query))
+
+        def show() -> None:
+            show_forecast(call, forecast(call, page, asked.query), aside=True)
+
+        make_sure(call, how, asked.sure, show)
     told = call.daemon.post(page, asked.query)
     if told.get("queued"):
         call.say(f"{name}: waits until the change under way is over")
@@ -202,7 +210,7 @@ def is_over(daemon: IDaemon, name: str, asked: Asked) -> bool:
         return False
     if asked.ends:
         expect(asked.noun, name, node, asked.ends)
-    if asked.page == "weight" and asked.query["to"] != "0":
+    if asked.page == "weight" and not asked.ends:
         _expect_value(asked, name, number(float(node.get("weight") or 0)))
     if asked.page == "zone":
         _expect_value(asked, name, str(node.get("zone")))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aosd.aosctl.call import Call, Command, Group, pass_call
-from aosd.aosctl.words import many
+from aosd.aosctl.words import many, time
 
 
 @click.group(cls=Group)
@@ -65,16 +65,22 @@ def repair_lines(told: Mapping[str, Any]) -> list[str]:
 def sweep_words(sweep: Mapping[str, Any]) -> str:
     """How far a sweep is, or was."""
     words = [f"{many(int(sweep.get('keys') or 0), 'key')} compared"]
-    for name in ("missing", "copied", "made", "removed", "unmended"):
-        if isinstance(sweep.get(name), int):
-            words.append(f"{sweep[name]:,} {name}")
-    if sweep.get("bucket"):
-        words.append(f"at {sweep['bucket']}/{sweep.get('after') or sweep.get('key') or ''}")
+    words.extend(
+        f"{int(sweep[name]):,} {what}"
+        for name, what in (
+            ("missing", "copies missing"),
+            ("made", "made"),
+            ("removed", "removed"),
+            ("unmended", "keys left unmended"),
+        )
+        if sweep.get(name)
+    )
+    if sweep.get("running") and sweep.get("bucket"):
+        words.append(f"now at {sweep['bucket']}/{sweep.get('after') or ''}")
+    words.append(f"in {time(sweep.get('seconds'))}")
     return ", ".join(words)
 
 
-def report_words(report: Any) -> str:
-    """A copy that nothing explains."""
-    if isinstance(report, Mapping):
-        return "kept: " + ", ".join(f"{name} {value}" for name, value in report.items())
-    return f"kept: {report}"
+def report_words(report: Mapping[str, Any]) -> str:
+    """A copy that nothing explains, which is kept."""
+    return f"kept on {report['node']}: {report['bucket']}/{report['key']}: {report['why']}"

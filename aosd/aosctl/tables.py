@@ -68,7 +68,9 @@ def show_table(console: Console, columns: Sequence[Column], rows: Sequence[Seque
     for row in rows:
         table.add_row(
             *(
-                Text(row[place], style=_STYLES.get(row[place], "") if columns[place].coloured else "")
+                Text(
+                    row[place], style=_STYLES.get(row[place], "") if columns[place].coloured else ""
+                )
                 for place in used
             )
         )

@@ -11,14 +11,11 @@ def size(size_bytes: float) -> str:
     """Bytes, in the unit that keeps them below 1024: `950 bytes`, `1.5 GiB`."""
     if size_bytes < _STEP:
         return many(int(size_bytes), "byte")
-    rest = float(size_bytes)
-    unit = ""
-    for unit in _UNITS:
-        rest /= _STEP
-        # What would be rounded to 1024 is 1.0 of the next.
-        if rest < _STEP - 0.05:
-            break
-    return f"{rest:.1f} {unit}"
+    rest, place = size_bytes / _STEP, 0
+    # What would be rounded to 1024 is 1.0 of the next.
+    while rest >= _STEP - 0.05 and place < len(_UNITS) - 1:
+        rest, place = rest / _STEP, place + 1
+    return f"{rest:.1f} {_UNITS[place]}"
 
 
 def time(seconds: float | None) -> str:
