@@ -21,11 +21,13 @@ _UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE, _LEAST_ERROR = 401, 404, 503, 400
 class Connection:
     """IDaemon over HTTP. `token` is asked for the operator's when a request needs it."""
 
-    def __init__(self, url: str, token: Callable[[], str]) -> None:
+    def __init__(
+        self, url: str, token: Callable[[], str], pool: urllib3.PoolManager | None = None
+    ) -> None:
         self.url = url
         self._token = token
         self._known_token = ""
-        self._pool = urllib3.PoolManager(retries=False, maxsize=1)
+        self._pool = urllib3.PoolManager(retries=False, maxsize=1) if pool is None else pool
 
     def get(
         self, page: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = 10.0

@@ -155,7 +155,10 @@ def record_lines(told: Mapping[str, Any]) -> list[str]:
     turn = told.get("turn") or {}
     if turn.get("taken"):
         waiting = int(turn.get("waiting") or 0)
-        lines.append(f"a change of it takes effect just now; {many(waiting, 'other')} wait")
+        words = "a change of it takes effect just now"
+        if waiting:
+            words += f"; {many(waiting, 'other')} {'waits' if waiting == 1 else 'wait'}"
+        lines.append(words)
     if not lines:
         lines.append("no delete, no mark")
     why = told.get("why")
