@@ -13,7 +13,9 @@ from aosd.model.marker import Introduction
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.nodes.asking import Asking
 
-_PREFIX = "probe/"
+PROBE_PREFIX = "probe/"
+"""What the keys begin with in `aos-system` that probes make, and remove."""
+
 _PART_BYTES = 5 * 1024 * 1024
 _LEFT_BEHIND_S = 3600.0
 _DATA = b"what aosd finds out about a node with"
@@ -22,7 +24,7 @@ _DATA = b"what aosd finds out about a node with"
 def probe_capabilities(asking: Asking, found: Introduction) -> Introduction:
     """`found`, with all that the node's bucket `aos-system` tells when it is tried out."""
     _remove_left_behind(asking)
-    probe = _Probe(asking, f"{_PREFIX}{secrets.token_hex(8)}/")
+    probe = _Probe(asking, f"{PROBE_PREFIX}{secrets.token_hex(8)}/")
     try:
         if problem := probe.wrong_etags():
             return replace(found, problem=problem)
@@ -132,7 +134,7 @@ class _Probe:
 
 def _remove_left_behind(asking: Asking) -> None:
     """Earlier probes that were cut off: a gateway that died, a connection that broke."""
-    query = {"list-type": "2", "prefix": _PREFIX, "encoding-type": "url"}
+    query = {"list-type": "2", "prefix": PROBE_PREFIX, "encoding-type": "url"}
     page = asking.answers.page(asking.ask("GET", SYSTEM_BUCKET, query=query).data)
     for entry in page.entries:
         if entry.modified_s < time.time() - _LEFT_BEHIND_S:

@@ -35,7 +35,7 @@ def introduce(
         found = Introduction(marker, _holds_objects(asking))
         if not probe:
             return found
-        problem = _problem(asking)
+        problem = problem_of(asking)
         if problem or not _may_be_written(name, found):
             return replace(found, problem=problem)
         asking.make_bucket(SYSTEM_BUCKET)
@@ -133,7 +133,7 @@ def _holds_objects(asking: Asking) -> bool:
     return False
 
 
-def _problem(asking: Asking) -> str:
+def problem_of(asking: Asking) -> str:
     """Why the buckets as they are can't hold copies: "" when they can.
 
     A version that nobody sees any more would come back with the delete of a newer one; what
