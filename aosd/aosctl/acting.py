@@ -9,13 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from aosd.aosctl.call import Call, Failed
 from aosd.aosctl.tables import Column, show_table
 from aosd.aosctl.words import many, size, time
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,36 +69,48 @@ def forecast(call: Call, page: str, query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def show_forecast(call: Call, told: Mapping[str, Any], *, aside: bool = False) -> None:
-    """As JSON or for people; `aside`: it isn't what was asked for.
+    """A forecast, as JSON or for people; see show_told."""
+    show_told(call, told, lambda console: _write_forecast(console, told), aside=aside)
 
-    Raises Failed when the change would be refused.
+
+def show_told(
+    call: Call,
+    told: Mapping[str, Any],
+    write: Callable[[Console], None],
+    *,
+    aside: bool,
+) -> None:
+    """What a change would do, as JSON or as `write` does; `aside`: it isn't what was asked for.
+
+    Raises Failed when it would be refused.
     """
-    console = call.err if aside else call.out
-    if call.json and not aside:
+    as_json = call.json and not aside
+    if as_json:
         call.write(told)
     else:
-        for line in forecast_lines(told):
-            console.print(line)
-        rows = forecast_rows(told.get("nodes") or {})
-        if rows:
-            show_table(
-                console,
-                [
-                    Column("NODE"),
-                    Column("COPIES IN", number=True),
-                    Column("BYTES IN", number=True),
-                    Column("COPIES OUT", number=True),
-                    Column("BYTES OUT", number=True),
-                    Column("TIME", number=True),
-                ],
-                rows,
-            )
-        _show_conflicts(call, told, console)
+        write(call.err if aside else call.out)
     if refusal := told.get("refusal"):
-        if call.json and not aside:
+        if as_json:
             call.say(f"aosctl: it would be refused: {refusal}")
-            sys.exit(Failed.exit_code)
+            sys.exit(Failed.exit_code)  # the one document is written
         raise Failed(f"it would be refused: {refusal}", "ChangeRefused")
+
+
+def _write_forecast(console: Console, told: Mapping[str, Any]) -> None:
+    for line in forecast_lines(told):
+        console.print(line)
+    rows = forecast_rows(told.get("nodes") or {})
+    if rows:
+        columns = [
+            Column("NODE"),
+            Column("COPIES IN", number=True),
+            Column("BYTES IN", number=True),
+            Column("COPIES OUT", number=True),
+            Column("BYTES OUT", number=True),
+            Column("TIME", number=True),
+        ]
+        show_table(console, columns, rows)
+    _write_conflicts(console, told)
 
 
 def forecast_lines(told: Mapping[str, Any]) -> list[str]:
@@ -141,7 +156,7 @@ def forecast_rows(nodes: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def _show_conflicts(call: Call, told: Mapping[str, Any], console: Any) -> None:
+def _write_conflicts(console: Console, told: Mapping[str, Any]) -> None:
     conflicts: Sequence[Mapping[str, Any]] = told.get("conflicts") or []
     in_all = int(told.get("conflicts_in_all") or len(conflicts))
     if not in_all:

@@ -46,7 +46,7 @@ def is_quiet(told: Look) -> bool:
 def change_lines(told: Mapping[str, Any]) -> list[str]:
     """What goes on, in words."""
     progress = told.get("progress") or {}
-    rest = rest_of(progress)
+    rest = rest_of(told)
     lines = [f"{what_goes_on(told)}: {rest}" if rest else what_goes_on(told)]
     if progress.get("phase"):
         lines.append(done_so_far(progress))

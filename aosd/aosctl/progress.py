@@ -60,7 +60,7 @@ class Display:
         """Show how far it is now."""
         what, progress = what_goes_on(changes), changes.get("progress") or {}
         keys, of_keys = progress.get("keys") or 0, progress.get("of_keys")
-        rest = rest_of(progress)
+        rest = rest_of(changes)
         if self._bar is not None:
             assert self._task is not None
             self._bar.update(self._task, description=what, completed=keys, total=of_keys, rest=rest)
@@ -97,10 +97,13 @@ def what_goes_on(changes: Mapping[str, Any]) -> str:
     return f"paused: {what}" if changes.get("paused") else what
 
 
-def rest_of(progress: Mapping[str, Any]) -> str:
-    """Keys, rate and time left, as far as they are known."""
-    if not progress.get("phase"):
-        return ""
+def rest_of(changes: Mapping[str, Any]) -> str:
+    """Keys, rate and time left, as far as they are known; what is waited for where they aren't."""
+    progress = changes.get("progress") or {}
+    waits = (changes.get("leaving") or {}).get("waits") or [changes.get("waiting_for")]
+    # What a sweep does says more than that it isn't over yet.
+    if not progress.get("phase") or (waits[0] and not progress.get("keys")):
+        return str(waits[0] or "")
     keys, of_keys = int(progress.get("keys") or 0), progress.get("of_keys")
     words = [f"{keys:,} of {of_keys:,} keys" if of_keys is not None else many(keys, "key")]
     if rate := progress.get("rate_keys_per_s"):

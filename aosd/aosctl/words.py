@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
+_ALL = 1e20
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -50,8 +51,11 @@ def many(count: int, word: str) -> str:
 
 
 def number(value: float) -> str:
-    """A weight: as short as it can be written."""
-    return f"{value:g}"
+    """A weight, as short as it can be written; one that is past all bounds stands for a copy of all.
+
+    A node that everything is gathered on has such a one.
+    """
+    return "all" if value >= _ALL else f"{value:g}"
 
 
 def listed(names: list[str]) -> str:

@@ -139,6 +139,14 @@ class ChangesTests(AosctlCase):
             ],
         )
 
+    def test_what_keeps_it_from_being_over(self) -> None:
+        told = {**changes(keys=0), "waiting_for": "an upload is open on n2"}
+        self.daemon.pages["changes"] = told
+        self.assertEqual(
+            self.lines("changes")[0],
+            "copying to where it will belong (n2): an upload is open on n2",
+        )
+
     def test_waiting(self) -> None:
         self.daemon.pages["changes"] = [
             changes(),
@@ -397,8 +405,70 @@ class LeaveTests(AosctlCase):
         )
 
     def test_one_that_was_taken_back(self) -> None:
-        self.daemon.pages = {"leave": {"leaving": {"phase": "mending"}}, "changes": QUIET}
-        self.assertIn("taken back", self.run_aosctl("leave", "--yes", code=1).stderr)
+        for leaving in (None, {"phase": "going back"}):
+            self.daemon.pages = {
+                "leave": {"leaving": {"phase": "mending"}},
+                "changes": {**QUIET, "leaving": leaving},
+            }
+            self.assertIn("taken back", self.run_aosctl("leave", "--yes", code=1).stderr)
+
+    def test_taking_it_back(self) -> None:
+        self.daemon.pages = {
+            "leave/undo": {"leaving": {"phase": "going back"}, "changes": QUIET},
+            "changes": [{**QUIET, "leaving": {"phase": "going back"}}, QUIET],
+        }
+        self.assertEqual(self.lines("leave", "--undo"), ["as before: this cluster isn't left"])
+        self.assertEqual(self.daemon.posted(), ["leave/undo"])
+        self.assertEqual(self.now_s, 0.5)
+        for word in ("--gather=n1", "--dry-run"):
+            self.assertIn("--undo goes with", self.refused("leave", "--undo", word, code=2))
+
+    def test_what_it_waits_for(self) -> None:
+        self.daemon.pages = {
+            "leave": {},
+            "changes": [
+                {**QUIET, "leaving": {"phase": "mending", "waits": ["2 marks", "n1 is down"]}},
+                {**QUIET, "leaving": {"phase": "left", "waits": []}},
+            ],
+        }
+        shown = self.run_aosctl("leave", "-y").stderr.splitlines()
+        self.assertEqual(shown, ["leaving, mending: 2 marks", "leaving, left"])
+
+    def test_what_it_would_do(self) -> None:
+        plan: dict[str, Any] = {
+            "nodes": ["n1", "n2"],
+            "refusal": "",
+            "waits": ["2 marks"],
+            "marks": 2,
+            "uploads": [f"b/u{n}" for n in range(30)],
+            "uploads_in_all": 1_500,
+            "gather": {
+                "node": "n1",
+                "keys": 100_000,
+                "bytes": 1024**3,
+                "lacking_keys": 33_000,
+                "lacking_bytes": 300 * 1024**2,
+                "space_bytes": 5 * 1024**3,
+            },
+        }
+        self.daemon.pages["leave"] = plan
+        uploads = ", ".join(f"b/u{n}" for n in range(20))
+        self.assertEqual(
+            self.lines("leave", "--gather=n1", "--dry-run"),
+            [
+                "n1 would get a copy of 33,000 keys (300.0 MiB) that it lacks, of 100,000; it has "
+                "space for 5.0 GiB",
+                "waits until this is over: 2 marks",
+                f"1,500 open uploads would be aborted: {uploads} and more",
+                "aos-system would be removed from n1 and n2",
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST leave?gather=n1&dry_run=1"])
+        self.assertEqual(self.document("leave", "--dry-run"), plan)
+        self.daemon.pages["leave"] = {**plan, "refusal": "node n2 is away"}
+        self.assertIn(
+            "refused: node n2 is away", self.run_aosctl("leave", "--dry-run", code=1).stderr
+        )
 
     def test_nobody_to_ask(self) -> None:
         self.assertIn("--yes does it", self.refused("leave", code=2))
