@@ -15,7 +15,7 @@ import click
 
 from aosd.aosctl.call import Call, Failed
 from aosd.aosctl.tables import Column, show_table
-from aosd.aosctl.words import many, size, time
+from aosd.aosctl.words import brief, many, size, time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,10 +103,10 @@ def _write_forecast(console: Console, told: Mapping[str, Any]) -> None:
     if rows:
         columns = [
             Column("NODE"),
-            Column("COPIES IN", number=True),
-            Column("BYTES IN", number=True),
-            Column("COPIES OUT", number=True),
-            Column("BYTES OUT", number=True),
+            Column("IN", number=True),
+            Column("BYTES", number=True),
+            Column("OUT", number=True),
+            Column("BYTES", number=True),
             Column("TIME", number=True),
         ]
         show_table(console, columns, rows)
@@ -150,7 +150,7 @@ def forecast_rows(nodes: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
                     size(share.get("bytes_in", 0)) if copies_in else "",
                     f"{copies_out:,}" if copies_out else "",
                     size(share.get("bytes_out", 0)) if copies_out else "",
-                    time(share.get("seconds")),
+                    brief(share.get("seconds")),
                 ]
             )
     return rows

@@ -27,9 +27,9 @@ def follow(call: Call, over: Callable[[Look], bool], interrupted: str) -> Look:
             while True:
                 try:
                     look: Look = call.daemon.get("changes")
-                    display.show(look)
                     if over(look):
                         return look
+                    display.show(look)
                     away_since_s = None
                 except (Unreachable, NotReady) as error:
                     now_s = call.now()

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from aosd.aosctl.call import Call
-from aosd.aosctl.words import listed, many, size, time
+from aosd.aosctl.words import brief, listed, many, size, time
 
 _LINE_EVERY_S = 10.0
 
@@ -36,7 +36,6 @@ class Display:
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
-                TaskProgressColumn(),
                 TextColumn("{task.fields[rest]}"),
                 console=self._call.err,
                 transient=True,
@@ -58,13 +57,18 @@ class Display:
 
     def show(self, changes: Mapping[str, Any]) -> None:
         """Show how far it is now."""
-        what, progress = what_goes_on(changes), changes.get("progress") or {}
-        keys, of_keys = progress.get("keys") or 0, progress.get("of_keys")
-        rest = rest_of(changes)
+        progress = changes.get("progress") or {}
         if self._bar is not None:
             assert self._task is not None
-            self._bar.update(self._task, description=what, completed=keys, total=of_keys, rest=rest)
+            self._bar.update(
+                self._task,
+                description=in_a_word(changes),
+                completed=progress.get("keys") or 0,
+                total=progress.get("of_keys"),
+                rest=rest_of(changes, short=True),
+            )
             return
+        what, rest = what_goes_on(changes), rest_of(changes)
         now = self._call.now()
         if what != self._said or now - self._said_at_s >= _LINE_EVERY_S:
             self._said, self._said_at_s = what, now
@@ -80,13 +84,21 @@ class Display:
             self._call.say(words)
 
 
+def in_a_word(changes: Mapping[str, Any]) -> str:
+    """What goes on, beside a bar."""
+    leaving = (changes.get("leaving") or {}).get("phase")
+    if changes.get("paused"):
+        return "paused"
+    return str(leaving or changes.get("phase") or "waiting")
+
+
 def what_goes_on(changes: Mapping[str, Any]) -> str:
     """In a few words."""
-    leaving = changes.get("leaving") or {}
+    leaving = (changes.get("leaving") or {}).get("phase")
     progress = changes.get("progress") or {}
     names = [str(each) for each in progress.get("nodes") or []]
-    if leaving.get("phase"):
-        what = f"leaving, {leaving['phase']}"
+    if leaving:
+        what = f"leaving, {leaving}"
     elif phase := changes.get("phase"):
         what = _PHASES.get(str(phase), str(phase))
         what += f" ({listed(names)})" if names else ""
@@ -97,7 +109,7 @@ def what_goes_on(changes: Mapping[str, Any]) -> str:
     return f"paused: {what}" if changes.get("paused") else what
 
 
-def rest_of(changes: Mapping[str, Any]) -> str:
+def rest_of(changes: Mapping[str, Any], *, short: bool = False) -> str:
     """Keys, rate and time left, as far as they are known; what is waited for where they aren't."""
     progress = changes.get("progress") or {}
     waits = (changes.get("leaving") or {}).get("waits") or [changes.get("waiting_for")]
@@ -105,12 +117,14 @@ def rest_of(changes: Mapping[str, Any]) -> str:
     if not progress.get("phase") or (waits[0] and not progress.get("keys")):
         return str(waits[0] or "")
     keys, of_keys = int(progress.get("keys") or 0), progress.get("of_keys")
-    words = [f"{keys:,} of {of_keys:,} keys" if of_keys is not None else many(keys, "key")]
+    of = "/" if short else " of "
+    words = [f"{keys:,}{of}{of_keys:,} keys" if of_keys is not None else many(keys, "key")]
     if rate := progress.get("rate_keys_per_s"):
-        words.append(f"{rate:,.0f} keys/s")
+        words.append(f"{rate:,.0f}{'' if short else ' keys'}/s")
     if progress.get("seconds_left") is not None:
-        words.append(f"{time(progress['seconds_left'])} left")
-    return ", ".join(words)
+        left = brief if short else time
+        words.append(f"{left(progress['seconds_left'])} left")
+    return (" " if short else ", ").join(words)
 
 
 def done_so_far(progress: Mapping[str, Any]) -> str:

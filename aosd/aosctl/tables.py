@@ -54,6 +54,8 @@ def show_table(console: Console, columns: Sequence[Column], rows: Sequence[Seque
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         show_edge=False,
         pad_edge=False,
+        # Two spaces between columns, in which a box takes one.
+        padding=(0, 1, 0, 0) if console.is_terminal else (0, 2, 0, 0),
         header_style="bold",
     )
     for place in used:

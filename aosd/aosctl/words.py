@@ -5,6 +5,13 @@ from __future__ import annotations
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 _ALL = 1e20
+_BRIEF = (
+    ("less than a second", "< 1 s"),
+    ("day", "d"),
+    ("hour", "h"),
+    ("minute", "min"),
+    ("second", "s"),
+)
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -41,6 +48,14 @@ def time(seconds: float | None) -> str:
     return many(whole, "second")
 
 
+def brief(seconds: float | None) -> str:
+    """The same where there is little room: `2 min 45 s`."""
+    words = time(seconds)
+    for long, short in _BRIEF:
+        words = words.replace(f"{long}s", short).replace(long, short)
+    return words
+
+
 def many(count: int, word: str) -> str:
     """`1 key`, `12,000 copies`."""
     if count == 1:
@@ -51,7 +66,7 @@ def many(count: int, word: str) -> str:
 
 
 def number(value: float) -> str:
-    """A weight, as short as it can be written; one that is past all bounds stands for a copy of all.
+    """A weight, as short as it can be written; "all" for one past all bounds.
 
     A node that everything is gathered on has such a one.
     """

@@ -16,7 +16,7 @@ from aosd.aosctl import keys
 from aosd.aosctl.call import Call, Failed, NotReady, Unreachable
 from aosd.aosctl.connection import Connection
 from aosd.aosctl.finding import find_daemon, find_token, url_listened, url_said
-from aosd.aosctl.words import many, number, size, time
+from aosd.aosctl.words import brief, many, number, size, time
 from aosd.consistency.registers import Register
 from aosd.model.errors import ConfigurationError, NoNodes
 from aosd.settings import Settings, load_settings
@@ -251,6 +251,8 @@ class WordsTests(SynchronousTestCase):
             (90000, "1 day 1 hour"),
         ):
             self.assertEqual(time(seconds), words)
+        short = [brief(each) for each in (0.2, 61, 7384, 90000, None)]
+        self.assertEqual(short, ["< 1 s", "1 min 1 s", "2 h 3 min", "1 d 1 h", "?"])
 
     def test_counts(self) -> None:
         self.assertEqual(many(1, "copy"), "1 copy")

@@ -112,7 +112,6 @@ class WaitingTests(NodeCase):
                 f"moving what is left (n2): {how_far}",
                 f"moving what is left (n2): {how_far}",
                 f"moving what is left (n2): {how_far}",
-                "nothing is changing",
             ],
         )
         self.assertEqual(self.now_s, 30)
@@ -195,7 +194,6 @@ class WaitingTests(NodeCase):
             [
                 "trying again: no daemon answers",
                 "trying again: it isn't ready",
-                "nothing is changing",
             ],
         )
 
@@ -232,9 +230,9 @@ class DryRunTests(NodeCase):
                 "33,000 keys would move, 33.0 GiB: 16.5% of all copies",
                 "it takes about 5 minutes 30 seconds, as a guess: nothing was copied yet to "
                 "measure it by",
-                "NODE  COPIES IN  BYTES IN  COPIES OUT  BYTES OUT                  TIME",
-                "n1       33,000  33.0 GiB                         2 minutes 45 seconds",
-                "n2                             33,000   33.0 GiB            12 seconds",
+                "NODE      IN     BYTES     OUT     BYTES        TIME",
+                "n1    33,000  33.0 GiB                    2 min 45 s",
+                "n2                      33,000  33.0 GiB        12 s",
             ],
         )
         self.assertEqual(self.daemon.posted(), ["nodes/n2/drain?dry_run=1"])

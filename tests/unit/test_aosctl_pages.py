@@ -158,7 +158,7 @@ class ChangesTests(AosctlCase):
         self.assertEqual(result.stdout, "leaving, left\n")
         self.assertEqual(
             result.stderr.splitlines()[1:],
-            ["waiting for its turn", "leaving, mending", "leaving, left"],
+            ["waiting for its turn", "leaving, mending"],
         )
         self.assertEqual(self.now_s, 1.5)
 
@@ -394,7 +394,7 @@ class LeaveTests(AosctlCase):
         self.assertEqual(self.daemon.posted(), ["leave?gather=n1"])
         self.assertEqual(
             [each.partition(":")[0] for each in result.stderr.splitlines()],
-            ["leaving, gathering", "leaving, cleaning", "leaving, left"],
+            ["leaving, gathering", "leaving, cleaning"],
         )
 
     def test_json(self) -> None:
@@ -432,7 +432,7 @@ class LeaveTests(AosctlCase):
             ],
         }
         shown = self.run_aosctl("leave", "-y").stderr.splitlines()
-        self.assertEqual(shown, ["leaving, mending: 2 marks", "leaving, left"])
+        self.assertEqual(shown, ["leaving, mending: 2 marks"])
 
     def test_what_it_would_do(self) -> None:
         plan: dict[str, Any] = {
