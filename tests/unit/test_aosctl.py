@@ -28,6 +28,8 @@ from aosd.settings import Settings, load_settings
 from aosd.testing.discovery import ScriptedDiscovery
 from tests.unit.aosctl_case import QUIET, AosctlCase, ScriptedDaemon, node, nodes
 
+ROOT = Path(__file__).parents[2]
+
 
 def told(cluster: str, number: int = 0, secret: str = "") -> Told:
     if not secret:
@@ -296,3 +298,32 @@ class ContextTests(SynchronousTestCase):
         context = context_of(load_settings(flags, {}).settings, Clock(), threads, only_look=True)
         self.assertEqual(context.credentials, Credentials("key", "hush"))
         self.assertEqual((context.only_look, context.data_dir), (True, Path("/d")))
+
+
+class PageTests(SynchronousTestCase):
+    """docs/aosctl.md tells all that there is."""
+
+    def setUp(self) -> None:
+        self.page = (ROOT / "docs/aosctl.md").read_text(encoding="utf-8")
+
+    def test_every_command_and_option(self) -> None:
+        self.look_at(main, "aosctl")
+
+    def look_at(self, command: click.Command, path: str) -> None:
+        context = click.Context(command)
+        for each in command.params:
+            if isinstance(each, click.Option) and not each.hidden and each.name != "version":
+                self.assertIn(f"`{each.opts[0]}", self.page, path)
+        if not isinstance(command, click.Group):
+            above, _, name = path.rpartition(" ")
+            self.assertRegex(self.page, rf"(?m)^### {above}\b.* {name}\b")
+            self.assertRegex(self.page, rf"(?m)^(\$ |eval \"\$\()?{path}( |$|\)|\")")
+            return
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            self.look_at(inner, f"{path} {name}")
+
+    def test_every_exit_code(self) -> None:
+        for code, words in EXIT_CODES.items():
+            self.assertIn(f"| {code} | {words} |", self.page)
