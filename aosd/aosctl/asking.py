@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -21,6 +23,7 @@ from aosd.streams.deadlines import within
 T = TypeVar("T")
 
 _THREADS = 8
+_REACTORS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 _ROUND_S = 20.0
 
 Ask = Callable[[str, Address, Credentials], T]
@@ -40,23 +43,27 @@ class Heard(Generic[T]):
 
 
 def run(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """Run what needs a reactor to its end, once in a process.
+    """Run what needs a reactor to its end.
 
     Raises what it raises, and KeyboardInterrupt when it was interrupted.
     """
-    # An entry of its own, as makeService is: it may know the global reactor.
-    from twisted.internet import reactor
-
-    ours: Any = reactor
+    # One of its own: the global one runs but once, and a command may have two things to ask.
+    reactor: Any = SelectReactor()
     outcomes: list[T | Failure] = []
 
     def begin() -> None:
-        running = Deferred.fromCoroutine(work(ours))
+        running = Deferred.fromCoroutine(work(reactor))
         running.addBoth(outcomes.append)
-        running.addBoth(lambda _: ours.stop())
+        running.addBoth(lambda _: reactor.stop())
 
-    ours.callWhenRunning(begin)
-    ours.run()
+    reactor.callWhenRunning(begin)
+    handlers = [(each, signal.getsignal(each)) for each in _REACTORS_OWN]
+    try:
+        reactor.run()
+    finally:
+        # It leaves its own behind, which would stop what doesn't run any more.
+        for each, handler in handlers:
+            signal.signal(each, handler)
     if not outcomes:
         raise KeyboardInterrupt
     [outcome] = outcomes

@@ -44,6 +44,10 @@ class NotReady(Failed):
     exit_code = 4
 
 
+class TokenUnknown(Failed):
+    """Nobody said the operator's token, and no node tells it."""
+
+
 class Interrupted(AosdError):
     """The operator went away; the words say what goes on without them."""
 

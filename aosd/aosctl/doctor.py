@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from aosd.aosctl.call import Call, Command, Failed, Unreachable, pass_call
+from aosd.aosctl.call import Call, Command, NotReady, TokenUnknown, Unreachable, pass_call
 from aosd.aosctl.finding import settings_of
 from aosd.aosctl.tables import Column, show_table
-from aosd.model.errors import AosdError, ConfigurationError
+from aosd.model.errors import AosdError
 
 _UNHEALTHY = 4
 
@@ -29,12 +29,8 @@ def command(call: Call) -> None:
     try:
         with call.err.status("examining the nodes…"):
             told = call.daemon.post("doctor", timeout_s=None)
-    except ConfigurationError:
-        raise
-    except AosdError as error:
-        # Without an answer, or without the token that lies on nodes which don't answer.
-        if isinstance(error, Failed) and error.code == "Unauthorized":
-            raise
+    except (Unreachable, NotReady, TokenUnknown) as error:
+        # The token may lie on nodes that don't answer, or not be there yet.
         told = examined_from_here(call, error)
     if call.json:
         call.write(told)

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aosd.aosctl.call import Call, Failed
+from aosd.aosctl.call import Call, TokenUnknown
 from aosd.aosctl.connection import Connection
 from aosd.model.errors import AosdError, ConfigurationError
 
@@ -42,7 +42,7 @@ def settings_of(call: Call) -> Settings:
 
 
 def find_token(call: Call, url: str, *, at_hand: bool) -> str:
-    """The operator's token. Raises Failed when it isn't known.
+    """The operator's token. Raises TokenUnknown.
 
     `at_hand`: the daemon is on this host, so its nodes are those that the settings find even
     where these say nothing of nodes.
@@ -55,7 +55,7 @@ def find_token(call: Call, url: str, *, at_hand: bool) -> str:
     gives = f"--token or {TOKEN_VARIABLE} gives it"
     if not at_hand and "nodes" not in settings.model_fields_set:
         # The nodes of this host may be another cluster's, whose token is nobody's business there.
-        raise Failed(f"the operator's token of {url} isn't known here: {gives}")
+        raise TokenUnknown(f"the operator's token of {url} isn't known here: {gives}")
     from aosd.aosctl.keys import ask_keys, newest_token
 
     try:
@@ -63,7 +63,7 @@ def find_token(call: Call, url: str, *, at_hand: bool) -> str:
     except ConfigurationError:
         raise
     except AosdError as error:
-        raise Failed(f"the operator's token isn't known ({error}): {gives}") from error
+        raise TokenUnknown(f"the operator's token isn't known ({error}): {gives}") from error
 
 
 def url_said(words: str) -> str:

@@ -75,9 +75,8 @@ class AosctlCase(SynchronousTestCase):
         return result
 
     def lines(self, *words: str, code: int = 0) -> list[str]:
-        """What is written, without the spaces at the ends of lines."""
-        written = self.run_aosctl(*words, code=code).stdout
-        return [line.rstrip() for line in written.splitlines()]
+        """What is written."""
+        return self.run_aosctl(*words, code=code).stdout.splitlines()
 
     def document(self, *words: str, code: int = 0) -> Any:
         """The one JSON document that is written with --json."""

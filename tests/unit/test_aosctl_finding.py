@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
 from aosd.aosctl import keys
-from aosd.aosctl.call import Call, Failed, NotReady, Unreachable
+from aosd.aosctl.call import Call, Failed, NotReady, TokenUnknown, Unreachable
 from aosd.aosctl.connection import Connection
 from aosd.aosctl.finding import find_daemon, find_token, url_listened, url_said
 from aosd.aosctl.words import brief, many, number, size, time
@@ -110,7 +110,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_it_isnt_taken_elsewhere(self) -> None:
         # Whatever the nodes of this host are, nobody said that they are those of the other.
-        error = self.assertRaises(Failed, self.token, url="http://there:3000")
+        error = self.assertRaises(TokenUnknown, self.token, url="http://there:3000")
         self.assertIn("--token or AOSD_OPERATOR_TOKEN gives it", str(error))
         self.assertEqual(self.asked, 0)
         named = Call(flags={"nodes": ["dns:minio"]})
@@ -118,7 +118,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_nodes_that_dont_answer(self) -> None:
         self.answers = NoNodes("no node was found")
-        error = self.assertRaises(Failed, self.token)
+        error = self.assertRaises(TokenUnknown, self.token)
         self.assertIn("(no node was found): --token", str(error))
         self.answers = ConfigurationError("no such provider")
         self.assertRaises(ConfigurationError, self.token)

@@ -7,7 +7,7 @@ from typing import Any
 from click.shell_completion import ShellComplete
 
 from aosd.aosctl import doctor
-from aosd.aosctl.call import Call, Failed, Unreachable
+from aosd.aosctl.call import Call, Failed, TokenUnknown, Unreachable
 from aosd.aosctl.main import main
 from aosd.model.errors import NoNodes
 from tests.unit.aosctl_case import QUIET, AosctlCase, changes, node, nodes
@@ -364,7 +364,7 @@ class DoctorTests(AosctlCase):
         self.assertEqual([each["what"] for each in told["cluster"]], ["daemon", "discovery"])
 
     def test_without_nodes_either(self) -> None:
-        self.daemon.pages["doctor"] = Failed("the operator's token isn't known")
+        self.daemon.pages["doctor"] = TokenUnknown("the operator's token isn't known")
 
         def none(_: object) -> Any:
             raise NoNodes("none")
