@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -37,13 +38,11 @@ class How:
 def change_options(command: F) -> F:
     """Give a command its argument `how`."""
 
-    def gather(*args: Any, dry_run: bool, yes: bool, wait: bool, **kwargs: Any) -> Any:
+    @wraps(command)
+    def decorated(*args: Any, dry_run: bool, yes: bool, wait: bool, **kwargs: Any) -> Any:
         return command(*args, how=How(dry_run, yes, wait), **kwargs)
 
-    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
-    # click keeps the arguments' declarations on the function.
-    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    decorated: Any = gather
+    found: Any = decorated
     for option in (
         click.option(
             "--wait/--no-wait",
@@ -57,8 +56,8 @@ def change_options(command: F) -> F:
             help="Change nothing: show the keys, bytes and time that it would take.",
         ),
     ):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+        found = option(found)
+    return cast(F, found)
 
 
 def forecast(call: Call, page: str, query: Mapping[str, str]) -> dict[str, Any]:
