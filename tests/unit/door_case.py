@@ -22,7 +22,6 @@ from aosd.doors.root import Doors
 from aosd.doors.site import HeadFirstSite
 from aosd.model.check import Check
 from aosd.model.errors import AosdError
-from aosd.model.node import Address, Credentials
 from aosd.model.standing import Act, Membership, Place, Queued, Standing
 from aosd.observe.access import AccessLog
 from tests.unit.cluster_case import ClusterTestCase, Gateway
@@ -62,6 +61,7 @@ class Asked:
         self.error: AosdError | None = None
         self.waits: Deferred[None] = succeed(None)
         self.queued: Queued | None = None
+        self.waits_for = ""
 
     async def _done(self, *call: Any) -> Standing:
         self.calls.append(call)
@@ -76,7 +76,7 @@ class Asked:
         return "copying"
 
     def waiting_for(self) -> str:
-        return ""
+        return self.waits_for
 
     def standing(self, name: str) -> Standing | None:
         return Standing(name, Membership.MEMBER, Place(1.0, name)) if name == "n1" else None
@@ -135,23 +135,18 @@ class Asked:
         await self._done("cancel")
 
 
-Examined = Callable[[str], tuple[Check, ...]]
+Examined = Callable[..., Deferred[tuple[Check, ...]]]
 
 
 def operations_door(
     gateway: Gateway,
     oversight: Oversight,
     asked: Asked | None = None,
-    examine: Examined = lambda name: (),
+    examine: Examined = lambda *known: succeed(()),
     token: str | None = TOKEN,
 ) -> OperationsDoor:
     """An operations door of a gateway on nodes in memory."""
     assembly, asked = gateway.assembly, asked or Asked()
-
-    def examined(
-        name: str, address: Address, credentials: Credentials, *known: object
-    ) -> Deferred[tuple[Check, ...]]:
-        return succeed(examine(name))
 
     return OperationsDoor(
         oversight,
@@ -159,7 +154,7 @@ def operations_door(
         OperatorToken(token, lambda: assembly.keys.token),
         Acts(asked, asked.forecast, asked, asked, assembly.to_the_end, oversight.changes),
         Explaining(assembly),
-        Doctor(assembly, examined, assembly.store.clock.seconds, sweep_interval_s=3600),
+        Doctor(assembly, examine, assembly.store.clock.seconds, sweep_interval_s=3600),
     )
 
 
@@ -176,6 +171,8 @@ class DoorTestCase(ClusterTestCase):
         a.keeper.paused = False
         a.roster.strays = list
         self.examined: dict[str, tuple[Check, ...]] = {}
+        self.on_examine: Callable[[Any], object] = lambda known: None
+        self.examining: Deferred[None] | None = None
         self.doors = Doors(
             PlainDoor(self.gateway.store),
             self.make_operations(),
@@ -199,9 +196,16 @@ class DoorTestCase(ClusterTestCase):
             self.assertEqual((node.open_readings, node.uploads), (0, {}))
 
     def make_operations(self) -> OperationsDoor:
-        return operations_door(
-            self.gateway, self.oversight, self.asked, lambda name: self.examined.get(name, ())
-        )
+        return operations_door(self.gateway, self.oversight, self.asked, self.examine)
+
+    def examine(self, *known: Any) -> Deferred[tuple[Check, ...]]:
+        self.on_examine(known)
+        found = self.examined.get(known[0], ())
+        if self.examining is None:
+            return succeed(found)
+        waiting: Deferred[tuple[Check, ...]] = Deferred()
+        self.examining.addCallback(lambda _: waiting.callback(found))
+        return waiting
 
     def nodes_up(self) -> None:
         self.gateway.see(*self.names)

@@ -75,7 +75,7 @@ def _members(assembly: Assembly) -> Check:
 def _enough(assembly: Assembly) -> Check:
     replicas = assembly.store.replicas
     takers = [each for each in assembly.roster.members() if each.state is NodeState.UP]
-    found = f"{len(takers)} nodes take writes, of which each goes to {replicas}"
+    found = f"nodes that take writes: {len(takers)}; each write goes to {replicas}"
     if len(takers) < replicas:
         return Check(
             "enough nodes", False, found, f"start or add nodes: there should be {replicas + 1}"
