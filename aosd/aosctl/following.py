@@ -8,7 +8,7 @@ from typing import Any
 from aosd.aosctl.call import Call, Failed, Interrupted, NotReady, Unreachable
 from aosd.aosctl.progress import Display
 
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 1.0
 _PATIENCE_S = 120.0  # as long as a daemon may take that is started again
 
 Look = Mapping[str, Any]

@@ -160,7 +160,7 @@ class ChangesTests(AosctlCase):
             result.stderr.splitlines()[1:],
             ["waiting for its turn", "leaving, mending"],
         )
-        self.assertEqual(self.now_s, 1.5)
+        self.assertEqual(self.now_s, 3)
 
 
 class RepairTests(AosctlCase):
@@ -419,7 +419,7 @@ class LeaveTests(AosctlCase):
         }
         self.assertEqual(self.lines("leave", "--undo"), ["as before: this cluster isn't left"])
         self.assertEqual(self.daemon.posted(), ["leave/undo"])
-        self.assertEqual(self.now_s, 0.5)
+        self.assertEqual(self.now_s, 1)
         for word in ("--gather=n1", "--dry-run"):
             self.assertIn("--undo goes with", self.refused("leave", "--undo", word, code=2))
 
