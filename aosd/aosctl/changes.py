@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aosd.aosctl.call import Call, Command, pass_call
-from aosd.aosctl.following import Look, follow
+from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.progress import done_so_far, rest_of, what_goes_on
 from aosd.aosctl.tables import Column, show_table
 from aosd.aosctl.words import number
@@ -22,7 +22,7 @@ from aosd.aosctl.words import number
 def command(call: Call, wait: bool) -> None:
     """Show the change under way, how far it is, and what waits for it."""
     if wait:
-        told = follow(call, is_quiet, "the changes go on: aosctl changes shows how far they are")
+        told = follow(call, waits_for, "the changes go on: aosctl changes shows how far they are")
     else:
         told = call.daemon.get("changes")
     if call.json:
@@ -37,10 +37,11 @@ def command(call: Call, wait: bool) -> None:
         show_table(call.out, [Column("WAITS"), Column("TO"), Column("ASKED")], rows)
 
 
-def is_quiet(told: Look) -> bool:
-    """Whether nothing changes, and nothing waits that will by itself."""
+def waits_for(told: Look) -> str | None:
+    """OVER when nothing changes, and nothing waits that will by itself."""
     leaving = (told.get("leaving") or {}).get("phase")
-    return not told.get("changing") and not told.get("queue") and leaving in (None, "", "left")
+    quiet = not told.get("changing") and not told.get("queue") and leaving in (None, "", "left")
+    return OVER if quiet else ""
 
 
 def change_lines(told: Mapping[str, Any]) -> list[str]:

@@ -15,10 +15,14 @@ Look = Mapping[str, Any]
 """What `/-/changes` tells."""
 
 
-def follow(call: Call, over: Callable[[Look], bool], interrupted: str) -> Look:
-    """Show how far the changes are until `over` says so, and return what it saw last.
+OVER = None
+"""What is asked whether it is over answers so, or else with what it waits for ("": unknown)."""
 
-    `over` may ask the daemon, and raises Failed when what was asked for will never be. Raises
+
+def follow(call: Call, waits_for: Callable[[Look], str | None], interrupted: str) -> Look:
+    """Show how far the changes are until it is OVER, and return what was seen last.
+
+    `waits_for` may ask the daemon, and raises Failed when what was asked for will never be. Raises
     Interrupted with the words given, and Unreachable when the daemon stays away.
     """
     away_since_s: float | None = None
@@ -27,9 +31,10 @@ def follow(call: Call, over: Callable[[Look], bool], interrupted: str) -> Look:
             while True:
                 try:
                     look: Look = call.daemon.get("changes")
-                    if over(look):
+                    why = waits_for(look)
+                    if why is OVER:
                         return look
-                    display.show(look)
+                    display.show(look, why)
                     away_since_s = None
                 except (Unreachable, NotReady) as error:
                     now_s = call.now()

@@ -9,7 +9,7 @@ import click
 
 from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_told
 from aosd.aosctl.call import Call, Command, Failed, pass_call
-from aosd.aosctl.following import Look, follow
+from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.node import complete_name
 from aosd.aosctl.words import listed, many, size
 
@@ -47,7 +47,7 @@ def command(call: Call, gather: str | None, undo: bool, how: How) -> None:
         if gather or how.dry_run:
             raise click.UsageError("--undo goes with neither --gather nor --dry-run")
         told = call.daemon.post("leave/undo")
-        _finish(call, told, how, "as before: this cluster isn't left", is_back)
+        _finish(call, told, how, "as before: this cluster isn't left", until_back)
         return
     query = {"gather": gather} if gather else {}
     if how.dry_run:
@@ -55,20 +55,20 @@ def command(call: Call, gather: str | None, undo: bool, how: How) -> None:
         return
     make_sure(call, how, _SURE, lambda: show_plan(call, forecast(call, "leave", query), aside=True))
     told = call.daemon.post("leave", query)
-    _finish(call, told, how, "left: the nodes hold plain objects, and nothing of aosd", is_over)
+    _finish(call, told, how, "left: the nodes hold plain objects, and nothing of aosd", until_left)
 
 
-def is_over(look: Look) -> bool:
-    """Whether it is done. Raises Failed when it was taken back."""
+def until_left(look: Look) -> str | None:
+    """OVER when it is done. Raises Failed when it was taken back."""
     phase = (look.get("leaving") or {}).get("phase")
     if phase in (None, "going back"):
         raise Failed("leaving was taken back: aosctl nodes shows how the nodes are", "TakenBack")
-    return bool(phase == "left")
+    return OVER if phase == "left" else ""
 
 
-def is_back(look: Look) -> bool:
-    """Whether nothing of it is left."""
-    return not look.get("leaving")
+def until_back(look: Look) -> str | None:
+    """OVER when the cluster is as it was."""
+    return "" if look.get("leaving") else OVER
 
 
 def show_plan(call: Call, plan: Mapping[str, Any], *, aside: bool = False) -> None:
@@ -103,10 +103,10 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
 
 
 def _finish(
-    call: Call, told: Mapping[str, Any], how: How, words: str, over: Callable[[Look], bool]
+    call: Call, told: Mapping[str, Any], how: How, words: str, until: Callable[[Look], str | None]
 ) -> None:
     if how.wait:
-        changes = follow(call, over, _INTERRUPTED)
+        changes = follow(call, until, _INTERRUPTED)
         told = {**told, "leaving": changes.get("leaving"), "changes": changes}
     else:
         words = "begun; aosctl changes shows how far it is"

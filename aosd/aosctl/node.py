@@ -11,7 +11,7 @@ import click
 
 from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_forecast
 from aosd.aosctl.call import Call, Command, Failed, Group, IDaemon, pass_call
-from aosd.aosctl.following import expect, follow, is_at_rest, node_in
+from aosd.aosctl.following import OVER, expect, follow, is_at_rest, node_in
 from aosd.aosctl.words import number
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -147,9 +147,9 @@ def remove(call: Call, name: str, lose: bool, how: How) -> None:
 @change_options
 @pass_call
 def adopt(call: Call, name: str, how: How) -> None:
-    """Take in a node that holds objects already.
+    """Take in a node that holds objects already, or that was removed.
 
-    They can be read at once and get their copies. Where the cluster has the same key, one of the
+    Objects can be read at once and get their copies. Where the cluster has the same key, one of the
     two is lost: --dry-run shows them.
     """
     asked = Asked(
@@ -193,28 +193,31 @@ def act(call: Call, name: str, how: How, asked: Asked) -> None:
         return
     changes = follow(
         call,
-        lambda _: is_over(call.daemon, name, asked),
+        lambda _: waits_for(call.daemon, name, asked),
         f"{asked.noun} of {name} goes on: aosctl changes shows how far it is, aosctl node undo "
         f"{name} takes it back",
     )
     _tell(call, {**told, "queued": False, "changes": changes}, f"{name}: {asked.done}")
 
 
-def is_over(daemon: IDaemon, name: str, asked: Asked) -> bool:
-    """Whether it is done. Raises Failed when it was taken back."""
-    node = node_in(daemon.get("nodes"), name)
-    if node is None or node.get("membership") is None:
-        # A removed one may be forgotten; an adopted one may not be let in yet.
-        return asked.page == "remove"
+def waits_for(daemon: IDaemon, name: str, asked: Asked) -> str | None:
+    """OVER when it is done. Raises Failed when it was taken back."""
+    node = node_in(daemon.get("nodes"), name) or {}
+    membership = node.get("membership")
+    if asked.page == "adopt" and membership in (None, "removed"):
+        # It is met anew, and let in unless there is something the matter with it.
+        return f"{name}: {node['reason']}" if node.get("reason") else f"{name} is being looked at"
+    if membership is None:
+        return OVER if asked.page == "remove" else ""  # a removed one may be forgotten
     if not is_at_rest(node):
-        return False
+        return ""
     if asked.ends:
         expect(asked.noun, name, node, asked.ends)
     if asked.page == "weight" and not asked.ends:
         _expect_value(asked, name, number(float(node.get("weight") or 0)))
     if asked.page == "zone":
         _expect_value(asked, name, str(node.get("zone")))
-    return True
+    return OVER
 
 
 def _expect_value(asked: Asked, name: str, value: str) -> None:

@@ -55,8 +55,11 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, changes: Mapping[str, Any]) -> None:
-        """Show how far it is now."""
+    def show(self, changes: Mapping[str, Any], waits_for: str = "") -> None:
+        """Show how far it is now, or what is waited for while nothing changes."""
+        if waits_for and not (changes.get("changing") or changes.get("queue")):
+            self.note(waits_for)
+            return
         progress = changes.get("progress") or {}
         if self._bar is not None:
             assert self._task is not None

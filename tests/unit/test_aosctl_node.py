@@ -180,6 +180,26 @@ class WaitingTests(NodeCase):
             self.run_aosctl("node", act, "n2", "--yes")
             self.assertEqual(self.now_s, 7)
 
+    def test_why_a_node_isnt_taken_in(self) -> None:
+        strange = node("n2", membership=None, reason="versioning is on")
+        self.daemon.pages = {
+            "nodes/n2/adopt": told(),
+            "nodes": nodes(strange),
+            "changes": QUIET,
+        }
+        self.at(2, changes=changes())
+        self.at(4, nodes=nodes(node("n2", membership="removed")), changes=QUIET)
+        self.at(6, nodes=nodes(node("n2")))
+        shown = self.run_aosctl("node", "adopt", "n2", "--yes").stderr.splitlines()
+        self.assertEqual(
+            [each.partition(" (")[0] for each in shown],
+            [
+                "n2: versioning is on",
+                "copying to where it will belong",
+                "n2 is being looked at",
+            ],
+        )
+
     def test_a_daemon_that_is_started_again(self) -> None:
         self.daemon.pages = {
             "nodes/n2/drain": told(),
