@@ -196,3 +196,30 @@ def test_a_broken_identities_file_ends_the_start(tmp_path: Path) -> None:
         assert "hush" not in line
     finally:
         daemon.kill()
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    """It loads nothing that takes its time; nor does a command that was told where the daemon is."""
+    program = """
+import sys
+from aosd.aosctl.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    heavy = ("twisted.internet", "pydantic", "urllib3", "rich")
+    print("loaded:", *(each for each in heavy if each in sys.modules))
+"""
+    for words, loaded in (
+        (("--help",), "loaded:"),
+        (("node", "--help"), "loaded: rich"),
+        (("nodes", "--url=http://127.0.0.1:1"), "loaded: urllib3 rich"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            check=True,
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == loaded
