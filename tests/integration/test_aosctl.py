@@ -199,7 +199,7 @@ def test_a_broken_identities_file_ends_the_start(tmp_path: Path) -> None:
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:
-    """It loads nothing that takes its time; nor does a command that was told where the daemon is."""
+    """Nothing that takes its time is loaded; nor by a command that is told where the daemon is."""
     program = """
 import sys
 from aosd.aosctl.main import main
