@@ -301,7 +301,12 @@ class _Mending:
         )
 
     def _movable(self) -> frozenset[str]:
-        """On whom all that lies is the cluster's, also what has no stamp."""
+        """On whom what has no stamp is the cluster's.
+
+        Also long after they came with objects: an original that a change of the ring has put
+        off its node, and that was overwritten or deleted before it could be removed, is like
+        none of the copies any more.
+        """
         foreign = {name for name, each in self._candidates.items() if each.foreign}
         return foreign.union(each.name for each in self._mender.placement.strays())
 
