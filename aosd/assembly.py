@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.cluster.admission import Admission, Equip
+from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.changes import Changes, Clean
@@ -42,10 +43,14 @@ from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
 from aosd.observe.metrics import Metrics
-from aosd.ports import IDiscovery
+from aosd.ports import IDiscovery, INode
 from aosd.repair.beneath import Beneath
+from aosd.repair.conflicts import Conflicts
+from aosd.repair.forecast import Forecaster
+from aosd.repair.forecasts import Forecasts
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
+from aosd.repair.progress import Change
 from aosd.settings import Settings
 from aosd.streams.budget import MemoryBudget
 from aosd.streams.deadlines import cancelled
@@ -121,13 +126,15 @@ class Assembly:
             memory, registers, journal, marks, uploads, stamps, presence.level
         )
         self.standings = standings = Standings(roster, registers, settled)
+        adopting = Adopting(roster, presence, stamps.next)
         self.admission = admission = Admission(
-            roster, registers, standings, settled, equip, make_id
+            roster, registers, standings, adopting, settled, equip, make_id
         )
         self.beginning = Beginning(
             roster,
             admission,
             standings,
+            adopting,
             recall,
             keys,
             settled,
@@ -222,6 +229,22 @@ class Assembly:
             keys_per_s=settings.sweep_keys_per_s,
             bytes_per_s=settings.repair_bytes_per_s,
             folders=self.store.folders,
+        )
+        self.progress = self.keeper.progress
+        self.forecasts = Forecasts(
+            self.changes,
+            Forecaster(
+                placement=roster,
+                buckets=presence.swept,
+                replicas=replicas,
+                clock=clock,
+                rates=self.keeper.rates,
+                keys_per_s=settings.sweep_keys_per_s,
+                found=self.progress.expects,
+            ),
+            lambda name: roster.watched[name].node if name in roster.watched else None,
+            self._conflicts,
+            lambda: self.beginning.why,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
@@ -363,6 +386,16 @@ class Assembly:
         return bool(self._refusal())
 
     @property
+    def change(self) -> Change:
+        """The change of the ring that is under way, for people."""
+        phase = self.changes.phase()
+        if not phase:
+            return Change()
+        moving = [each for each in self.changes.standings() if each.moves or each.strays]
+        since = min((each.since for each in moving if each.since), default="")
+        return Change(phase, tuple(each.name for each in moving), since)
+
+    @property
     def shape(self) -> Hashable:
         """Another one whenever other rings or members count."""
         return self.roster.shape
@@ -420,6 +453,20 @@ class Assembly:
         """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
         doubtful = any(mark.bucket == name for _, mark in self.marks.all())
         return not doubtful and self._may_forget(died)
+
+    def _conflicts(self, adopted: INode) -> Conflicts:
+        """Who gathers what is decided by adopting a node."""
+        members = self.roster.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        hiding = [each.hides for each in members]
+        if (watched := self.roster.watched.get(adopted.name)) is not None:
+            hiding.append(watched.hides)
+        return Conflicts(
+            [adopted.name],
+            {**nodes, adopted.name: adopted},
+            self.journal,
+            hides=any(each is not False for each in hiding),
+        )
 
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings

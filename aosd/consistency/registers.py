@@ -17,8 +17,8 @@ from aosd.model.errors import ClusterError, NodeError
 from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
-KINDS = ("members", "buckets", "runs", "keys")
-_CONFIRMED = ("members", "buckets")  # of the others each run writes its own, or all of them
+KINDS = ("members", "buckets", "runs", "keys", "repair")
+_CONFIRMED = ("members", "buckets", "repair")  # of others each run writes its own, or all
 
 
 @dataclass(frozen=True, slots=True)
