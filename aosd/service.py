@@ -25,7 +25,6 @@ from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.explaining import Explaining
-from aosd.doors.operations.forecasts import Forecasts
 from aosd.doors.operations.report import Oversight
 from aosd.doors.operations.token import OperatorToken
 from aosd.doors.plain import PlainDoor
@@ -210,7 +209,7 @@ class Daemon(Service):
             OperatorToken(token, lambda: assembly.keys.token),
             Acts(
                 assembly.changes,
-                Forecasts(assembly),
+                assembly.forecasts,
                 assembly.keeper,
                 assembly.leaving,
                 assembly.to_the_end,

@@ -165,8 +165,7 @@ class DoorTestCase(ClusterTestCase):
         self.oversight = Oversight(self.gateway.assembly, self.replicas)
         self.asked = Asked()
         a: Any = self.gateway.assembly
-        a.keeper.progress = a.leaving = self.asked
-        a.keeper.paused = False
+        a.leaving = self.asked
         self.examined: dict[str, tuple[Check, ...]] = {}
         self.on_examine: Callable[[Any], object] = lambda known: None
         self.examining: Deferred[None] | None = None
