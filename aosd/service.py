@@ -37,6 +37,7 @@ from aosd.model.check import Check
 from aosd.model.errors import ConfigurationError
 from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials
+from aosd.nodes.cleaning import clean
 from aosd.nodes.examine import examine
 from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import equip, introduce
@@ -97,6 +98,7 @@ class Daemon(Service):
             random.Random(),
             self._metrics,
             lambda: secrets.token_hex(8),
+            self._clean,
         )
         self._identities = Identities(self._root_pair, settings.identities)
         self._identities_file: IdentitiesFile | None = None
@@ -283,6 +285,12 @@ class Daemon(Service):
     ) -> Deferred[bytes]:
         asked = (name, address, credentials, marker, over, records)
         return deferToThreadPool(self._reactor, self._threads, equip, *asked)
+
+    def _clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
+        asked = (name, address, credentials, cluster, buckets)
+        return deferToThreadPool(self._reactor, self._threads, clean, *asked)
 
     def _warn(self) -> None:
         settings = self._settings
