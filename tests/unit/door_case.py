@@ -164,8 +164,6 @@ class DoorTestCase(ClusterTestCase):
         self.discovery = self.gateway.discovery
         self.oversight = Oversight(self.gateway.assembly, self.replicas)
         self.asked = Asked()
-        a: Any = self.gateway.assembly
-        a.leaving = self.asked
         self.examined: dict[str, tuple[Check, ...]] = {}
         self.on_examine: Callable[[Any], object] = lambda known: None
         self.examining: Deferred[None] | None = None
