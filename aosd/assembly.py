@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.cluster.admission import Admission, Equip
+from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.changes import Changes, Clean
@@ -125,13 +126,15 @@ class Assembly:
             memory, registers, journal, marks, uploads, stamps, presence.level
         )
         self.standings = standings = Standings(roster, registers, settled)
+        adopting = Adopting(roster, presence, stamps.next)
         self.admission = admission = Admission(
-            roster, registers, standings, settled, equip, make_id
+            roster, registers, standings, adopting, settled, equip, make_id
         )
         self.beginning = Beginning(
             roster,
             admission,
             standings,
+            adopting,
             recall,
             keys,
             settled,

@@ -275,7 +275,8 @@ class Candidate(NamedTuple):
     """A member in a key's order; `node` is None while it can't be asked (suspect or down).
 
     `full`: it refuses writes for lack of space, whatever its state. `hides`: whether an object
-    on it hides the keys beneath from listings; None while nobody knows.
+    on it hides the keys beneath from listings; None while nobody knows. `adopted`: it came with
+    objects, which may have no copies yet.
     """
 
     name: str
@@ -284,6 +285,7 @@ class Candidate(NamedTuple):
     zone: str = ""
     full: bool = False
     hides: bool | None = False
+    adopted: bool = False
 
 
 class IPlacement(Interface):

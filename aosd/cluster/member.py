@@ -50,6 +50,7 @@ class WatchedMember:
     was introduced. From then on it counts, as its state says.
 
     `consented`: somebody said that it is to join with the objects that it holds, or come back.
+    `adopted`: see Candidate.
     """
 
     _log = Logger()
@@ -81,6 +82,7 @@ class WatchedMember:
         self.losses = 0
         # Whether an object hides what lies beneath it; None while nobody knows.
         self.hides: bool | None = None
+        self.adopted = False
         self._consented = consented
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
@@ -128,6 +130,7 @@ class WatchedMember:
             self.member.zone,
             self.breaker.full,
             self.hides,
+            self.adopted,
         )
 
     @property

@@ -131,7 +131,9 @@ class ClusterTestCase(SynchronousTestCase):
         return succeed(
             Introduction(
                 self.record(node, MARKER_KEY),
-                objects=bool(node.buckets.get(OBJECT_BUCKET)),
+                objects=any(
+                    there for bucket, there in node.buckets.items() if bucket != SYSTEM_BUCKET
+                ),
                 problem=self.problems.get(name, ""),
                 hides_beneath=probe and node.disk.hides_beneath,
             )
