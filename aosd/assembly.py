@@ -14,12 +14,15 @@ from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
-from aosd.cluster.changes import Changes, Clean
+from aosd.cluster.changes import Changes
+from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
+from aosd.cluster.leaving import Leaving
 from aosd.cluster.losses import Losses
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
+from aosd.cluster.unfinished import Unfinished
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
@@ -48,6 +51,7 @@ from aosd.repair.beneath import Beneath
 from aosd.repair.conflicts import Conflicts
 from aosd.repair.forecast import Forecaster
 from aosd.repair.forecasts import Forecasts
+from aosd.repair.gathered import Gathered, gathered
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
 from aosd.repair.progress import Change
@@ -77,7 +81,7 @@ class Assembly:
         chance: random.Random,
         metrics: Metrics,
         make_id: Callable[[], str],
-        clean: Clean = lambda name, address, credentials: succeed(None),
+        clean: Clean = lambda *how: succeed(None),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -114,7 +118,7 @@ class Assembly:
             registers,
             clock.seconds,
             settings.late_write_window_s,
-            absent=lambda: self.beginning.why,
+            absent=self._absent,
         )
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
@@ -147,7 +151,7 @@ class Assembly:
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
         admission.contested = lambda: self.contested
-        writes = Writes(clock.seconds)
+        self._writes = writes = Writes(clock.seconds)
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
         copier = Copier(
             turns=turns,
@@ -182,7 +186,8 @@ class Assembly:
                 part_bytes_max=settings.part_bytes_max,
             ),
             refusal=self._refusal,
-            absent=lambda: self.beginning.why,
+            closing=lambda: self.leaving.closing,
+            absent=self._absent,
             zone=settings.zone,
         )
         mender = Mender(
@@ -206,8 +211,14 @@ class Assembly:
             clock,
         )
         losses = Losses(roster, standings, settled, journal, marks, replicas)
-        self.changes = Changes(
-            roster, standings, stamps, losses, emptying, clean, lambda: self.beginning.why
+        self.changes = changes = Changes(
+            roster,
+            standings,
+            stamps,
+            losses,
+            emptying,
+            lambda name, address, credentials: clean(name, address, credentials, "", True),
+            self._absent,
         )
         admission.waits = self.changes.join_waits
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
@@ -246,6 +257,40 @@ class Assembly:
             self._conflicts,
             lambda: self.beginning.why,
         )
+        self.cleaning = cleaning = Cleaning(
+            roster,
+            registers,
+            clean,
+            quiet=self._quiet,
+            landing=self._may_land,
+            absent=lambda: self.beginning.why,
+            cluster=lambda: self.admission.cluster,
+        )
+        self.beginning.left = lambda: cleaning.has_begun
+        self.leaving = Leaving(
+            roster=roster,
+            registers=registers,
+            uploads=uploads,
+            unfinished=Unfinished(
+                roster=roster,
+                settled=settled,
+                marks=marks,
+                memory=memory,
+                buckets=buckets,
+                presence=presence,
+                writes=writes,
+                turns=turns,
+                to_the_end=to_the_end,
+                trouble=self._refusal,
+                queued=lambda: [name for name, _ in changes.queue()],
+            ),
+            cleaning=cleaning,
+            changes=changes,
+            gathered=self._gathered,
+            marks=lambda: len(marks),
+            unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
+            absent=self._absent,
+        )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
     # -- life -------------------------------------------------------------------------------------
@@ -271,9 +316,13 @@ class Assembly:
         advancing.addBoth(over)
 
     async def _advance(self) -> None:
+        if self.cleaning.has_begun:
+            await self.leaving.advance()
+            return
         if self.beginning.ready:
             await self.admission.consider_all()
             await self.changes.tend()
+            await self.leaving.advance()
             return
         try:
             ready = await self.beginning.advance()
@@ -292,12 +341,23 @@ class Assembly:
         self._stopping = True
         if self._advancing is not None:
             self._advancing.cancel()
+        if self.beginning.ready and not self.cleaning.is_quiet:
+            await self._quiet()
+            if not self.cleaning.has_begun:
+                await self._leave_note()
+        await self.roster.stop_discovery()
+        self.ledger.close()
+
+    async def _quiet(self) -> None:
+        """Write nothing to nodes any more of one's own accord."""
         if self.beginning.ready:
             await self.keeper.stop()
             await self.heartbeat.stop()
-            await self._leave_note()
-        await self.roster.stop_discovery()
-        self.ledger.close()
+
+    def _may_land(self) -> bool:
+        """Whether a node may yet write a record."""
+        self.memory.maybe_late()  # forgets what can't come any more
+        return bool(len(self.to_the_end)) or self.memory.may_land("")
 
     async def _leave_note(self) -> None:
         """Only of what is known for sure: nothing in flight, and all memory written."""
@@ -345,8 +405,8 @@ class Assembly:
         """Whether requests can be served, and what is missing."""
         if self._stopping:
             return False, "shutting down"
-        if not self.beginning.ready:
-            return False, self.beginning.why
+        if why := self.leaving.closing or self._absent():
+            return False, why
         if why := self._refusal():
             return False, why
         if all(candidate.node is None for candidate in self.roster.members()):
@@ -409,6 +469,16 @@ class Assembly:
     def change_over(self, unmended: int) -> Deferred[None]:
         """All was compared since the rings are what they are; so many keys aren't right yet."""
         return Deferred.fromCoroutine(self.changes.change_over(unmended))
+
+    def _absent(self) -> str:
+        return self.leaving.absent or self.beginning.why
+
+    async def _gathered(self, name: str, surely: bool) -> Gathered:
+        """Whether a node has all that any lists."""
+        members = self.roster.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        buckets = [each.name for each in self.buckets.live()]
+        return await gathered(nodes, buckets, name, self._writes, self._clock, look=surely)
 
     def _refusal(self) -> str:
         if other := self.heartbeat.other:

@@ -25,7 +25,6 @@ from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.explaining import Explaining
-from aosd.doors.operations.forecasts import Forecasts
 from aosd.doors.operations.report import Oversight
 from aosd.doors.operations.token import OperatorToken
 from aosd.doors.plain import PlainDoor
@@ -38,6 +37,7 @@ from aosd.model.check import Check
 from aosd.model.errors import ConfigurationError
 from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials
+from aosd.nodes.cleaning import clean
 from aosd.nodes.examine import examine
 from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import equip, introduce
@@ -98,6 +98,7 @@ class Daemon(Service):
             random.Random(),
             self._metrics,
             lambda: secrets.token_hex(8),
+            self._clean,
         )
         self._identities = Identities(self._root_pair, settings.identities)
         self._identities_file: IdentitiesFile | None = None
@@ -210,7 +211,7 @@ class Daemon(Service):
             OperatorToken(token, lambda: assembly.keys.token),
             Acts(
                 assembly.changes,
-                Forecasts(assembly),
+                assembly.forecasts,
                 assembly.keeper,
                 assembly.leaving,
                 assembly.to_the_end,
@@ -284,6 +285,12 @@ class Daemon(Service):
     ) -> Deferred[bytes]:
         asked = (name, address, credentials, marker, over, records)
         return deferToThreadPool(self._reactor, self._threads, equip, *asked)
+
+    def _clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
+        asked = (name, address, credentials, cluster, buckets)
+        return deferToThreadPool(self._reactor, self._threads, clean, *asked)
 
     def _warn(self) -> None:
         settings = self._settings

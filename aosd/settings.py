@@ -47,6 +47,9 @@ COMPOSE_NAMES = frozenset(
     | {f"AOSD_NODE_{n}_{part}" for n in (1, 2, 3) for part in ("USER", "PASSWORD")}
 )
 
+# And what aosctl is told of a daemon elsewhere.
+CONTROL_NAMES = frozenset({"AOSD_URL"})
+
 # What no flag and no variable can hold.
 FILE_ONLY = frozenset({"identities"})
 
@@ -484,7 +487,7 @@ def _from_environment(
             continue
         name = names.get(variable)
         if name is None:
-            if variable not in COMPOSE_NAMES:
+            if variable not in COMPOSE_NAMES | CONTROL_NAMES:
                 unknown.append(variable)
         elif value:
             given[name] = value.split() if is_repeatable(name) else value

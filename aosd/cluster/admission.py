@@ -75,7 +75,7 @@ class Admission:
         if introduction.marker is not None:
             marker = read_marker(name, introduction.marker)
             if why := self.stranger(name, marker):
-                of_another = marker.node == name
+                of_another = marker.node == name and not marker.left
                 if of_another and introduction.objects and not await self._has_objects():
                     why += ", which has objects, and ours has none: started again, aosd is of that"
                 if not of_another or not await self._yields(watched, marker.cluster):
@@ -145,6 +145,8 @@ class Admission:
         """Why a node with this marker can't be ours; "" when it can."""
         if marker.node != name:
             return f"it holds the data of node {marker.node}, by its marker"
+        if marker.left:
+            return "what is aosd's own is being removed from it"
         if marker.cluster not in ("", self.cluster):
             return f"it belongs to another cluster, {marker.cluster}"
         return ""

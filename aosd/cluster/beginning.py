@@ -66,6 +66,8 @@ class Beginning:
         self.why = "no node was reached yet"
         self.unclean = False
         self.is_new = False
+        # Whether the cluster is being left, with no way back: no run of it begins any more.
+        self.left: Callable[[], bool] = lambda: False
         self._roster = roster
         self._admission = admission
         self._standings = standings
@@ -278,6 +280,8 @@ class Beginning:
         for watched in met:
             if watched.member.name not in self._read:
                 await self._read_from(watched)
+        if self.left():
+            return
         standings = self._standings.all()
         members = self._standings.members()
         if not members and self._read:

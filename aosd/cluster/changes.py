@@ -204,16 +204,6 @@ class Changes:
         await self._standings.amend(name, lambda now: _lost(now, since))
         return self._done(name)
 
-    async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
-        """Why `remove` would be refused now; "" when it wouldn't."""
-        gone = (Membership.DRAINED, Membership.REMOVING, Membership.REMOVED)
-        if self._check(name).membership in gone:
-            return ""
-        watched = self._roster.watched.get(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
-            return await self._losses.why_in_use(name)
-        return "" if lose else await self._losses.why_not(name)
-
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
         watched = self._roster.watched.get(name)

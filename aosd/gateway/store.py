@@ -97,9 +97,10 @@ class Store:
     """The object store, as use cases see it.
 
     `seal` gives what upload ids are sealed with; a ClusterError while it isn't known.
-    `refusal` says why writes aren't taken now, "" when they are; `absent` why nothing is
-    served at all yet. `lanes` are for what comes by the thousand in one request. `zone` is the
-    gateway's own: its nodes are read from first.
+    `refusal` says why writes aren't taken now, "" when they are; `closing` why none begins,
+    while those under way go on to their end; `absent` why nothing is served at all yet. `lanes`
+    are for what comes by the thousand in one request. `zone` is the gateway's own: its nodes are
+    read from first.
     """
 
     placement: IPlacement
@@ -121,6 +122,7 @@ class Store:
     clock: IReactorTime
     limits: Limits = Limits()
     refusal: Callable[[], str] = lambda: ""
+    closing: Callable[[], str] = lambda: ""
     absent: Callable[[], str] = lambda: ""
     zone: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
