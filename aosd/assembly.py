@@ -255,7 +255,7 @@ class Assembly:
             ),
             lambda name: roster.watched[name].node if name in roster.watched else None,
             self._conflicts,
-            lambda: self.beginning.why,
+            self.store.absent,
         )
         self.cleaning = cleaning = Cleaning(
             roster,

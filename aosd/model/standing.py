@@ -62,8 +62,8 @@ class Standing:
     `coming` is another place of a member, while that change is under way. `left`: no ring
     that counts has it, and what it still holds is being moved. `adopted`: it came with
     objects, which may belong on others alone; `foreign`: it did so once, and originals without a
-    stamp may be left on it for good. `since` is the stamp of when its part in a change began
-    ("": unknown). `hides`: see INode's hiding in ports.Candidate.
+    stamp may be left on it, some of them hidden. `since` is the stamp of when its part in a
+    change began ("": unknown). `hides`: see INode's hiding in ports.Candidate.
     """
 
     name: str

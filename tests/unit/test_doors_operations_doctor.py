@@ -77,7 +77,6 @@ class DoctorTests(DoorTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.nodes_up()
-        self.asked.changing = False
 
     def findings(self) -> Any:
         answer = self.ask("/-/doctor", "POST", Authorization=f"Bearer {TOKEN}")
@@ -108,10 +107,21 @@ class DoctorTests(DoorTestCase):
         self.findings()
         cluster = self.gateway.assembly.admission.cluster
         self.assertTrue(cluster)
-        known = [(each[0], *each[3:]) for each in asked]
-        # The changes that are stood in for know of n1 alone.
-        self.assertEqual(known[0], ("n1", cluster, "", True))
-        self.assertEqual([each[0] for each in known], list(self.names))
+        self.assertEqual(
+            [(each[0], *each[3:]) for each in asked],
+            [(name, cluster, self.marker(name).incarnation, True) for name in self.names],
+        )
+
+    def test_one_that_is_no_member(self) -> None:
+        self.problems["n4"] = "versioning is on"
+        self.nodes["n4"] = self.blank("n4")
+        self.gateway.see(*self.names, "n4")
+        self.pass_s(1)
+        asked: list[tuple[Any, ...]] = []
+        self.on_examine = asked.append
+        self.findings()
+        self.assertEqual(asked[-1][0], "n4")
+        self.assertEqual(asked[-1][4:], ("", False))
 
     def test_one_that_is_not_running_is_not_asked(self) -> None:
         self.discovery.see(sighting("n1"), sighting("n2"), Sighting("n3", running=False))
@@ -204,12 +214,13 @@ class DoctorTests(DoorTestCase):
         keeper.last = None
 
     def test_a_change_of_the_ring(self) -> None:
-        self.asked.changing = True
-        self.asked.waits_for = "node n9 is down"
+        self.assertEqual(self.cluster("change")["found"], "no change of the ring is under way")
+        changes = self.gateway.assembly.changes
+        self.now(changes.weigh("n1", 2.0))
+        self.now(changes.weigh("n2", 3.0))
         told = self.cluster("change")
-        self.assertIn("copying", told["found"])
-        self.assertIn("weigh of n2 wait for it", told["found"])
-        self.assertIn("node n9 is down", told["found"])
+        self.assertEqual(told["found"], "copying: n1; weigh of n2 wait for it")
+        self.assertIs(told["ok"], True)
 
     def test_the_versions_that_run(self) -> None:
         self.assertIn("aosd ", self.cluster("versions")["found"])

@@ -75,7 +75,7 @@ class Oversight:
             "changing": changes.changing,
             "phase": changes.phase(),
             "waiting_for": changes.waiting_for(),
-            "progress": assembly.keeper.progress.told() if changes.changing else None,
+            "progress": assembly.progress.told() if changes.changing else None,
             "queue": [
                 {"node": name, **_queued(queued), "asked_at": moment_of(queued.asked)}
                 for name, queued in changes.queue()
