@@ -300,6 +300,16 @@ class _Mending:
             movable=self._movable(),
         )
 
+    def _movable(self) -> frozenset[str]:
+        """On whom what has no stamp is the cluster's.
+
+        Also long after they came with objects: an original that a change of the ring has put
+        off its node, and that was overwritten or deleted before it could be removed, is like
+        none of the copies any more.
+        """
+        foreign = {name for name, each in self._candidates.items() if each.foreign}
+        return foreign.union(each.name for each in self._mender.placement.strays())
+
     def _counts_as(self, stamp: str) -> str:
         return self._mender.journal.counts_as(self._bucket, self._key, stamp)
 
