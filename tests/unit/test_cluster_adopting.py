@@ -353,16 +353,30 @@ class HiddenTests(AdoptingTestCase):
     def test_it_is_read_all_the_same_and_gets_its_copies_then(self) -> None:
         for key in self.beneath:
             self.assertEqual(self.fetch(self.gateway, key), key.encode())
-        self.wait(60, lambda: self.lies_right(self.gateway, *self.alone))
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.beneath))
         self.wait(60, lambda: self.over(self.gateway))
         for key in (*self.objects, *self.beneath):
             self.assertEqual(self.fetch(self.gateway, key), key.encode())
         self.assertTrue(self.lies_right(self.gateway, *self.objects))
 
     def test_a_head_does_the_same(self) -> None:
-        key = self.alone[0]
-        self.assertTrue(self.now(head(self.gateway.store, Get(PHOTOS, key))))
-        self.wait(60, lambda: self.lies_right(self.gateway, key))
+        for key in self.hidden:
+            self.assertTrue(self.now(head(self.gateway.store, Get(PHOTOS, key))))
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.hidden))
+
+    def test_an_original_that_has_its_copies_is_compared_once(self) -> None:
+        for key in self.beneath:
+            self.fetch(self.gateway, key)
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.beneath))
+        self.wait(60, lambda: self.over(self.gateway))
+        asked = []
+        for _ in range(3):
+            for node in self.nodes.values():
+                node.requests.clear()
+            for key in self.beneath:
+                self.fetch(self.gateway, key)
+            asked.append(sum(node.requests.total() for node in self.nodes.values()))
+        self.assertEqual(asked[2], len(self.beneath))
 
     def test_a_delete_reaches_it(self) -> None:
         key = self.alone[0]
