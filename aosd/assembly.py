@@ -255,7 +255,7 @@ class Assembly:
             ),
             lambda name: roster.watched[name].node if name in roster.watched else None,
             self._conflicts,
-            lambda: self.beginning.why,
+            self.store.absent,
         )
         self.cleaning = cleaning = Cleaning(
             roster,
@@ -466,9 +466,9 @@ class Assembly:
         waits = not self.roster.changing or self.changes.only_waits
         return None if waits else self.roster.shape
 
-    def change_over(self, unmended: int) -> Deferred[None]:
+    def change_over(self, unmended: int, removed: int) -> Deferred[None]:
         """All was compared since the rings are what they are; so many keys aren't right yet."""
-        return Deferred.fromCoroutine(self.changes.change_over(unmended))
+        return Deferred.fromCoroutine(self.changes.change_over(unmended, removed))
 
     def _absent(self) -> str:
         return self.leaving.absent or self.beginning.why

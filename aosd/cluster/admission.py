@@ -243,4 +243,4 @@ class Admission:
 
 def _bringing(standing: Standing) -> Standing:
     """A member whose disk was replaced by one with objects."""
-    return replace(standing, adopted=True)
+    return replace(standing, adopted=True, foreign=True)

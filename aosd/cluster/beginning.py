@@ -230,6 +230,7 @@ class Beginning:
             place,
             marker.incarnation,
             adopted=brings,
+            foreign=brings,
         )
 
     async def _enter(self, founder: Standing) -> None:

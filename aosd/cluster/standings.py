@@ -67,6 +67,7 @@ class Standings:
                 incarnation,
                 adopted=adopted,
                 since=since,
+                foreign=adopted,
             )
             return self._refreshed(new).value()
 
@@ -96,7 +97,7 @@ class Standings:
             watched = roster.watched.get(each.name)
             if watched is None:
                 continue
-            watched.adopted = each.adopted
+            watched.foreign, watched.adopted = each.foreign, each.adopted
             if watched.hides is None:
                 watched.hides = each.hides
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,17 +12,10 @@ from aosd.consistency.recall import Recall
 from aosd.model.errors import AosdError
 from aosd.ports import INode, IPlacement
 from aosd.repair.levelling import Levelling
+from aosd.repair.membership import IMembership
 
 _TEND_S = 60.0
 _ORPHAN_S = 7 * 86400.0
-
-
-class IRefusing(Protocol):
-    """What may say that our clock can't be trusted."""
-
-    @property
-    def refusing(self) -> bool:
-        """Whether no writes are taken now, such as while our clock may be wrong."""
 
 
 class Tending:
@@ -38,7 +31,7 @@ class Tending:
         self,
         *,
         placement: IPlacement,
-        membership: IRefusing,
+        membership: IMembership,
         recall: Recall,
         levelling: Levelling,
         clock: IReactorTime,
