@@ -92,6 +92,7 @@ def test_plain_objects_are_left(left_nodes: list[RealNode], gather: str, tmp_pat
                 assert_plain(node, bucket, key, wanted)
     founds_nothing(file, tmp_path / "second")
     assert what_lies_there(left_nodes) == before
+    taken_in_again(left_nodes, file, tmp_path / "third")
 
 
 def founds_nothing(file: Path, folder: Path) -> None:
@@ -103,6 +104,38 @@ def founds_nothing(file: Path, folder: Path) -> None:
         )
         assert daemon.ask("GET", "/-/ready").status == 503
         assert daemon.nodes()["cluster"] is None
+
+
+def taken_in_again(nodes: list[RealNode], file: Path, folder: Path) -> None:
+    """By a daemon that may: copies stay as they are, stamps and all."""
+    stamps = stamps_of(nodes)
+    names = [each.name for each in nodes]
+    environment = {**ENVIRONMENT, "AOSD_ADOPT": " ".join(names)}
+    with running_daemon(folder, file, up=names, environment=environment) as daemon:
+        client = s3.client(daemon)
+        for (bucket, key), wanted in OBJECTS.items():
+            answer = client.get_object(Bucket=bucket, Key=key)
+            assert s3.body_of(answer) == wanted.data, key
+            assert (answer["ContentType"], answer["Metadata"]) == (
+                wanted.content_type,
+                wanted.metadata,
+            )
+        listed = [key for bucket, key in OBJECTS if bucket == "photos"]
+        assert s3.all_keys(client, "photos") == sorted(listed, key=str.encode)
+        assert stamps_of(nodes).items() >= stamps.items()
+
+
+def stamps_of(nodes: list[RealNode]) -> dict[tuple[str, str, str], str]:
+    """The stamp of every copy, by node, bucket and key."""
+    found = {}
+    for node in nodes:
+        client = plain_client(node)
+        for bucket, key in OBJECTS:
+            if key in s3.all_keys(client, bucket):
+                metadata = client.head_object(Bucket=bucket, Key=key)["Metadata"]
+                found[node.name, bucket, key] = metadata["aos-stamp"]
+    assert len(found) == 2 * len(OBJECTS)
+    return found
 
 
 def write_all(daemon: Daemon) -> None:
