@@ -98,7 +98,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         words = f"{many(in_all, 'open upload')} would be aborted"
         lines.append(f"{words}: {listed([*shown, *more])}" if shown else words)
     if unexplained := int(plan.get("unexplained") or 0):
-        words = f"{many(unexplained, 'copy', 'copies')} that nothing explains"
+        words = f"{many(unexplained, 'copy')} that nothing explains"
         lines.append(f"{words} would stay: see /-/repair")
     nodes = [str(each) for each in plan.get("nodes") or []]
     lines.append(f"aos-system would be removed from {listed(nodes) if nodes else 'no node'}")
