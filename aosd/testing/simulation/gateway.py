@@ -50,6 +50,7 @@ class Gateway:
         ahead_s: float = 0.0,
     ) -> None:
         self.clock = MortalClock(clock, ahead_s)
+        self.began_s = clock.seconds()
         self.operations: dict[Operation, None] = {}
         self.contacts = 0
         self.stopping = False
