@@ -104,6 +104,11 @@ class Acting(Operation):
     def _done(self, result: Any) -> str:
         world, wanted = self._world, self._wanted
         world.tally[f"operator: {self.verb}"] += 1
+        if self.verb == "adopt":
+            # Consent is remembered by the marker that the node gets, and not before.
+            wanted.acting -= 1
+            self._perhaps()
+            return "accepted"
         come = end_of(result)
         if self.verb in _COMES_TO and come.membership is not _COMES_TO[self.verb]:
             raise PromiseBroken(f"{self.what} was accepted, and {come} comes of it")
@@ -223,7 +228,7 @@ class Operator:
         for name in world.machines:
             standing = changes.standing(name)
             if standing is None:
-                if name in self.foreign and not self._is_asked_for(name):
+                if name in self.waiting and name not in self.asked_for:
                     continue
                 return f"{name} isn't known yet: {self._why(name)}"
             if not self.wanted(name).allows(standing):
@@ -256,8 +261,14 @@ class Operator:
                 if bucket_of(each.path) != "object":
                     each.bucket = world.buckets.brought(bucket_of(each.path), b"", each.modified_s)
 
-    def _is_asked_for(self, name: str) -> bool:
-        return any(each.write is not None for each in self.foreign[name])
+    @property
+    def asked_for(self) -> list[str]:
+        """Those of them that somebody has asked for already."""
+        return [
+            name
+            for name in self.waiting
+            if any(each.write is not None for each in self.foreign[name])
+        ]
 
     @property
     def waiting(self) -> list[str]:

@@ -88,7 +88,7 @@ def become_quiet(world: World) -> None:
             raise PromiseBroken(f"it doesn't become quiet: {why_not_quiet(world)}")
         if world.gateway is None:
             world.start_gateway()
-        _have_removed(world)
+        _operate(world, patient=world.clock.seconds() < until_s - _PATIENCE_S + _TIDY_S)
         if world.clock.seconds() > until_s - _PATIENCE_S / 2 and not waited:
             waited = _wait_for_uploads(world)
             until_s = world.clock.seconds() + _PATIENCE_S
@@ -104,13 +104,20 @@ def become_quiet(world: World) -> None:
     world.trace("all is quiet")
 
 
-def _have_removed(world: World) -> None:
-    """Who is gone for ever is removed, as soon as that can be."""
-    for name in world.gone:
-        if world.operator.membership(name) in (*OUT, None) or not world.is_ready:
-            continue
-        if not world.operator.wanted(name).acting:
-            world.wait(world.acts("remove", name))
+def _operate(world: World, *, patient: bool) -> None:
+    """Who is gone for ever is removed, as soon as that can be; who was to be adopted, is.
+
+    In the end even if it is refused: so few were lost that nothing was.
+    """
+    operator = world.operator
+    verbs = {
+        name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)
+    }
+    verbs |= dict.fromkeys(operator.asked_for, "adopt")
+    for name, verb in verbs.items():
+        if world.is_ready and not operator.wanted(name).acting:
+            how = {"lose": True} if verb == "remove" and not patient else {}
+            world.wait(world.acts(verb, name, **how))
 
 
 def _wait_for_uploads(world: World) -> bool:
