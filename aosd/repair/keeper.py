@@ -67,6 +67,9 @@ class IMembership(Protocol):
     def down_since_s(self, name: str) -> float | None:
         """Since when the node is away; None while it isn't."""
 
+    def is_gone(self, name: str) -> bool:
+        """Whether the node was removed: if it comes back, then empty."""
+
 
 class Keeper:
     """Owns the loop that mends marked keys, sweeps, and tends the cluster's memory.
@@ -433,7 +436,7 @@ class Keeper:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
         # By a clock that jumped ahead, all that are open would be old.
         before_s = 0.0 if self._membership.refusing else self._now() - _ORPHAN_S
-        await self._recall.uploads.tend(nodes, before_s)
+        await self._recall.uploads.tend(nodes, before_s, self._membership.is_gone)
         if self._clock.seconds() >= self._late_until_s:
             await self._read_late_ones(nodes)
 
