@@ -107,6 +107,12 @@ class Admission:
             return  # it went away meanwhile
         self._settled.unwatched(name, self.late_until_s())
         if known:
+            if self._standings.is_to_be_empty(name):
+                if introduction.objects:
+                    watched.refuse("it was drained, and holds objects all the same: empty it first")
+                    return
+                incarnation = marker.incarnation
+                await self._standings.amend(name, lambda now: replace(now, incarnation=incarnation))
             if introduction.objects and introduction.marker is None:
                 await self._standings.amend(name, lambda now: replace(now, adopted=True))
                 self._standings.set_rings()
@@ -119,6 +125,8 @@ class Admission:
         )
         if watched.introduction is introduction:  # otherwise it comes back as a member
             watched.admit(marker.incarnation, away=True)
+            if not introduction.objects:
+                self._settled.came(name)
         self._standings.set_rings()
 
     def _kept_out(self, watched: WatchedMember, standing: Standing, *, is_marked: bool) -> str:
