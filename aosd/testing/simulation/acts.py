@@ -154,4 +154,3 @@ class Acts:
         return self.player.long_away or bool(
             self.world.tally["a drain waits for uploads that nobody ends"]
         )
-

@@ -181,9 +181,7 @@ class Operator:
             found = self._wanted[name] = Wanted(zones={name})
         return found
 
-    def asked(
-        self, name: str, verb: str, weight: float = 1.0, zone: str = "", **_: Any
-    ) -> Wanted:
+    def asked(self, name: str, verb: str, weight: float = 1.0, zone: str = "", **_: Any) -> Wanted:
         """An act is on its way, which is counted as `acting` until it is over."""
         wanted = self.wanted(name)
         wanted.acting += 1

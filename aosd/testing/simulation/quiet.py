@@ -110,9 +110,7 @@ def _operate(world: World, *, patient: bool) -> None:
     In the end even if it is refused: so few were lost that nothing was.
     """
     operator = world.operator
-    verbs = {
-        name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)
-    }
+    verbs = {name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)}
     verbs |= dict.fromkeys(operator.asked_for, "adopt")
     for name, verb in verbs.items():
         if world.is_ready and not operator.wanted(name).acting:

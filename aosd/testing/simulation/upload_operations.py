@@ -205,7 +205,9 @@ class Completing(_OfUpload):
             self._world.promise.conflicted(path, error.code, began_s, self.what)
         if isinstance(error, NoSuchUpload | BadRequest):
             # Of itself it says that somebody has tried to end it.
-            lost = any(node.shifted_s >= self.upload.began_s for node in self._world.machines.values())
+            lost = any(
+                node.shifted_s >= self.upload.began_s for node in self._world.machines.values()
+            )
             if (
                 not self._unsure
                 and not lost
