@@ -117,7 +117,10 @@ class Changes:
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:
-        """The ring that is and the one that an act would make, as if nothing else waited."""
+        """The ring that is and the one that an act would make, as if nothing else waited.
+
+        Of what goes back, it is as if the change that it ends hadn't begun.
+        """
         standings = {each.name: each for each in self._standings.all()}
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
@@ -125,17 +128,37 @@ class Changes:
             watched = self._roster.watched.get(name)
             if watched is None:
                 raise NoSuchNode(f"no node {name} is known")
+            if watched.incarnation is not None:
+                raise ChangeRefused(f"node {name} is a member")
             members = {**present.members, name: watched.member}
             return present, Ring(members.values())
         if standing is None:
             raise NoSuchNode(f"node {name} is no member")
         if act is Act.REMOVE:
-            after = replace(standing, membership=Membership.REMOVED)
+            standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
-            after = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
-        standings[name] = after
+            standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
+            present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
+
+    def undoing(self, name: str) -> tuple[Ring, Ring]:
+        """The same of `undo`; raises as that would."""
+        standing = self._check(name)
+        standings = {each.name: each for each in self._standings.all()}
+        standings[name] = undone(standing, self._stamps.reading)
+        present = Ring(ring_members(standings.values(), former=True))
+        return present, Ring(ring_members(standings.values()))
+
+    async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
+        """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
+        standing = self._check(name)
+        if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
+            return ""
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
+            return await self._losses.why_in_use(name)
+        return "" if lose else await self._losses.why_not(name)
 
     # -- acts -------------------------------------------------------------------------------------
 
@@ -170,7 +193,6 @@ class Changes:
         copy of something.
         """
         standing = self._check(name)
-        watched = self._roster.watched.get(name)
         match standing.membership:
             case Membership.REMOVED | Membership.REMOVING:
                 return standing
@@ -178,9 +200,7 @@ class Changes:
                 there = await self._cleaned(name)
                 await self._standings.amend(name, lambda now: _removed(now, there=there))
                 return self._done(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
-            raise ChangeRefused(await self._losses.why_in_use(name))
-        if not lose and (why := await self._losses.why_not(name)):
+        if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
         _check_left(each for each in self._standings.all() if each.name != name)
         since = self._stamps.next()
@@ -225,14 +245,14 @@ class Changes:
             else:
                 return
 
-    async def change_over(self, unmended: int) -> None:
+    async def change_over(self, unmended: int, removed: int) -> None:
         """All was compared since the rings are what they are; `unmended` keys aren't right yet.
 
         What the coming ring wants has been copied: it is the ring, or nodes are empty.
         """
         moving = [each for each in self._standings.all() if each.moves]
         if not moving:
-            await self._emptying.swept(unmended)
+            await self._emptying.swept(unmended, removed)
             return
         for each in moving:
             watched = self._roster.watched.get(each.name)

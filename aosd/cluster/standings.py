@@ -61,7 +61,13 @@ class Standings:
         def value() -> dict[str, Any]:
             place = Place(member.weight, member.zone)
             new = Standing(
-                member.name, membership, place, incarnation, adopted=adopted, since=since
+                member.name,
+                membership,
+                place,
+                incarnation,
+                adopted=adopted,
+                since=since,
+                foreign=adopted,
             )
             return self._refreshed(new).value()
 
@@ -89,7 +95,10 @@ class Standings:
             self._settled.ring_changed()
         for each in standings:
             watched = roster.watched.get(each.name)
-            if watched is not None and watched.hides is None:
+            if watched is None:
+                continue
+            watched.foreign, watched.adopted = each.foreign, each.adopted
+            if watched.hides is None:
                 watched.hides = each.hides
 
     def are_set(self) -> bool:

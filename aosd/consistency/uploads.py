@@ -146,6 +146,10 @@ class Uploads:
             if each.bucket == bucket and each.client and each.ids and self.knows(each.id)
         ]
 
+    def all(self) -> list[OpenUpload]:
+        """All that isn't ended on all of its nodes yet, the oldest first."""
+        return [self._open[each] for each in sorted(self._open)]
+
     def open_on(self, node: str) -> int:
         """How many are open on a node, for all that is known, orphans too."""
         return sum(node in each.uploads for each in self._open.values())
@@ -239,7 +243,7 @@ class Uploads:
         for this in list(self._open.values()):
             for name in filter(is_gone, list(this.uploads)):
                 self.ended(this.id, name)
-            this = self._open.get(this.id, this)  # noqa: PLW2901 - as it is now
+            this = self._open.get(this.id, this)
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
                 continue

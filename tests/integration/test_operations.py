@@ -31,6 +31,9 @@ FAMILIES = {
     "aosd_copies_removed_total": (),
     "aosd_repair_bytes_total": (),
     "aosd_oldest_gap_seconds": (),
+    "aosd_repair_paused": (),
+    "aosd_ring_change_keys": (),
+    "aosd_ring_change_seconds_left": (),
     "aosd_last_sweep_timestamp_seconds": (),
     "aosd_discovery_reports_total": ("provider",),
     "process_resident_memory_bytes": (),
@@ -116,6 +119,7 @@ def test_what_repair_tells(daemon: Daemon) -> None:
         "alone",
         "sweep",
         "last_sweep",
+        "paused",
     }
     assert (told["settled"], told["unsettled"], told["marks"]) == (True, [], 0)
     before = told["journal"]

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aosd.model.node import Member
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
-from aosd.model.ring import Ring
 from aosd.model.standing import Membership
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.reference import PromiseBroken
