@@ -168,7 +168,9 @@ class Gateway:
         assert over is None
         return self._contact(name, address, lambda node: node.equip(marker, records))
 
-    def _clean(self, name: str, address: Address, credentials: Credentials) -> Deferred[None]:
+    def _clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
         return self._contact(name, address, lambda node: node.clean())
 
     def _contact(
