@@ -45,6 +45,7 @@ from aosd.gateway.store import Limits, Store
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
+from aosd.model.standing import Membership
 from aosd.observe.metrics import Metrics
 from aosd.ports import IDiscovery, INode
 from aosd.repair.beneath import Beneath
@@ -427,6 +428,11 @@ class Assembly:
         """Since when the node is away; None while it isn't."""
         watched = self.roster.watched.get(name)
         return None if watched is None else watched.down_since_s
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the node was removed: if it comes back, then empty."""
+        standing = self.changes.standing(name)
+        return standing is not None and standing.membership is Membership.REMOVED
 
     @property
     def ring_name(self) -> str:
