@@ -357,7 +357,7 @@ def test_last_of_all_it_is_left(crew: Operated, still: Still) -> None:
     # It founds no other cluster on what it left.
     crew.daemon.kill()
     crew.start_gateway()
-    until(lambda: not crew.daemon.nodes()["nodes"][0]["reason"] == "", "a reason is told", DOWN_S)
+    until(lambda: crew.daemon.nodes()["nodes"][0]["reason"] != "", "a reason is told", DOWN_S)
     assert crew.daemon.ask("GET", "/-/ready").status == 503
 
 
