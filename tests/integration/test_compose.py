@@ -13,7 +13,7 @@ import docker
 import pytest
 
 from tests.integration.conftest import Compose
-from tests.integration.test_operations_page import compose_lines
+from tests.integration.operations_page import for_docker
 from tests.integration.waiting import until
 
 NODES = [f"amazin-object-storage-node-{number}" for number in (1, 2, 3)]
@@ -198,7 +198,7 @@ def test_a_disk_is_replaced_as_the_page_says(
 ) -> None:
     """What docs/operations.md has for compose, line by line."""
     was = docker_engine.containers.get(NODES[1]).id
-    for line in compose_lines():
+    for line in for_docker():
         program, what, *words = shlex.split(line)
         assert program == "docker", line
         if what == "compose":

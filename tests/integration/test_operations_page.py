@@ -18,15 +18,12 @@ import pytest
 
 from tests.fault.load import Load
 from tests.integration.nodes import KINDS
+from tests.integration.operations_page import elsewhere, walk_throughs
 from tests.integration.processes import clean_environment
 from tests.integration.wire import ask
 
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "operations.md"
-WALK_THROUGHS = "### Walk-throughs"
-BY_COMPOSE = "docker "
 # One that waits until all is settled, on slow nodes.
 BLOCK_S = 240.0
 _TAIL_LINES = 60
@@ -105,25 +102,6 @@ class Shell:
         self._lines.put("")
 
 
-def blocks(text: str) -> list[str]:
-    """The commands of a part of the page; not those for compose, which test_compose.py runs."""
-    found = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [each for each in found if not each.startswith(BY_COMPOSE)]
-
-
-def compose_lines() -> list[str]:
-    """The commands for docker and compose, one a line."""
-    found = re.findall(r"^```sh\n(docker .*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return [line for block in found for line in block.splitlines()]
-
-
-def sections(text: str) -> dict[str, str]:
-    """The walk-throughs by their headings, in order; what comes first is under ""."""
-    told = text.partition(WALK_THROUGHS)[2].partition("\n## ")[0]
-    first, *others = re.split(r"^#### (.*)$", told, flags=re.MULTILINE)
-    return {"": first, **dict(zip(others[::2], others[1::2], strict=True))}
-
-
 def ten_free_ports() -> int:
     """The first of ten that follow one another, and are free; it ends with a 0."""
     for first in range(26_000, 32_000, 10):
@@ -181,24 +159,22 @@ def test_each_command_of_the_page(store: tuple[Shell, int]) -> None:
         block = block.replace(":3000", f":{first}")
         return re.sub(r"\b900(?=\d|\$)", str(first // 10), block)
 
-    page = PAGE.read_text()
-    parts = sections(page)
-    others = blocks(page.replace(page.partition(WALK_THROUGHS)[2].partition("\n## ")[0], ""))
+    parts = walk_throughs()
     *growing, leaving = parts
     assert (growing[1], leaving) == ("From one node to five", "Leaving")
     for heading in growing[:2]:
-        for block in blocks(parts[heading]):
+        for block in parts[heading]:
             shell.run(here(block))
     # The rest of the page speaks of a store as it is now.
-    for block in others:
+    for block in elsewhere():
         shell.run(here(block))
     with Load(lambda: first, "pages", keys=20, workers=2) as load:
         for heading in growing[2:]:
-            for block in blocks(parts[heading]):
+            for block in parts[heading]:
                 shell.run(here(block))
                 load.wait_for(10)
     load.expect_no_failures()
     load.read_back()
-    told = [shell.run(here(block)) for block in blocks(parts[leaving])]
+    told = [shell.run(here(block)) for block in parts[leaving]]
     assert 'name = "n1"' in told[-1]
     assert ask(first, "GET", "/-/ready").status == 503
