@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
+from aosd.cluster.changes import Changes, Clean
+from aosd.cluster.emptying import Emptying
+from aosd.cluster.losses import Losses
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.cluster.standings import Standings
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
@@ -68,6 +72,7 @@ class Assembly:
         chance: random.Random,
         metrics: Metrics,
         make_id: Callable[[], str],
+        clean: Clean = lambda name, address, credentials: succeed(None),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -109,15 +114,20 @@ class Assembly:
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         self.presence = presence = Presence(buckets, turns)
+        presence.may_forget = self._may_forget_bucket
         self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(
             memory, registers, journal, marks, uploads, stamps, presence.level
         )
-        self.admission = admission = Admission(roster, registers, settled, equip, make_id)
+        self.standings = standings = Standings(roster, registers, settled)
+        self.admission = admission = Admission(
+            roster, registers, standings, settled, equip, make_id
+        )
         self.beginning = Beginning(
             roster,
             admission,
+            standings,
             recall,
             keys,
             settled,
@@ -179,6 +189,20 @@ class Assembly:
             stamps=stamps,
             settled=settled,
         )
+        emptying = Emptying(
+            roster,
+            standings,
+            settled,
+            marks,
+            uploads,
+            (turns.begun, writes.begun, mender.begun),
+            clock,
+        )
+        losses = Losses(roster, standings, settled, journal, marks, replicas)
+        self.changes = Changes(
+            roster, standings, stamps, losses, emptying, clean, lambda: self.beginning.why
+        )
+        admission.waits = self.changes.join_waits
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(
             placement=roster,
@@ -226,6 +250,7 @@ class Assembly:
     async def _advance(self) -> None:
         if self.beginning.ready:
             await self.admission.consider_all()
+            await self.changes.tend()
             return
         try:
             ready = await self.beginning.advance()
@@ -234,7 +259,7 @@ class Assembly:
             return
         if ready:
             self._log.info("ready")
-            if self.beginning.is_new:
+            if self.beginning.is_new and not self.roster.strays():
                 self.store.folders.completed()
             self.heartbeat.start()
             self.keeper.start()
@@ -272,7 +297,7 @@ class Assembly:
             return
         if self.roster.changing or not self.settled.is_anything_known():
             return
-        members = self.roster.ring.members
+        members = self.roster.names
         together = self.settled.is_covered(*members)
         # Of nodes that no one sweep speaks for, none is certain.
         away = {each.name for each in self.roster.members() if each.node is None}
@@ -337,9 +362,20 @@ class Assembly:
         """Whether no writes are taken now, such as while our clock may be wrong."""
         return bool(self._refusal())
 
-    def change_over(self) -> Deferred[None]:
-        """All that the coming ring wants was copied."""
-        return Deferred.fromCoroutine(self.admission.change_over())
+    @property
+    def shape(self) -> Hashable:
+        """Another one whenever other rings or members count."""
+        return self.roster.shape
+
+    @property
+    def moving(self) -> Hashable:
+        """What a change of the ring wants to be swept for; None when there is nothing to move."""
+        waits = not self.roster.changing or self.changes.only_waits
+        return None if waits else self.roster.shape
+
+    def change_over(self, unmended: int) -> Deferred[None]:
+        """All was compared since the rings are what they are; so many keys aren't right yet."""
+        return Deferred.fromCoroutine(self.changes.change_over(unmended))
 
     def _refusal(self) -> str:
         if other := self.heartbeat.other:
@@ -380,6 +416,11 @@ class Assembly:
             self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful
         )
 
+    def _may_forget_bucket(self, name: str, died: str) -> bool:
+        """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
+        doubtful = any(mark.bucket == name for _, mark in self.marks.all())
+        return not doubtful and self._may_forget(died)
+
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings
         breaker = Breaker(
@@ -399,6 +440,7 @@ class Assembly:
             self.settled,
             self._metrics,
             met=lambda: self._clock.callLater(0, self.advance),
+            consented=member.name in settings.adopt,
             probe_timeout_s=settings.probe_timeout_s,
             down_after_s=settings.node_down_after_s,
         )

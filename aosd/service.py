@@ -213,10 +213,16 @@ class Daemon(Service):
         )
 
     def _introduce(
-        self, name: str, address: Address, credentials: Credentials, probe: bool
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        probe: bool,
+        consented: bool,
     ) -> Deferred[Introduction]:
+        asked = (introduce, name, address, credentials)
         return deferToThreadPool(
-            self._reactor, self._threads, introduce, name, address, credentials, probe=probe
+            self._reactor, self._threads, *asked, probe=probe, consented=consented
         )
 
     def _equip(

@@ -168,6 +168,8 @@ Domain = Annotated[
     Kind("the name of a host, such as s3.example.org, in front of which buckets' names may stand"),
 ]
 Tables = Annotated[tuple[IdentityTable, ...], Kind("tables of an identity each")]
+NodeName = Annotated[str, Field(min_length=1), Kind("the name of a node")]
+NodeNames = Annotated[tuple[NodeName, ...], Kind("names of nodes")]
 Zone = Annotated[str, Field(min_length=1, max_length=63), Kind("the name of a zone")]
 
 
@@ -197,6 +199,11 @@ class Settings(BaseModel):
     )
     zone: Zone | None = Field(
         None, description="The gateway's own zone: nodes of the same one are read from first."
+    )
+    adopt: NodeNames = Field(
+        (),
+        description="Nodes that join with the objects which they hold already; may be given "
+        "several times.",
     )
     data: DirectoryPath = Field(
         Path("./aosd-data"), description="Where embedded nodes keep their data."

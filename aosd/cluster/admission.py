@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
-from aosd.consistency.registers import Register, Registers
+from aosd.cluster.standings import Standings
+from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
-from aosd.model.node import Address, Credentials, Member
+from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET
+from aosd.model.standing import Membership, Standing, read_standing
 
 Equip = Callable[
     [str, Address, Credentials, bytes, bytes | None, Mapping[str, bytes]], Deferred[bytes]
@@ -26,16 +28,14 @@ The last arguments are the marker of another cluster that is to go first, if the
 and records that the node gets before its marker.
 """
 
-MEMBER = "member"
-JOINING = "joining"
+FOREIGN = "it holds objects that this cluster didn't write: adopt takes them in"
 
 
 class Admission:
     """Decides about nodes that were introduced, once the cluster is known.
 
-    Registers of kind `members` say who belongs: {"state", "weight", "zone", "incarnation",
-    "returning", "hides"}.
-    A new one is `joining`, in the coming ring only, until what is its has been copied.
+    A new one is `joining`, in the coming ring only, until what is its has been copied. One
+    that was removed comes back only empty, and not before it was gone.
     """
 
     _log = Logger()
@@ -44,6 +44,7 @@ class Admission:
         self,
         roster: Roster,
         registers: Registers,
+        standings: Standings,
         settled: Settledness,
         equip: Equip,
         make_id: Callable[[], str],
@@ -51,82 +52,14 @@ class Admission:
         self.cluster = ""
         self.late_until_s: Callable[[], float] = lambda: 0.0
         self.contested: Callable[[], bool] = lambda: False
+        # Why a new node can't join now; "" when it can.
+        self.waits: Callable[[str], str] = lambda name: ""
         self._roster = roster
         self._registers = registers
+        self._standings = standings
         self._settled = settled
         self._equip = equip
         self._make_id = make_id
-
-    # -- who is a member --------------------------------------------------------------------------
-
-    def registered(self, *states: str) -> list[Member]:
-        """The members by their registers, of these states, by name."""
-        found = []
-        for register in self._registers.all("members"):
-            if register.value.get("state") in states:
-                zone = str(register.value.get("zone") or register.name)
-                weight = float(register.value.get("weight", 1.0))
-                found.append(Member(register.name, weight, zone))
-        return sorted(found, key=lambda member: member.name)
-
-    def set_rings(self) -> None:
-        """Let the rings be what the registers say."""
-        settled, joining = self.registered(MEMBER), self.registered(JOINING)
-        roster = self._roster
-        if joining:
-            former = roster.ring if roster.former is None else roster.former
-            names = {member.name for member in settled}
-            if former.members.keys() != names:
-                former = type(former)(settled)
-            roster.set_rings([*settled, *joining], former)
-        else:
-            roster.set_rings(settled)
-        for register in self._registers.all("members"):
-            watched = roster.watched.get(register.name)
-            if watched is not None and watched.hides is None:
-                watched.hides = _hides(register)
-        self._settled.ring_changed()
-
-    async def register(self, member: Member, incarnation: str, state: str = "") -> None:
-        """Remember a member on the nodes, and whether it is returning.
-
-        Its state is as it was before, when none is given.
-        """
-
-        def value() -> dict[str, Any]:
-            former = self._registers.get("members", member.name)
-            watched = self._roster.watched.get(member.name)
-            hides = None if watched is None else watched.hides
-            if hides is None and former is not None:
-                hides = _hides(former)
-            return {
-                "state": state or ("" if former is None else former.value.get("state")),
-                "weight": member.weight,
-                "zone": member.zone,
-                "incarnation": incarnation,
-                "returning": self._is_returning(member.name),
-                "hides": hides,
-            }
-
-        await self._registers.set("members", member.name, value)
-
-    def was_returning(self) -> list[str]:
-        """The members that were when this was remembered last."""
-        registers = self._registers.all("members")
-        return [each.name for each in registers if each.value.get("returning")]
-
-    def _is_returning(self, name: str) -> bool:
-        """Whether it is known to have been away, and wasn't compared with all others since."""
-        return self._settled.may_lack(name, self._roster.ring.members)
-
-    async def change_over(self) -> None:
-        """All that the coming ring wants is copied: it is the ring."""
-        for member in self.registered(JOINING):
-            watched = self._roster.watched[member.name]
-            if watched.incarnation is None:
-                return
-            await self.register(member, watched.incarnation, MEMBER)
-        self.set_rings()
 
     # -- who is let in ----------------------------------------------------------------------------
 
@@ -146,8 +79,12 @@ class Admission:
                     watched.refuse(why)
                     return
                 marker, over = None, introduction.marker
-        register = self._registers.get("members", name)
-        known = register is not None and register.value.get("state") in (MEMBER, JOINING)
+        standing = self._standings.get(name)
+        known = standing is not None and standing.membership.counts
+        gone = standing if not known else None
+        if gone and (why := self._kept_out(watched, gone, is_marked=marker is not None)):
+            watched.refuse(why)
+            return
         if marker is None or not known:
             if not known and self.contested():
                 watched.refuse("another gateway uses the nodes, and may have another ring")
@@ -155,8 +92,11 @@ class Admission:
             if introduction.problem:
                 watched.refuse(introduction.problem)
                 return
-            if introduction.objects and marker is None:
-                watched.refuse("it holds objects that this cluster didn't write")
+            if introduction.objects and marker is None and not watched.consented:
+                watched.refuse(FOREIGN)
+                return
+            if not known and (why := self.waits(name)):
+                watched.refuse(why)
                 return
         if marker is None:
             marker = await self.equip(watched, over)
@@ -166,14 +106,34 @@ class Admission:
         if watched.introduction is not introduction:
             return  # it went away meanwhile
         self._settled.unwatched(name, self.late_until_s())
-        if register is not None and known:
+        if known:
+            if introduction.objects and introduction.marker is None:
+                await self._standings.amend(name, lambda now: replace(now, adopted=True))
+                self._standings.set_rings()
             watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
-        await self.register(watched.member, marker.incarnation, JOINING)
+        # What it has is to be found, whoever gave it its marker.
+        await self._standings.enter(
+            watched.member, marker.incarnation, Membership.JOINING, adopted=introduction.objects
+        )
         if watched.introduction is introduction:  # otherwise it comes back as a member
             watched.admit(marker.incarnation, away=True)
-        self.set_rings()
+        self._standings.set_rings()
+
+    def _kept_out(self, watched: WatchedMember, standing: Standing, *, is_marked: bool) -> str:
+        """Why one that isn't a member any more can't be one again; "" when it can."""
+        match standing.membership:
+            case Membership.DRAINED:
+                return "it was drained: undrain takes it in again, remove forgets it"
+            case Membership.REMOVING:
+                return "it was removed, and what it held is being copied"
+        introduction = watched.introduction
+        if is_marked and introduction is not None and introduction.objects:
+            return "it was removed, and holds objects of that time: empty it first"
+        if standing.left and not watched.consented:
+            return "it was removed: adopt takes it in again"
+        return ""
 
     def stranger(self, name: str, marker: Marker) -> str:
         """Why a node with this marker can't be ours; "" when it can."""
@@ -194,7 +154,8 @@ class Admission:
             return False
         names = {watched.member.name}
         for register in await self._registers.told_by(node, "members"):
-            if register.value.get("state") in (MEMBER, JOINING):
+            standing = read_standing(register.name, register.value)
+            if standing is not None and standing.membership.counts:
                 names.add(register.name)
         for name in names:
             there = self._roster.watched.get(name)
@@ -235,10 +196,8 @@ class Admission:
 
     async def consider_all(self) -> None:
         """Whoever waits at the door."""
-        registered = {member.name for member in self.registered(MEMBER, JOINING)}
-        if registered != self._roster.ring.members.keys():
-            # A register that too few nodes took came to mind again, from one that did.
-            self.set_rings()
+        if not self._standings.are_set():
+            self._standings.set_rings()
         for watched in list(self._roster.watched.values()):
             if watched.introduction is None or watched.incarnation is not None:
                 continue
@@ -246,31 +205,29 @@ class Admission:
                 await self.consider(watched)
             except AosdError as error:
                 watched.refuse(f"not taken in yet: {error}")
-        for watched in list(self._roster.watched.values()):
-            await self._remember(watched)
+        for standing in self._standings.all():
+            try:
+                await self._remember(standing)
+            except AosdError as error:
+                self._log.info("that isn't remembered yet: {error}", error=error)
 
-    async def _remember(self, watched: WatchedMember) -> None:
-        """A member's register tells of its disk and its return as they are; tried until it does."""
-        name, incarnation = watched.member.name, watched.incarnation
-        register = self._registers.get("members", name)
-        if register is None or register.value.get("state") not in (MEMBER, JOINING):
+    async def _remember(self, standing: Standing) -> None:
+        """A member's register tells of its disk and its return as they are; tried until it does.
+
+        Of one that was removed: that it is gone.
+        """
+        name, watched = standing.name, self._roster.watched.get(standing.name)
+        if standing.membership is Membership.REMOVED and standing.left:
+            if watched is None or watched.node is None:
+                await self._standings.amend(name, lambda now: replace(now, left=False))
             return
-        remembered = register.value.get("incarnation")
-        same_disk = incarnation in (None, remembered)
-        same_kind = watched.hides in (None, _hides(register))
-        returning = bool(register.value.get("returning"))
-        if same_disk and same_kind and returning == self._is_returning(name):
+        if watched is None or not standing.membership.counts:
+            return
+        incarnation = watched.incarnation or standing.incarnation
+        same_disk = incarnation == standing.incarnation
+        same_kind = watched.hides in (None, standing.hides)
+        if same_disk and same_kind and standing.returning == self._standings.is_returning(name):
             return
         if not same_disk:
             self._log.warn("node {node} came back with another disk", node=name)
-        incarnation = incarnation or str(remembered)
-        try:
-            await self.register(watched.member, incarnation)
-        except AosdError as error:
-            self._log.info("that isn't remembered yet: {error}", error=error)
-
-
-def _hides(register: Register) -> bool | None:
-    """Whether the member was found to hide what lies beneath an object, if that was remembered."""
-    hides = register.value.get("hides")
-    return hides if isinstance(hides, bool) else None
+        await self._standings.amend(name, lambda now: replace(now, incarnation=incarnation))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from aosd.cluster.admission import JOINING, MEMBER, Admission
+from aosd.cluster.admission import FOREIGN, Admission
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
+from aosd.cluster.standings import Standings
 from aosd.consistency.keys import ClusterKeys
 from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote, read_note
 from aosd.consistency.settled import Pass, Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
-from aosd.model.node import Member
 from aosd.model.quorum import memory_missing
 from aosd.model.stamp import StampClock
+from aosd.model.standing import Membership, Place, Standing
 
 _QUIET_S = 1.0
 _LATECOMERS_S = 3.0
@@ -47,6 +48,7 @@ class Beginning:
         self,
         roster: Roster,
         admission: Admission,
+        standings: Standings,
         recall: Recall,
         keys: ClusterKeys,
         settled: Settledness,
@@ -63,6 +65,7 @@ class Beginning:
         self.is_new = False
         self._roster = roster
         self._admission = admission
+        self._standings = standings
         self._recall = recall
         self._keys = keys
         self._settled = settled
@@ -153,8 +156,8 @@ class Beginning:
             assert introduction is not None
             if introduction.problem:
                 watched.refuse(introduction.problem)
-            elif introduction.objects:
-                watched.refuse("it holds objects that this cluster didn't write")
+            elif introduction.objects and not watched.consented:
+                watched.refuse(FOREIGN)
             else:
                 fit.append(watched)
         if not fit:
@@ -187,7 +190,7 @@ class Beginning:
                 return
             if not admission.stranger(watched.member.name, marker):
                 admitted.append((watched, marker))
-        self._roster.set_rings([watched.member for watched, _ in admitted])
+        self._roster.set_standings([_founder(*each) for each in admitted])
         for watched, marker in admitted:
             watched.admit(marker.incarnation, away=False)
         self._founders = admitted
@@ -197,7 +200,11 @@ class Beginning:
         """Let the founders' memory say who they are."""
         admission = self._admission
         for watched, marker in self._founders:
-            await admission.register(watched.member, marker.incarnation, MEMBER)
+            founder = _founder(watched, marker)
+            await self._standings.enter(
+                watched.member, marker.incarnation, Membership.MEMBER, adopted=founder.adopted
+            )
+        self._standings.set_rings()
         await self._keys.confirm()
         await self._recall.registers.set("runs", "last", {"run": self._run})
         self._settled.founded(watched.member.name for watched, _ in self._founders)
@@ -212,7 +219,7 @@ class Beginning:
             if (
                 introduction is None
                 or watched.incarnation is not None
-                or watched.member.name not in self._roster.ring.members
+                or watched.member.name not in self._roster.names
             ):
                 continue
             if introduction.marker is None:
@@ -245,11 +252,14 @@ class Beginning:
         for watched in met:
             if watched.member.name not in self._read:
                 await self._read_from(watched)
-        admission = self._admission
-        members = admission.registered(MEMBER, JOINING)
+        standings = self._standings.all()
+        members = self._standings.members()
         if not members and self._read:
             # It was founded, and the founder ended before it had said with whom.
-            members = [self._roster.watched[name].member for name in sorted(self._read)]
+            standings = members = [
+                _founder(self._roster.watched[name], marker)
+                for name, marker in sorted(self._read.items())
+            ]
             if not self._quiet():
                 return
         missing = [each.name for each in members if each.name not in self._read]
@@ -266,9 +276,9 @@ class Beginning:
             self._enough_s = now_s
         if any(map(self._may_come, missing)) and now_s - self._enough_s < _LATECOMERS_S:
             return
-        self._roster.set_rings(members)
+        self._roster.set_standings(standings)
         for name, marker in self._read.items():
-            if name not in self._roster.ring.members:
+            if name not in self._roster.names:
                 continue  # it never got as far as to be remembered: it joins later
             watched = self._roster.watched[name]
             if watched.node is not None and watched.incarnation is None:
@@ -276,20 +286,25 @@ class Beginning:
         self._names = [member.name for member in members]
         await self._begin_run(self._names)
 
-    async def _register(self, member: Member) -> None:
+    async def _register(self, name: str) -> None:
         """Let the member's register be of the disk that it has."""
-        marker = self._read.get(member.name)
-        register = self._recall.registers.get("members", member.name)
-        if marker is None or (
-            register is not None and register.value.get("incarnation") == marker.incarnation
-        ):
+        marker = self._read.get(name)
+        standing = self._standings.get(name)
+        if marker is None or (standing is not None and standing.incarnation == marker.incarnation):
             return
         # Another disk: its note is of another time, whatever it says.
-        self._notes[member.name] = None
-        state = MEMBER if register is None else str(register.value["state"])
-        if register is not None:
-            self._settled.returned(member.name)
-        await self._admission.register(member, marker.incarnation, state)
+        self._notes[name] = None
+        if standing is None:
+            founder = _founder(self._roster.watched[name], marker)
+            await self._standings.enter(
+                self._roster.watched[name].member,
+                marker.incarnation,
+                Membership.MEMBER,
+                adopted=founder.adopted,
+            )
+            return
+        self._settled.returned(name)
+        await self._standings.amend(name, lambda now: replace(now, incarnation=marker.incarnation))
 
     def _may_come(self, name: str) -> bool:
         watched = self._roster.watched.get(name)
@@ -316,9 +331,9 @@ class Beginning:
     async def _begin_run(self, names: list[str]) -> None:
         """What the last run left: settled, or everything to be compared."""
         registers = self._recall.registers
-        returning = set(self._admission.was_returning()) & set(names)
+        returning = self._standings.were_returning() & set(names)
         for name in names:
-            await self._register(self._roster.ring.members[name])
+            await self._register(name)
         last = registers.get("runs", "last")
         last_run = last.value.get("run") if last is not None else None
         assert self._watching is not None
@@ -331,7 +346,7 @@ class Beginning:
             and self._settled.is_since(self._watching, name)
             and self._losses.get(name) == self._roster.watched[name].losses
         }
-        self._admission.set_rings()
+        self._standings.set_rings()
         if clean:
             self._go_on(names, clean)
         else:
@@ -374,3 +389,15 @@ class Beginning:
     def _now_ready(self) -> None:
         self.ready = True
         self.why = ""
+
+
+def _founder(watched: WatchedMember, marker: Marker) -> Standing:
+    """What a node is that the cluster is founded on."""
+    member, introduction = watched.member, watched.introduction
+    return Standing(
+        member.name,
+        Membership.MEMBER,
+        Place(member.weight, member.zone),
+        marker.incarnation,
+        adopted=introduction is not None and introduction.objects,
+    )

@@ -19,8 +19,12 @@ from aosd.ports import Candidate, IHealth, INode
 from aosd.streams.deadlines import IdleTimer, within
 
 MakeNode = Callable[[str, Address, Credentials, IHealth], INode]
-Introduce = Callable[[str, Address, Credentials, bool], Deferred[Introduction]]
-"""The first contact; whether to probe what the node can, too. Fires with what was found."""
+Introduce = Callable[[str, Address, Credentials, bool, bool], Deferred[Introduction]]
+"""The first contact; fires with what was found.
+
+The last arguments: whether to probe what the node can, too; and whether somebody consented that
+it joins with the objects that it holds.
+"""
 
 
 _MEET_AGAIN_S = 30.0
@@ -44,6 +48,9 @@ class WatchedMember:
 
     It is admitted (it has an `incarnation`) by whoever decides about membership, after it
     was introduced. From then on it counts, as its state says.
+
+    `consented`: somebody said that it is to join with the objects that it holds. `foreign`: it
+    did so once. See Candidate.
     """
 
     _log = Logger()
@@ -59,6 +66,7 @@ class WatchedMember:
         metrics: Metrics,
         *,
         met: Callable[[], object] = lambda: None,
+        consented: bool = False,
         probe_timeout_s: float,
         down_after_s: float,
     ) -> None:
@@ -68,12 +76,16 @@ class WatchedMember:
         self.node: INode | None = None
         self.introduction: Introduction | None = None
         self.incarnation: str | None = None
+        # Somebody said that its objects are to be taken in, or that it may come back.
+        self.consented = False
         self.why = "not seen yet"
         self.up_since_s = 0.0
         # How often its control connection broke, or was given up.
         self.losses = 0
         # Whether an object hides what lies beneath it; None while nobody knows.
         self.hides: bool | None = None
+        self.foreign = False
+        self._consented = consented
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
         self._announced = False
@@ -120,7 +132,20 @@ class WatchedMember:
             self.member.zone,
             self.breaker.full,
             self.hides,
+            self.foreign,
         )
+
+    @property
+    def consented(self) -> bool:
+        """See the class. To consent has a node that waits introduced anew: it is probed now."""
+        return self._consented
+
+    @consented.setter
+    def consented(self, consented: bool) -> None:
+        is_news = consented and not self._consented
+        self._consented = consented
+        if is_news and self.introduction is not None and self.incarnation is None:
+            self.meet_again()
 
     @property
     def is_blank(self) -> bool:
@@ -215,10 +240,10 @@ class WatchedMember:
         sighting = self.sighting
         assert sighting is not None
         assert sighting.address is not None and sighting.credentials is not None
-        probing = not self._known
+        probing, consented = not self._known, self._consented
         try:
             introduction = await self._introduce(
-                self.member.name, sighting.address, sighting.credentials, probing
+                self.member.name, sighting.address, sighting.credentials, probing, consented
             )
         except NodeError as error:
             if self.node is node:
@@ -226,6 +251,9 @@ class WatchedMember:
                 self.breaker.probe_failed(str(error))
                 self._metrics.node_errors.labels(self.member.name, type(error).__name__).inc()
             return
+        if consented is not self._consented:
+            self.breaker.hurry()
+            return  # once more, as it is to be now
         if self.node is node:
             if probing:
                 self._sorts = introduction.sorted_listing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -17,6 +17,7 @@ from aosd.cluster.member import WatchedMember
 from aosd.model.membership import resolve
 from aosd.model.node import Member, Sighting
 from aosd.model.ring import Ring
+from aosd.model.standing import Membership, Standing, ring_members
 from aosd.observe.metrics import Metrics
 from aosd.ports import Candidate, IDiscovery, IPlacement
 
@@ -38,7 +39,7 @@ class ProviderState:
 class Roster:
     """Owns the providers, the nodes they see, and the rings that count.
 
-    Who is a member is decided elsewhere (Admission), which sets the rings. Before it has,
+    Who is a member is decided elsewhere (Standings), which sets the rings. Before it has,
     there are no orders.
     """
 
@@ -54,6 +55,9 @@ class Roster:
     ) -> None:
         self.ring = Ring(())
         self.former: Ring | None = None
+        self._known: Mapping[str, Standing] = {}
+        self._members: tuple[str, ...] = ()
+        self._strays: tuple[str, ...] = ()
         self.watched: dict[str, WatchedMember] = {}
         self.troubles: Mapping[str, str] = {}
         self.providers = [ProviderState(each) for each in providers]
@@ -80,24 +84,66 @@ class Roster:
 
     def members(self) -> Sequence[Candidate]:
         """See IPlacement."""
-        return self._candidates(sorted(self.ring.members))
+        return self._candidates(self._members)
+
+    def strays(self) -> Sequence[Candidate]:
+        """See IPlacement."""
+        return self._candidates(self._strays)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names, in order."""
+        return self._members
 
     @property
     def changing(self) -> bool:
-        """Whether a change of the ring is under way."""
-        return self.former is not None
+        """Whether a change of the ring is under way, or something is to be moved after one."""
+        return self.former is not None or bool(self._strays)
 
-    def set_rings(self, members: Iterable[Member], former: Ring | None = None) -> None:
-        """The ring that is, or is coming; with `former` the one that still counts too."""
-        for member in members:
-            self._watch(member).member = member
-        ring = Ring(members)
-        if ring.name != self.ring.name:
-            self._log.info(
-                "the ring is {ring}, of {count} members", ring=ring.name, count=len(ring.members)
-            )
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """Another one whenever a ring that counts is another, or others are members or strays'."""
+        former = "" if self.former is None else self.former.name
+        return (self.ring.name, former, *self._members, "", *self._strays)
+
+    def set_standings(self, standings: Sequence[Standing]) -> bool:
+        """Let rings and members be what these tell; whether another ring counts since then."""
+        before = self.ring.name, self.former and self.former.name
+        self._known = {each.name: each for each in standings}
+        for each in standings:
+            if each.membership is not Membership.REMOVED:
+                place = each.coming_place or each.place
+                member = Member(each.name, place.weight, place.zone)
+                self._watch(member).member = member
+        ring = self._ring(ring_members(standings))
+        former = None
+        if any(each.moves for each in standings):
+            former = self._ring(ring_members(standings, former=True))
         self.ring, self.former = ring, former
+        self._members = tuple(sorted(each.name for each in standings if each.membership.counts))
+        self._strays = tuple(sorted(each.name for each in standings if each.strays))
         self._metrics.ring_members.set(len(ring.members))
+        if before == (ring.name, former and former.name):
+            return False
+        self._log.info(
+            "the ring is {ring}, of {count} members", ring=ring.name, count=len(ring.members)
+        )
+        return True
+
+    def told_by(self, standings: Sequence[Standing]) -> bool:
+        """Whether rings and members are those that these tell of."""
+        known = self._known
+        return len(known) == len(standings) and all(
+            each.name in known and _shape(known[each.name]) == _shape(each) for each in standings
+        )
+
+    def _ring(self, members: Iterable[Member]) -> Ring:
+        """The one that there is already, if it is of these: it has the orders in memory."""
+        ring = Ring(members)
+        for known in (self.ring, self.former):
+            if known is not None and known.name == ring.name:
+                return known
+        return ring
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -151,7 +197,7 @@ class Roster:
         known = {
             name: each.member
             for name, each in self.watched.items()
-            if name in self.ring.members or each.incarnation is not None
+            if self._is_known(name) or each.incarnation is not None
         }
         resolution = resolve(
             known,
@@ -166,7 +212,7 @@ class Roster:
         self.troubles = resolution.troubles
         for name, member in resolution.members.items():
             watched = self._watch(member)
-            if name not in self.ring.members:
+            if not self._is_known(name):
                 # A member's weight and zone are what it joined with.
                 watched.member = member
         for name, watched in list(self.watched.items()):
@@ -184,6 +230,10 @@ class Roster:
             elif sighting is None:
                 watched.seen(None)
 
+    def _is_known(self, name: str) -> bool:
+        known = self._known.get(name)
+        return known is not None and known.membership is not Membership.REMOVED
+
     def _watch(self, member: Member) -> WatchedMember:
         watched = self.watched.get(member.name)
         if watched is None:
@@ -198,3 +248,8 @@ class Roster:
         for watched in list(self.watched.values()):
             watched.tick()
         self.ticked()
+
+
+def _shape(standing: Standing) -> Standing:
+    """What rings and members depend on."""
+    return replace(standing, incarnation="", returning=False, hides=None, queued=None, since="")

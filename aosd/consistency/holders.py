@@ -15,9 +15,14 @@ def primaries(orders: Orders, replicas: int) -> tuple[Candidate, ...]:
     return _once(order[:replicas] for order in orders)
 
 
-def could_hold(orders: Orders, replicas: int) -> tuple[Candidate, ...]:
-    """Primaries and handoffs of every order, each once: the present ring's first."""
-    return _once(order[: 2 * replicas] for order in orders)
+def could_hold(
+    orders: Orders, replicas: int, strays: Sequence[Candidate] = ()
+) -> tuple[Candidate, ...]:
+    """Primaries and handoffs of every order, each once: the present ring's first.
+
+    And `strays`: those that may hold any key (see IPlacement).
+    """
+    return _once((*(order[: 2 * replicas] for order in orders), strays))
 
 
 def _once(orders: Iterable[Sequence[Candidate]]) -> tuple[Candidate, ...]:

@@ -96,6 +96,10 @@ class Journal:
         found, died = self._ledger.delete_of(bucket, key), self.died(bucket)
         return max(found or "", died) or None
 
+    def own_delete_of(self, bucket: str, key: str) -> str | None:
+        """The stamp of the newest delete of the key itself."""
+        return self._ledger.delete_of(bucket, key)
+
     def counts_as(self, bucket: str, key: str, stamp: str) -> str:
         """What a copy's stamp counts as: itself, but for what was restamped."""
         return self._ledger.counts_as(bucket, key, stamp)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
 from twisted.logger import Logger
 
-from aosd.consistency.buckets import DELETED, LIVE, Buckets
+from aosd.consistency.buckets import CLOSED, DELETED, LIVE, Bucket, Buckets
 from aosd.consistency.turns import Turns
-from aosd.model.errors import AosdError, NodeError, NodeFull
+from aosd.model.errors import AosdError, KeyConflict, NodeError, NodeFull
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.ports import INode
 
@@ -17,11 +20,16 @@ def turn_of(bucket: str) -> tuple[str, str]:
 
 
 class Presence:
-    """Compares nodes' buckets with the records. Buckets that no record tells of are left alone."""
+    """Compares nodes' buckets with the records. Buckets that no record tells of are left alone.
+
+    `may_forget` says of a bucket and the stamp of its delete whether nothing that was in it may
+    lie anywhere any more.
+    """
 
     _log = Logger()
 
     def __init__(self, buckets: Buckets, turns: Turns) -> None:
+        self.may_forget: Callable[[str, str], bool] = lambda name, died: False
         self._buckets = buckets
         self._turns = turns
         # Deleted buckets that lie on nodes yet, as (bucket, node name).
@@ -59,6 +67,36 @@ class Presence:
                 lacks = error  # there may be others to remove
         if lacks is not None:
             raise lacks
+
+    async def adopt(
+        self, name: str, stamp: Callable[[], str], members: Iterable[INode] = ()
+    ) -> None:
+        """Let there be a bucket of this name, for a node that has one and is to be a member.
+
+        To be called before it is one, or it might lose a bucket that was deleted elsewhere.
+        What comes with it is older than any delete, and would be dead in a bucket that once
+        was deleted: so that is forgotten, as soon as nothing is left for it to be true of.
+        Of the `members` none may have a bucket that was deleted. Raises KeyConflict until then,
+        and while the bucket is being deleted; NodeError, NoQuorum.
+        """
+
+        async def act() -> None:
+            bucket = self._buckets.get(name) or Bucket(name, DELETED, "")
+            if bucket.state == LIVE and not bucket.died:
+                return
+            if bucket.state == CLOSED:
+                raise KeyConflict(f"the bucket {name} is being deleted")
+            late = self._buckets.may_be_removed_late(name)
+            if late or (bucket.died and not self.may_forget(name, bucket.died)):
+                raise KeyConflict(f"what was in a bucket {name} that was deleted may lie on yet")
+            if bucket.state != LIVE:
+                for node in members:
+                    if bucket.died and name in await node.list_buckets():
+                        raise KeyConflict(f"node {node.name} has a bucket {name}, deleted, yet")
+                bucket = Bucket(name, LIVE, stamp())
+            await self._buckets.set(replace(bucket, died=""))
+
+        await self._turns.take(*turn_of(name), act)
 
     async def _remove(self, name: str, node: INode) -> None:
         async def act() -> None:

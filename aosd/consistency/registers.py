@@ -80,14 +80,18 @@ class Registers:
     ) -> None:
         """Set it, on enough nodes; to what `value` gives by then, if it is to be asked.
 
-        Raises NoQuorum; it may have been set all the same then.
+        Raises NoQuorum; it may have been set all the same then. And what `value` raises.
 
         Of one register, one after the other: of two on their way together, the older might
         land last.
         """
         turn = self._turns[kind, name]
         await turn.acquire()
-        present = value if isinstance(value, Mapping) else value()
+        try:
+            present = value if isinstance(value, Mapping) else value()
+        except BaseException:
+            turn.release()
+            raise
         register = Register(kind, name, self._stamps.next(), dict(present))
         try:
             await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)

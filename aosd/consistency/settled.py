@@ -188,10 +188,21 @@ class Settledness:
         young = [name for name in names if not self._is_newer_than_the_change(name)]
         return not self.is_covered(*ripe) or bool(young)
 
-    def why_not(self, orders: Sequence[Sequence[Candidate]], partition: int, replicas: int) -> str:
-        """Why the partition with these orders isn't settled; "" when it is."""
+    def why_not(
+        self,
+        orders: Sequence[Sequence[Candidate]],
+        partition: int,
+        replicas: int,
+        strays: Sequence[Candidate] = (),
+    ) -> str:
+        """Why the partition with these orders isn't settled; "" when it is.
+
+        `strays`: those that may hold any key (see IPlacement).
+        """
         if len(orders) != 1:
             return "the ring is changing" if orders else "the ring isn't known yet"
+        if strays:
+            return f"keys of others may lie on node {', '.join(each.name for each in strays)}"
         order = orders[0]
         for candidate in order[:replicas]:
             if candidate.state not in (NodeState.UP, NodeState.FULL):

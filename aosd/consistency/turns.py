@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from aosd.consistency.begun import Begun
 from aosd.consistency.to_the_end import ToTheEnd
 from aosd.model.errors import SlowDown
 from aosd.streams.deadlines import within
@@ -21,10 +22,11 @@ class Turns:
 
     Bodies of one key may flow side by side; the last bytes of a PUT, a Complete and a
     DELETE each wait for their turn. A turn that doesn't come within `timeout_s` raises
-    SlowDown.
+    SlowDown. `begun` are those that somebody has.
     """
 
     def __init__(self, clock: IReactorTime, timeout_s: float, to_the_end: ToTheEnd) -> None:
+        self.begun = Begun()
         self._clock = clock
         self._timeout_s = timeout_s
         self._queues: dict[tuple[str, str], deque[Deferred[None]]] = {}
@@ -53,7 +55,8 @@ class Turns:
 
         async def act_and_pass_on() -> T:
             try:
-                return await act()
+                with self.begun.under_way():
+                    return await act()
             finally:
                 self._pass_on((bucket, key))
 

@@ -146,6 +146,10 @@ class Uploads:
             if each.bucket == bucket and each.client and each.ids and self.knows(each.id)
         ]
 
+    def open_on(self, node: str) -> int:
+        """How many are open on a node, for all that is known, orphans too."""
+        return sum(node in each.uploads for each in self._open.values())
+
     def lacking(self, upload: str, number: int) -> set[str]:
         """Nodes that missed a part that was acknowledged, other than `number`, in this run."""
         missed = self._missed.get(upload, {})

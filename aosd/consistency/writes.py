@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from aosd.consistency.begun import Begun
 from aosd.model.objects import OBJECT_BUCKET
 
 _Name = tuple[str, str]
@@ -14,7 +15,8 @@ class Writes:
     """Told of every write whose effect on the nodes may have changed a key.
 
     A Flight belongs to a write whose stamp was given before its turn; it learns whether
-    something newer took effect meanwhile. A Watch remembers all keys touched while it lasts.
+    something newer took effect meanwhile. `begun` are those under way. A Watch remembers all
+    keys touched while it lasts.
 
     What was written of late is remembered, too, by `seconds`: nodes may answer with listings
     of a while ago. Not so of the bucket `object`, where nobody asks.
@@ -22,6 +24,7 @@ class Writes:
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         self._seconds = seconds
+        self.begun = Begun()
         self._flights: dict[_Name, set[Flight]] = {}
         self._watches: set[Watch] = set()
         # When keys were written, the longest ago first; bounded by what a minute brings.
@@ -29,7 +32,7 @@ class Writes:
 
     def flight(self, bucket: str, key: str) -> Flight:
         """To be ended by its owner, once."""
-        return Flight(self._flights, (bucket, key))
+        return Flight(self._flights, (bucket, key), self.begun)
 
     def watch(self) -> Watch:
         """To be ended by its owner, once."""
@@ -68,8 +71,10 @@ class Writes:
 class Flight:
     """A write on its way; `newest` is the newest stamp that took effect since it began."""
 
-    def __init__(self, flights: dict[_Name, set[Flight]], name: _Name) -> None:
+    def __init__(self, flights: dict[_Name, set[Flight]], name: _Name, begun: Begun) -> None:
         self.newest = ""
+        self._begun = begun
+        self._number = begun.begin()
         self._flights = flights
         self._name = name
         flights.setdefault(name, set()).add(self)
@@ -78,6 +83,7 @@ class Flight:
         """It took effect, or never will."""
         there = self._flights[self._name]
         there.discard(self)
+        self._begun.end(self._number)
         if not there:
             del self._flights[self._name]
 

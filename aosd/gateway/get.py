@@ -29,6 +29,7 @@ from aosd.model.errors import (
 from aosd.model.objects import Headers, ObjectHead, Span
 from aosd.model.ranges import ByteRange
 from aosd.model.stamp import is_stamp, stamp_time_s
+from aosd.model.versions import foreign_time_s
 from aosd.ports import Candidate, IReading
 from aosd.streams.nothing import NothingRead
 from aosd.streams.resumed import ResumedReading
@@ -329,11 +330,12 @@ def last_modified_s(store: Store, request: Get, head: ObjectHead) -> int:
     """Last-Modified as clients see it: the time of what the stamp counts as.
 
     It is the same on every copy. As long as the journal remembers it that is when a long
-    write took effect, and not when it began.
+    write took effect, and not when it began. Of a foreign object it is the original's.
     """
     if head.stamp is not None and is_stamp(head.stamp):
         return stamp_time_s(store.journal.counts_as(request.bucket, request.key, head.stamp))
-    return head.modified_s
+    written_s = foreign_time_s(head.stamp or "")
+    return head.modified_s if written_s is None else written_s
 
 
 def _judge(store: Store, request: Get, found: ObjectHead) -> int:

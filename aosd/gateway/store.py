@@ -153,8 +153,8 @@ class Store:
         return primaries(self.orders(bucket, key), self.replicas)
 
     def could_hold(self, bucket: str, key: str) -> tuple[Candidate, ...]:
-        """Everyone who may have a copy: primaries and handoffs of every ring that counts."""
-        return could_hold(self.orders(bucket, key), self.replicas)
+        """Everyone who may have a copy: see `holders.could_hold`."""
+        return could_hold(self.orders(bucket, key), self.replicas, self.placement.strays())
 
     @property
     def settling(self) -> tuple[int, int]:
@@ -170,7 +170,10 @@ class Store:
     def why_unsettled(self, bucket: str, key: str) -> str:
         """Why the key's partition isn't settled; "" when it is."""
         return self.settledness.why_not(
-            self.orders(bucket, key), partition(bucket, key), self.replicas
+            self.orders(bucket, key),
+            partition(bucket, key),
+            self.replicas,
+            self.placement.strays(),
         )
 
     def preferred(self, candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -40,6 +40,15 @@ def check_bucket_name(name: str) -> None:
         raise BadRequest("no bucket can have this name", "InvalidBucketName")
 
 
+def is_bucket_name(name: str) -> bool:
+    """Whether a bucket of clients can have this name."""
+    try:
+        check_bucket_name(name)
+    except BadRequest:
+        return False
+    return True
+
+
 def check_key(key: str) -> None:
     """Raise BadRequest for a key that S3 or some make of node can't keep as it is.
 
@@ -66,6 +75,15 @@ def check_key(key: str) -> None:
             raise _folded("with . or .. as a segment")
         if len(segment) > _LONGEST_SEGMENT_BYTES:
             raise _folded(f"with over {_LONGEST_SEGMENT_BYTES} bytes between slashes")
+
+
+def why_no_key(key: str) -> str:
+    """Why no client can ask for an object with this key; "" when one can."""
+    try:
+        check_key(key)
+    except BadRequest as error:
+        return str(error)
+    return ""
 
 
 def check_folder(key: str, size_bytes: int | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aosd.model.objects import ObjectHead
 from aosd.model.stamp import is_stamp
+
+_FOREIGN = re.compile(r"-([0-9a-f]{11})-", re.ASCII)
 
 CountsAs = Callable[[str], str]
 """What a copy's stamp counts as (see Journal.counts_as)."""
@@ -44,6 +47,12 @@ def foreign_stamp(modified_s: int, etag: str) -> str:
     modified one is (the node's whole seconds), then the greater ETag.
     """
     return f"-{modified_s:011x}-{etag.strip(chr(34))}"
+
+
+def foreign_time_s(stamp: str) -> int | None:
+    """The Last-Modified that a foreign object's stamp tells; None when it is no such stamp."""
+    found = _FOREIGN.match(stamp)
+    return None if found is None else int(found[1], 16)
 
 
 def version_of(head: ObjectHead, counts_as: CountsAs) -> Version:

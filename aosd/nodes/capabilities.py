@@ -13,7 +13,8 @@ from aosd.model.marker import Introduction
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.nodes.asking import Asking
 
-_PREFIX = "probe/"
+PROBES = "probe"
+_PREFIX = f"{PROBES}/"
 _PART_BYTES = 5 * 1024 * 1024
 _LEFT_BEHIND_S = 3600.0
 _DATA = b"what aosd finds out about a node with"

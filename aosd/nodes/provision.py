@@ -5,38 +5,48 @@ Blocking; to be run in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from aosd.consistency.buckets import names_in
+from aosd.consistency.registers import KINDS
 from aosd.model.errors import NodeNonsense
 from aosd.model.marker import MARKER_KEY, Introduction, read_marker
+from aosd.model.names import is_bucket_name
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.nodes.asking import Asking
-from aosd.nodes.capabilities import probe_capabilities
+from aosd.nodes.capabilities import PROBES, probe_capabilities
 
 _JSON = {"Content-Type": "application/json"}
 _NO_CONDITIONS = ("NotImplemented", "InvalidArgument", "InvalidRequest")
 
 
 def introduce(
-    name: str, address: Address, credentials: Credentials, *, probe: bool
+    name: str,
+    address: Address,
+    credentials: Credentials,
+    *,
+    probe: bool,
+    consented: bool = False,
 ) -> Introduction:
     """Find out what a node holds, and with `probe` what it can.
 
     Probing makes the bucket `aos-system` on a blank node, and leaves nothing in it. A node
     that holds the objects of others, or bears the name of another node, is left as it is:
-    what it can isn't known then, and stands as if it kept to S3. Raises NodeError with
-    words for the operator.
+    what it can isn't known then, and stands as if it kept to S3. One that holds objects is
+    probed all the same when somebody has `consented` that it joins, and none of its buckets
+    stands in the way. Raises NodeError with words for the operator.
     """
     with Asking(name, address, credentials) as asking:
         marker = _marker(asking)
-        found = Introduction(marker, _holds_objects(asking))
+        buckets = _buckets(asking)
+        found = Introduction(marker, _holds_objects(asking, buckets))
         if not probe:
             return found
-        problem = _problem(asking)
-        if problem or not _may_be_written(name, found):
+        adopting = consented and marker is None and found.objects
+        problem = _unfit(asking, buckets) if adopting else _problem(asking)
+        if problem or not (adopting or _may_be_written(name, found)):
             return replace(found, problem=problem)
         asking.make_bucket(SYSTEM_BUCKET)
         return probe_capabilities(asking, found)
@@ -62,7 +72,7 @@ def equip(
         for bucket in (SYSTEM_BUCKET, OBJECT_BUCKET, *names_in(records or {})):
             asking.make_bucket(bucket)
         stands = _marker(asking)
-        if over is not None and stands == over and not _holds_objects(asking):
+        if over is not None and stands == over and not _holds_objects(asking, _buckets(asking)):
             _empty_memory(asking)
             stands = None
         if stands is None:
@@ -116,14 +126,18 @@ def _empty_memory(asking: Asking) -> None:
             return
 
 
-def _holds_objects(asking: Asking) -> bool:
-    """Whether any bucket but aosd's own memory holds an object."""
+def _buckets(asking: Asking) -> list[str]:
+    """The names of all its buckets."""
     root = asking.answers.xml(asking.ask("GET").data)
     if root.tag != "ListAllMyBucketsResult":
         raise NodeNonsense(asking.name, f"its list of buckets is a {root.tag}")
-    names = [bucket.findtext("Name") or "" for bucket in root.iterfind("Buckets/Bucket")]
+    return [bucket.findtext("Name") or "" for bucket in root.iterfind("Buckets/Bucket")]
+
+
+def _holds_objects(asking: Asking, buckets: Iterable[str]) -> bool:
+    """Whether any bucket but aosd's own memory holds an object."""
     query = {"list-type": "2", "max-keys": "1", "encoding-type": "url"}
-    for name in names:
+    for name in buckets:
         if name == SYSTEM_BUCKET:
             continue
         # One that is deleted meanwhile holds none.
@@ -133,18 +147,46 @@ def _holds_objects(asking: Asking) -> bool:
     return False
 
 
-def _problem(asking: Asking) -> str:
+def _unfit(asking: Asking, buckets: Iterable[str]) -> str:
+    """Why a node can't be adopted with the buckets that it has: "" when it can."""
+    for name in sorted(buckets):
+        if name == SYSTEM_BUCKET:
+            if key := _not_ours(asking):
+                return f"its bucket {name}, which aosd would keep its memory in, has {key}"
+        elif not is_bucket_name(name):
+            return f"its bucket {name} has a name that aosd can't serve"
+        if problem := _problem(asking, (name,)):
+            return problem
+    return ""
+
+
+def _not_ours(asking: Asking) -> str:
+    """A key in `aos-system` that aosd doesn't know; "" when there is none on the first page."""
+    query = {"list-type": "2", "encoding-type": "url"}
+    page = asking.answers.page(asking.ask("GET", SYSTEM_BUCKET, query=query).data)
+    # An introduction that was cut short leaves what comes before the marker.
+    for entry in page.entries:
+        kind, slash, _ = entry.key.partition("/")
+        if not slash or kind not in (*KINDS, PROBES):
+            return entry.key
+    return ""
+
+
+def _problem(asking: Asking, buckets: Iterable[str] = (OBJECT_BUCKET, SYSTEM_BUCKET)) -> str:
     """Why the buckets as they are can't hold copies: "" when they can.
 
     A version that nobody sees any more would come back with the delete of a newer one; what
     is locked can't be deleted.
     """
-    for bucket in (OBJECT_BUCKET, SYSTEM_BUCKET):
-        for query, path, on, words in (
-            ("versioning", "Status", "Enabled", "versioning"),
-            ("object-lock", "ObjectLockEnabled", "Enabled", "object lock"),
+    for bucket in buckets:
+        for query, path, words in (
+            ("versioning", "Status", "versioning"),
+            ("object-lock", "ObjectLockEnabled", "object lock"),
         ):
             answer = asking.ask("GET", bucket, query={query: ""}, well=(400, 404, 405, 501))
-            if not answer.code and asking.answers.xml(answer.data).findtext(path) == on:
+            told = "" if answer.code else asking.answers.xml(answer.data).findtext(path)
+            if told == "Enabled":
                 return f"{words} is on in its bucket {bucket}"
+            if told == "Suspended":
+                return f"{words} was on in its bucket {bucket}: what it kept can't be seen"
     return ""

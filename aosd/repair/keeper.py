@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -50,8 +50,16 @@ class IMembership(Protocol):
     def refusing(self) -> bool:
         """Whether no writes are taken now, such as while our clock may be wrong."""
 
-    def change_over(self) -> Deferred[None]:
-        """All that the coming ring wants was copied."""
+    @property
+    def shape(self) -> Hashable:
+        """Another one whenever other rings or members count."""
+
+    @property
+    def moving(self) -> Hashable:
+        """What a change of the ring wants to be swept for; None when there is nothing to move."""
+
+    def change_over(self, unmended: int) -> Deferred[None]:
+        """All was compared since the rings are what they are; so many keys aren't right yet."""
 
     def up_since_s(self, name: str) -> float | None:
         """When the node answered again after its last silence; None while it doesn't."""
@@ -148,7 +156,7 @@ class Keeper:
             settled,
             clock,
             waits=self._levelling.waits,
-            change=lambda: membership.ring_name if membership.changing else "",
+            change=lambda: membership.moving,
         )
         metrics.marks.set_function(lambda: len(self._marks))
         metrics.oldest_gap_s.set_function(self._oldest_gap_s)
@@ -282,6 +290,7 @@ class Keeper:
         self._is_calendar = calendar
         resumed = part if calendar and part is not None and part.ring == self._ring() else None
         began_s, stamp = self._now(), self._mender.stamps.next()
+        shape = self._membership.shape
         if resumed is not None:
             began_s = resumed.part_began_s
         sweep = self.sweep = Sweep(
@@ -333,7 +342,7 @@ class Keeper:
             self._swept_s = self._now()
             self._metrics.last_sweep.set(self._swept_s)
             if resumed is None:
-                await self._all_compared(stamp, broken, result)
+                await self._all_compared(stamp, broken, result, shape)
         return (
             result.covered.issuperset(each.name for each in up)
             and not result.unmended
@@ -341,8 +350,13 @@ class Keeper:
             and not self._occasions.makes_certain()
         )
 
-    async def _all_compared(self, stamp: str, broken: Mapping[int, int], result: Swept) -> None:
-        """All was compared, and is right but for what is unmended, or was doubted meanwhile."""
+    async def _all_compared(
+        self, stamp: str, broken: Mapping[int, int], result: Swept, shape: Hashable
+    ) -> None:
+        """All was compared, and is right but for what is unmended, or was doubted meanwhile.
+
+        With rings and members of this `shape`: others may count by now.
+        """
         self._marks.mended(broken)
         await self._marks.settle_taken_up(
             lambda number, mark: (
@@ -353,11 +367,13 @@ class Keeper:
             if not result.unmended and not len(self._marks):
                 self._recall.journal.settled(stamp)
             return
+        if shape != self._membership.shape:
+            return
         if result.unheld or self._is_lacking():
             self._log.info("the ring's change isn't over yet: some keys have too few copies in it")
             return
         try:
-            await self._membership.change_over()
+            await self._membership.change_over(result.unmended)
         except ClusterError as error:
             self._log.info("the ring's change isn't over yet: {error}", error=error)
 

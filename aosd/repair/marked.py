@@ -190,7 +190,9 @@ class Marked:
     def _late_until_s(self, mark: Mark) -> float | None:
         """Until when a request of before may take effect; None: not known yet."""
         until_s = 0.0
-        for name in mark.silent:
+        members = {each.name for each in self._placement.members()}
+        for name in mark.silent & members:
+            # One that was removed counts for nothing, whatever it takes yet.
             up_s = self._up_since_s(name)
             if up_s is None:
                 return None

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from aosd.consistency.begun import Begun
 from aosd.consistency.copying import Copier
 from aosd.consistency.holders import could_hold, primaries
 from aosd.consistency.journal import Journal
@@ -89,6 +90,7 @@ class Mender:
         settled: Settledness,
     ) -> None:
         self.is_late: Callable[[Mark], bool] = lambda mark: False
+        self.begun = Begun()
         self.placement = placement
         self.replicas = replicas
         self.copier = copier
@@ -106,7 +108,8 @@ class Mender:
         done now leaves a mark, unless one says so already, or the node is down (its return
         is swept). Raises NoNodes while no ring is known.
         """
-        return await _Mending(self, bucket, key, frozenset(also)).run()
+        with self.begun.under_way():
+            return await _Mending(self, bucket, key, frozenset(also)).run()
 
     async def is_right(self, bucket: str, key: str, names: Collection[str]) -> bool:
         """Whether these nodes, who are the primaries, all have one version that isn't dead.
@@ -229,15 +232,19 @@ class _Mending:
         orders = mender.placement.orders(self._bucket, self._key)
         if not orders:
             raise NoNodes("no nodes are known yet")
-        asked = {each.name: each for each in could_hold(orders, mender.replicas)}
+        strays = mender.placement.strays()
+        members = {each.name: each for each in mender.placement.members()}
+        # One that was removed is in the former ring, and is never asked again.
+        there = could_hold(orders, mender.replicas, strays)
+        asked = {each.name: each for each in there if each.name in members}
         self._outside = self._also - asked.keys()
-        for each in mender.placement.members():
-            if each.name in self._also:
-                asked.setdefault(each.name, each)
+        for name in self._also & members.keys():
+            asked.setdefault(name, members[name])
         if only is not None:
             asked = {name: each for name, each in asked.items() if name in only}
         self._candidates = asked
-        self._primaries = tuple(each.name for each in primaries(orders, mender.replicas))
+        wanted = primaries(orders, mender.replicas)
+        self._primaries = tuple(each.name for each in wanted if each.name in members)
         self._order = tuple(each.name for each in orders[0])
         self._changing = len(orders) > 1
 
@@ -267,7 +274,10 @@ class _Mending:
         """What the heads known now ask for, by all that is remembered of the key now."""
         mender, bucket, key = self._mender, self._bucket, self._key
         why_unsettled = mender.settled.why_not(
-            mender.placement.orders(bucket, key), partition(bucket, key), mender.replicas
+            mender.placement.orders(bucket, key),
+            partition(bucket, key),
+            mender.replicas,
+            mender.placement.strays(),
         )
         # Who wasn't compared since the ring changed may have been a primary in the former one.
         holders = [name for name, head in self._heads.items() if head is not None]
@@ -285,6 +295,7 @@ class _Mending:
             changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
             settled=not explained,
             late=frozenset(late),
+            movable=frozenset(name for name, each in self._candidates.items() if each.foreign),
         )
 
     def _counts_as(self, stamp: str) -> str:

@@ -20,8 +20,8 @@ Occasion = Hashable
 class Occasions:
     """Says whether a sweep is wanted now.
 
-    `waits` says of a node whether there is no use in sweeping it yet; `change` names the
-    ring that is coming ("" for none).
+    `waits` says of a node whether there is no use in sweeping it yet; `change` tells the
+    change of the ring that a sweep would help (None: there is none).
 
     A sweep that was in vain is run again after as long as it took, at least, and each time
     after twice as long as the time before: a disk that is full stays so for a while. One that
@@ -36,7 +36,7 @@ class Occasions:
         clock: IReactorTime,
         *,
         waits: Callable[[str], bool],
-        change: Callable[[], str],
+        change: Callable[[], Hashable],
     ) -> None:
         self._placement = placement
         self._marks = marks
@@ -103,7 +103,7 @@ class Occasions:
         up, spacious = self._up(), self.spacious()
         helps = bool(up) and self._settled.sweep_helps(*up)
         # Once all was compared something may have kept a change from being over.
-        change = self._change() if len(up) == len(self._placement.members()) else ""
+        change = self._change() if len(up) == len(self._placement.members()) else None
         broken = frozenset(self._marks.broken.items()) if up else frozenset()
         whole = spacious if self._marks.whole_partitions(spacious) else frozenset()
         if not (helps or change or broken or whole):

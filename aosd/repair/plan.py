@@ -60,6 +60,7 @@ def plan(
     changing: bool = False,
     settled: bool = False,
     late: frozenset[str] = frozenset(),
+    movable: frozenset[str] = frozenset(),
 ) -> Plan:
     """How to bring a key's copies to its `primaries` (those of every ring that counts).
 
@@ -67,22 +68,23 @@ def plan(
     isn't in it is unknown. `deleted` is the newest delete on record. `changing`: a ring
     change is under way, and nothing is removed. `settled`: nothing explains a copy off the
     primaries. A request of before may still take effect on a node in `late`: its copy is no
-    reason to remove another one.
+    reason to remove another one. What has no stamp is ours to move on nodes in `movable`; on
+    others, off the primaries, only where a primary has that very version: it was copied from it.
 
     The steps may be taken one at a time, and any of them may fail: the newest version never
     loses a copy but to those on the primaries, and only by a plan that found it on all of
     them. So copies that were just made are looked at before anything is removed for them.
     """
     reports: list[Report] = []
-    versions: dict[str, Version] = {}
+    versions = {name: version_of(head, counts_as) for name, head in heads.items() if head}
+    copied = {versions[name] for name in primaries if name in versions}
     for name, head in heads.items():
-        if head is None:
+        if head is None or head.stamp is not None or name in primaries or name in movable:
             continue
-        if name not in primaries and head.stamp is None:
+        if versions[name] not in copied:
             # Somebody else's: it isn't ours to move, or to remove.
             reports.append(Report(name, "an object without a stamp where none belongs"))
-        else:
-            versions[name] = version_of(head, counts_as)
+            del versions[name]
     found = newest(versions, deleted)
     sizes = {name: head.size_bytes for name in found.holders if (head := heads[name]) is not None}
     if len(set(sizes.values())) > 1:

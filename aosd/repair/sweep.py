@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.holders import primaries
 from aosd.consistency.writes import Writes
+from aosd.model.names import why_no_key
+from aosd.model.nesting import Nesting
 from aosd.model.objects import Entry
 from aosd.model.ring import partition
 from aosd.model.stamp import is_stamp
@@ -77,7 +79,8 @@ class Sweep:
     alone, with one size and ETag, not modified since `agreed_since_s` (when the last
     complete sweep began, in seconds since 1970; None: there was none), on no node in
     `compare`, and no write of it took effect since the pages were asked for. If only the
-    time or `compare` speaks against it, stamps are compared; otherwise it is mended.
+    time or `compare` speaks against it, stamps are compared; otherwise it is mended. One that
+    nobody can ask for came with a node: it is reported, and left where it lies.
 
     `keys` looked at and bytes `copied` have a pace. `cursor` is where to go on from.
     `on_mended` and `on_keys` are told of progress: what was done for a key, and how many
@@ -122,6 +125,7 @@ class Sweep:
         )
         self._compare = compare
         self._cursor = cursor
+        self._members: frozenset[str] = frozenset()
         self._lost: set[str] = set()
         self._failed = False
         # How many of a batch's keys lie right but for their stamps, which aren't known.
@@ -159,9 +163,9 @@ class Sweep:
 
     async def run(self) -> Swept:
         """Compare everything, once. Cancelling ends it; what has its turn goes on."""
-        nodes = {
-            each.name: each.node for each in self._placement.members() if each.node is not None
-        }
+        members = self._placement.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        self._members = frozenset(each.name for each in members)
         windows = Windows(self._writes)
         rolling = LoopingCall(windows.roll)
         rolling.clock = self._clock
@@ -195,11 +199,18 @@ class Sweep:
             self._lost.add,
             wants_stamps=lambda: self._wants_stamps,
         )
+        nesting = Nesting()
+        hides = any(each.hides is not False for each in self._placement.members())
         async for batch in walk.batches(_BATCH_KEYS):
             doubtful: list[tuple[Found, _Verdict]] = []
             self._by_stamp = 0
             for found in batch:
                 self._on_key(bucket, found.key)
+                if why := why_no_key(found.key):
+                    self._report(bucket, found, f"it is left where it lies: {why}")
+                    continue
+                if hides and (above := nesting.above(found.key)) is not None:
+                    self._report(bucket, found, f"the object {above} hides it on some nodes")
                 verdict = self._judge(bucket, found, windows)
                 if verdict is not _Verdict.RIGHT:
                     doubtful.append((found, verdict))
@@ -213,9 +224,15 @@ class Sweep:
             so_far.after = batch[-1].key
             await self._keys.spend(len(batch))
 
+    def _report(self, bucket: str, found: Found, why: str) -> None:
+        """Tell people of what no mending changes."""
+        told = [(bucket, found.key, Report(name, why)) for name in sorted(found.entries)]
+        self.so_far.reported += len(told)
+        self.so_far.reports.extend(told)
+
     def _judge(self, bucket: str, found: Found, windows: Windows) -> _Verdict:
         orders = self._placement.orders(bucket, found.key)
-        wanted = {each.name for each in primaries(orders, self._replicas)}
+        wanted = {each.name for each in primaries(orders, self._replicas)} & self._members
         entries = found.entries
         if self._lost and not self._lost.isdisjoint(wanted):
             # What stands in for a node that isn't there has to stay, and nothing is settled.

@@ -42,7 +42,8 @@ _AWAY = (NodeState.DOWN, NodeState.SUSPECT)
 class MemoryPlacement:
     """A ring over given nodes; `states` says which of them aren't up, by name.
 
-    `hides` says of each whether an object on it hides what lies beneath.
+    `hides` says of each whether an object on it hides what lies beneath; those in `foreign`
+    came with objects.
     """
 
     def __init__(self, nodes: Sequence[INode]) -> None:
@@ -51,8 +52,10 @@ class MemoryPlacement:
         self.hides: dict[str, bool | None] = {
             node.name: isinstance(node, MemoryNode) and node.disk.hides_beneath for node in nodes
         }
+        self.foreign: set[str] = set()
         self.ring = Ring(Member(name, 1.0, name) for name in self.nodes)
         self.former: Ring | None = None
+        self.stray_names: set[str] = set()
 
     def orders(self, bucket: str, key: str) -> Sequence[Sequence[Candidate]]:
         """See IPlacement."""
@@ -65,13 +68,19 @@ class MemoryPlacement:
 
     def members(self) -> Sequence[Candidate]:
         """See IPlacement."""
-        return [self.candidate(name) for name in sorted(self.ring.members)]
+        names = {*self.ring.members, *self.stray_names}
+        return [self.candidate(name) for name in sorted(names)]
+
+    def strays(self) -> Sequence[Candidate]:
+        """See IPlacement."""
+        return [self.candidate(name) for name in sorted(self.stray_names)]
 
     def candidate(self, name: str) -> Candidate:
         """The node as use cases see it."""
         state = self.states.get(name, NodeState.UP)
         node = None if state in _AWAY else self.nodes[name]
-        return Candidate(name, node, state, name, state is NodeState.FULL, self.hides[name])
+        full, foreign = state is NodeState.FULL, name in self.foreign
+        return Candidate(name, node, state, name, full, self.hides[name], foreign)
 
 
 def make_store(

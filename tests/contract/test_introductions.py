@@ -163,6 +163,50 @@ async def test_what_others_own_is_left_alone(server: Server) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_with_consent_it_is_probed_and_left_as_it_was(server: Server) -> None:
+    await server.call(deed(("PUT", "theirs"), ("PUT", "theirs", "a"), body=b""))
+    known = replace(KNOWN[server.kind], objects=True)
+    assert await server.call(introduce, probe=True, consented=True) == known
+    assert await server.call(contents) == {"aos-system": [], "theirs": ["a"]}
+    # What comes before a marker may be there already.
+    records = {"members/embedded-1": b"{}", "probe/1/a": b""}
+    for key, body in records.items():
+        await server.call(deed(("PUT", "aos-system", key), body=body))
+    assert (await server.call(introduce, probe=True, consented=True)).problem == ""
+    await server.call(equip, OURS)
+    found = await server.call(introduce, probe=True, consented=True)
+    assert found == replace(known, marker=OURS)
+    assert (await server.call(contents))["theirs"] == ["a"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_buckets_stand_in_the_way_of_consent(server: Server) -> None:
+    async def problem() -> str:
+        before = await server.call(contents)
+        found = await server.call(introduce, probe=True, consented=True)
+        assert await server.call(contents) == before, "nothing is written"
+        return str(found.problem)
+
+    await server.call(deed(("PUT", "theirs"), ("PUT", "theirs", "a"), body=b""))
+    await server.call(deed(("PUT", "kept"), query={}))
+    await server.call(deed(("PUT", "kept"), query={"versioning": ""}, body=VERSIONING))
+    assert await problem() == "versioning is on in its bucket kept"
+    suspended = VERSIONING.replace(b"Enabled", b"Suspended")
+    await server.call(deed(("PUT", "kept"), query={"versioning": ""}, body=suspended))
+    assert (await problem()).startswith("versioning was on in its bucket kept")
+    await server.call(deed(("DELETE", "kept")))
+    headers = {"x-amz-bucket-object-lock-enabled": "true"}
+    await server.call(deed(("PUT", "locked"), amz_headers=headers))
+    assert "is on in its bucket locked" in await problem()
+    await server.call(deed(("DELETE", "locked")))
+    await server.call(deed(("PUT", "sthree-x")))
+    assert await problem() == "its bucket sthree-x has a name that aosd can't serve"
+    await server.call(deed(("DELETE", "sthree-x")))
+    await server.call(deed(("PUT", "aos-system"), ("PUT", "aos-system", "mine"), body=b""))
+    assert (await problem()).endswith("which aosd would keep its memory in, has mine")
+
+
+@pytest_twisted.ensureDeferred
 async def test_versions_are_a_problem(server: Server) -> None:
     await server.call(equip, OURS)
     await server.call(deed(("PUT", "object"), query={"versioning": ""}, body=VERSIONING))

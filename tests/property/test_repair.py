@@ -59,12 +59,20 @@ def planned(heads: Heads, unknown: set[str], primaries: list[str], **how: object
     return plan(primaries=primaries, heads=seen, counts_as=counts_as, **how)  # type: ignore[arg-type]
 
 
-def ours(heads: Heads, primaries: list[str]) -> Heads:
-    """What may be moved and removed: not what has no stamp, where it doesn't belong."""
+def ours(heads: Heads, primaries: list[str], movable: frozenset[str] = frozenset()) -> Heads:
+    """What may be moved and removed: not what has no stamp, where it doesn't belong.
+
+    But for what a primary has as well, and what lies on a node in `movable`.
+    """
+    copied = {version_of(head, counts_as) for name in primaries if (head := heads.get(name))}
     return {
         name: head
         for name, head in heads.items()
-        if head is None or head.stamp is not None or name in primaries
+        if head is None
+        or head.stamp is not None
+        or name in primaries
+        or name in movable
+        or version_of(head, counts_as) in copied
     }
 
 
@@ -75,6 +83,7 @@ def ours(heads: Heads, primaries: list[str]) -> Heads:
     st.sets(st.sampled_from(NODES)),
     st.booleans(),
     st.booleans(),
+    st.frozensets(st.sampled_from(NODES)),
     st.frozensets(st.sampled_from(NODES)),
     st.lists(st.booleans(), min_size=12, max_size=12),
 )
@@ -87,14 +96,22 @@ def test_whatever_fails_nothing_is_lost(
     changing: bool,
     settled: bool,
     late: frozenset[str],
+    movable: frozenset[str],
     works: list[bool],
 ) -> None:
     """Each step may fail; nodes may be unknown, whatever lies on them."""
     first = planned(
-        heads, unknown, primaries, deleted=deleted, changing=changing, settled=settled, late=late
+        heads,
+        unknown,
+        primaries,
+        deleted=deleted,
+        changing=changing,
+        settled=settled,
+        late=late,
+        movable=movable,
     )
     seen = {name: head for name, head in heads.items() if name not in unknown}
-    top, had = holders(ours(seen, primaries), deleted)
+    top, had = holders(ours(seen, primaries, movable), deleted)
     steps: list[Copy | Remove] = [*first.copies, *first.removals]
     if changing:
         assert not first.removals
@@ -120,7 +137,7 @@ def test_whatever_fails_nothing_is_lost(
                 assert version_of(head, counts_as) <= first.version
             heads[node] = None
     assert {node for node in told if heads[node] is None} == set()
-    after, have = holders(ours(heads, primaries), deleted)
+    after, have = holders(ours(heads, primaries, movable), deleted)
     if top is not None and not settled:
         assert after is not None and after >= top
         if after == top:
@@ -129,16 +146,22 @@ def test_whatever_fails_nothing_is_lost(
             assert len(have) >= min(len(had), len(primaries))
 
 
-@given(states(), deletes, primary_sets, st.booleans())
+@given(states(), deletes, primary_sets, st.booleans(), st.frozensets(st.sampled_from(NODES)))
 @settings(max_examples=1000, deadline=None)
 def test_it_comes_to_the_newest_on_the_primaries_alone(
-    heads: Heads, deleted: str | None, primaries: list[str], settled: bool
+    heads: Heads,
+    deleted: str | None,
+    primaries: list[str],
+    settled: bool,
+    movable: frozenset[str],
 ) -> None:
-    top, _ = holders(ours(heads, primaries), deleted)
-    foreign = heads.keys() - ours(heads, primaries).keys()
+    top, _ = holders(ours(heads, primaries, movable), deleted)
     reports: set[str] = set()
+    foreign: set[str] = set()
     for _ in range(3):
-        now = planned(heads, set(), primaries, deleted=deleted, settled=settled)
+        # What a primary had, and has no more, explains nothing any more.
+        foreign = heads.keys() - ours(heads, primaries, movable).keys()
+        now = planned(heads, set(), primaries, deleted=deleted, settled=settled, movable=movable)
         reports = {each.node for each in now.reports}
         if now.agreed:
             assert not now.copies and not now.removals

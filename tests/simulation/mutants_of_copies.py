@@ -19,9 +19,9 @@ import aosd.gateway.sent
 import aosd.repair.mend
 import aosd.testing.simulation.operations
 import aosd.testing.simulation.requests
-from aosd.cluster.admission import MEMBER, Admission
 from aosd.cluster.beginning import Beginning
 from aosd.cluster.roster import Roster
+from aosd.cluster.standings import Standings
 from aosd.consistency.copying import _Copying
 from aosd.consistency.holders import Orders
 from aosd.consistency.ledger import Ledger
@@ -38,6 +38,7 @@ from aosd.gateway.store import Doubts, Store
 from aosd.model.errors import NoQuorum
 from aosd.model.objects import ObjectHead
 from aosd.model.quorum import absence
+from aosd.model.standing import Membership
 from aosd.model.versions import version_of
 from aosd.ports import Candidate, IReading
 from aosd.repair.keeper import Keeper
@@ -218,12 +219,12 @@ def writes_go_to_the_coming_ring_alone() -> Patches:
 @mutant(remembering.many_nodes_join_at_once)
 def a_node_joins_at_once() -> Patches:
     """The ring: a new node is in the coming ring only, until what is its has been copied."""
-    register = Admission.register
+    enter = Standings.enter
 
-    async def member(self: Admission, member: Any, incarnation: str, _state: str = "") -> None:
-        await register(self, member, incarnation, MEMBER)
+    async def member(self: Standings, member: Any, incarnation: str, *_: Any, **more: Any) -> None:
+        await enter(self, member, incarnation, Membership.MEMBER, **more)
 
-    return [(Admission, "register", member)]
+    return [(Standings, "enter", member)]
 
 
 @mutant(writing.delete_carried_out_late)
@@ -362,10 +363,10 @@ def new_disk_counts_as_one_nobody_watched() -> Patches:
         with patch.object(self._settled, "returned", lambda _: None):
             await register(self, member)
 
-    return [(Beginning, "_register", unwatched), (Admission, "was_returning", lambda _: [])]
+    return [(Beginning, "_register", unwatched), (Standings, "were_returning", lambda _: set())]
 
 
 @mutant(repairing.return_is_remembered_by_the_next_run)
 def next_run_forgets_who_is_returning() -> Patches:
     """Return: `members/` remembers who is returning."""
-    return [(Admission, "was_returning", lambda _: [])]
+    return [(Standings, "were_returning", lambda _: set())]

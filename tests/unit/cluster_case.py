@@ -118,7 +118,12 @@ class ClusterTestCase(SynchronousTestCase):
         return node
 
     def introduce(
-        self, name: str, address: Address, credentials: Credentials, probe: bool
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        probe: bool,
+        consented: bool,
     ) -> Deferred[Introduction]:
         node = self.nodes[f"n{address.port - 9000}"]
         if name in self.unreachable:

@@ -100,7 +100,12 @@ class MemberTestCase(SynchronousTestCase):
         return self.nodes[-1]
 
     def introduce(
-        self, name: str, address: Address, credentials: Credentials, probe: bool
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        probe: bool,
+        consented: bool,
     ) -> Deferred[Introduction]:
         self.probed_abilities.append(probe)
         self.contacts.append(Deferred())

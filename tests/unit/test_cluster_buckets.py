@@ -12,7 +12,7 @@ from aosd.gateway.delete import delete
 from aosd.gateway.get import head
 from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
-from aosd.model.errors import NoNodes, NoSuchBucket, NoSuchKey
+from aosd.model.errors import KeyConflict, NoNodes, NoSuchBucket, NoSuchKey
 from aosd.model.node import NodeState
 from aosd.testing.bodies import BytesSource
 from aosd.testing.faults import refused
@@ -128,6 +128,77 @@ class NodesTests(BucketsTestCase):
             looking = Deferred.fromCoroutine(head(self.gateway.store, Get(NAME, key)))
             self.failureResultOf(looking, NoSuchKey)
         self.assertTrue(self.now(head(self.gateway.store, Get(NAME, KEYS[0]))))
+
+
+class AdoptedTests(BucketsTestCase):
+    """A bucket that a node brings along."""
+
+    def adopt(self) -> Deferred[None]:
+        assembly = self.gateway.assembly
+        nodes = [each.node for each in self.gateway.roster.members() if each.node is not None]
+        return Deferred.fromCoroutine(
+            assembly.presence.adopt(NAME, self.gateway.store.stamps.next, nodes)
+        )
+
+    def test_one_that_there_never_was(self) -> None:
+        self.successResultOf(self.adopt())
+        self.assertEqual(self.state_of(), LIVE)
+        self.wait(70, lambda: self.on() == list(self.founders))
+        self.filled_again()
+
+    def filled_again(self) -> None:
+        for key in KEYS:
+            self.write(key)
+        self.wait(300, lambda: self.kept(self.gateway))
+
+    def test_one_that_there_is_stays_as_it_is(self) -> None:
+        self.filled()
+        before = self.gateway.store.buckets.get(NAME)
+        self.successResultOf(self.adopt())
+        self.assertEqual(self.gateway.store.buckets.get(NAME), before)
+
+    def test_one_that_was_deleted_is_there_again_and_nothing_in_it_is_dead(self) -> None:
+        for made_again in (False, True):
+            self.filled()
+            self.emptied()
+            self.now(delete_bucket(self.gateway.store, NAME))
+            if made_again:
+                self.now(create_bucket(self.gateway.store, NAME))
+            self.successResultOf(self.adopt())
+            found = self.gateway.store.buckets.check(NAME)
+            self.assertEqual((found.state, found.died), (LIVE, ""))
+            self.now(delete_bucket(self.gateway.store, NAME))
+
+    def test_not_while_a_member_is_away_that_may_have_what_was_in_it(self) -> None:
+        self.filled()
+        self.goes("n3")
+        self.emptied()
+        self.now(delete_bucket(self.gateway.store, NAME))
+        self.failureResultOf(self.adopt(), KeyConflict)
+        self.assertEqual(self.state_of(), DELETED)
+        self.returns("n3")
+        self.wait(300, lambda: not self.on())
+        self.pass_s(5)
+        self.successResultOf(self.adopt())
+        self.assertEqual(self.state_of(), LIVE)
+        for key in KEYS:
+            looking = Deferred.fromCoroutine(head(self.gateway.store, Get(NAME, key)))
+            self.failureResultOf(looking, NoSuchKey)
+
+    def test_not_while_it_lies_on_a_member(self) -> None:
+        self.filled()
+        self.emptied()
+        self.now(delete_bucket(self.gateway.store, NAME))
+        self.nodes["n2"].buckets[NAME] = {}
+        self.failureResultOf(self.adopt(), KeyConflict)
+        self.wait(70, lambda: not self.on())
+        self.successResultOf(self.adopt())
+
+    def test_not_while_it_is_being_deleted(self) -> None:
+        self.filled()
+        found = self.gateway.store.buckets.check(NAME)
+        self.now(self.gateway.store.buckets.set(replace(found, state=CLOSED)))
+        self.failureResultOf(self.adopt(), KeyConflict)
 
 
 class RunsTests(BucketsTestCase):

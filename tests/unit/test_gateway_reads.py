@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import CancelledError, Deferred
 
 from aosd.model.errors import (
@@ -12,6 +14,7 @@ from aosd.model.errors import (
 )
 from aosd.model.node import NodeState
 from aosd.model.ranges import parse_range
+from aosd.model.versions import version_of
 from aosd.testing.faults import (
     late,
     nonsense,
@@ -242,6 +245,16 @@ class UnsettledTests(GatewayTestCase):
         self.assertEqual(self.read(KEY), b"foreign")
         self.lay(self.d, b"ours", S1)
         self.assertEqual(self.read(KEY), b"ours")
+
+    def test_a_foreign_object_is_of_one_time_on_every_copy(self) -> None:
+        self.lay(self.a, b"foreign", None)
+        original = self.a.buckets[BUCKET].pop(KEY)
+        self.lay(self.b, b"foreign", version_of(original.head, str).stamp)
+        copy = replace(self.b.buckets[BUCKET].pop(KEY), modified_s=original.modified_s + 99)
+        for each in (original, copy):
+            self.a.buckets[BUCKET][KEY] = each
+            found = self.successResultOf(self.heading(KEY))
+            self.assertEqual(found.modified_s, int(original.modified_s))
 
     def test_the_journal_beats_copies_that_are_older(self) -> None:
         for node in (self.a, self.c):

@@ -14,6 +14,7 @@ from aosd.consistency.marks import Mark
 from aosd.model.node import Member, NodeState
 from aosd.model.objects import STAMP_HEADER
 from aosd.model.ring import Ring, partition
+from aosd.model.versions import version_of
 from aosd.repair.mend import Mended, Mender
 from aosd.testing.faults import full, late, refused, timed_out, unavailable
 from aosd.testing.memory_node import Copy, MemoryNode
@@ -63,10 +64,12 @@ class MendTests(SynchronousTestCase):
     def now(self, work: Coroutine[Any, Any, T]) -> T:
         return self.successResultOf(Deferred.fromCoroutine(work))
 
-    def lay(self, node: Any, data: bytes, stamp: str | None) -> None:
+    def lay(
+        self, node: Any, data: bytes, stamp: str | None, modified_s: float = 1_699_999_000.0
+    ) -> None:
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         headers = () if stamp is None else ((STAMP_HEADER, stamp.encode()),)
-        node.buckets[BUCKET][KEY] = Copy(data, f'"{md5}"', 1_699_999_000.0, headers)
+        node.buckets[BUCKET][KEY] = Copy(data, f'"{md5}"', modified_s, headers)
 
     def holders(self, data: bytes | None = None) -> str:
         """Who has a copy (with these bytes), in the key's order, as letters."""
@@ -377,6 +380,55 @@ class MendTests(SynchronousTestCase):
         self.lay(self.c, b"theirs", None)
         mended = self.mend()
         self.assertEqual((self.holders(b"theirs"), mended.agreed), ("c", True))
+        self.assertEqual([each.node for each in mended.reports], [self.c.name])
+
+    def test_it_is_moved_off_a_node_that_came_with_objects(self) -> None:
+        self.placement.foreign = {self.c.name}
+        self.lay(self.c, b"theirs", None)
+        original = self.c.buckets[BUCKET][KEY].head
+        mended = self.mend()
+        self.assertEqual((self.holders(b"theirs"), mended.agreed), ("ab", True))
+        self.assertEqual(
+            (mended.copied, mended.removed), ((self.a.name, self.b.name), (self.c.name,))
+        )
+        for node in (self.a, self.b):
+            written_out = node.buckets[BUCKET][KEY].head
+            self.assertIsNotNone(written_out.stamp)
+            self.assertEqual(version_of(written_out, str), version_of(original, str))
+
+    def test_of_two_that_came_with_nodes_the_later_modified_wins(self) -> None:
+        self.placement.foreign = {self.a.name, self.c.name}
+        for earlier, later in ((self.a, self.c), (self.c, self.a)):
+            self.lay(earlier, b"earlier", None)
+            self.lay(later, b"later", None, modified_s=1_699_999_001.0)
+            self.assertTrue(self.mend().agreed)
+            self.assertEqual((self.holders(), self.holders(b"later")), ("ab", "ab"))
+
+    def test_what_came_with_a_node_is_older_than_what_was_written(self) -> None:
+        self.placement.foreign = {self.c.name}
+        self.lay(self.b, b"ours", S1)
+        self.lay(self.c, b"theirs", None, modified_s=1_800_000_000.0)
+        self.assertTrue(self.mend().agreed)
+        self.assertEqual((self.holders(), self.holders(b"ours")), ("ab", "ab"))
+
+    def test_what_was_copied_from_an_original_explains_it(self) -> None:
+        """Its node was a primary once, and the ring has changed since."""
+        self.lay(self.c, b"theirs", None)
+        version = version_of(self.c.buckets[BUCKET][KEY].head, str)
+        self.lay(self.a, b"theirs", version.stamp)
+        self.b.script("put", full())
+        mended = self.mend()
+        self.assertEqual((self.holders(), mended.reports), ("ac", ()))
+        self.b.heal()
+        mended = self.mend()
+        self.assertEqual((self.holders(), mended.reports, mended.agreed), ("ab", (), True))
+
+    def test_another_one_beside_it_is_somebody_elses(self) -> None:
+        for node in (self.a, self.b):
+            self.lay(node, b"theirs", S1)
+        self.lay(self.c, b"theirs", None)
+        mended = self.mend()
+        self.assertEqual(self.holders(), "abc")
         self.assertEqual([each.node for each in mended.reports], [self.c.name])
 
     def test_what_cant_be_explained_is_kept_and_reported(self) -> None:

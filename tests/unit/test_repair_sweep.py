@@ -107,6 +107,37 @@ class SweepTests(SynchronousTestCase):
             holders = [node.name for node in self.order(key) if key in node.buckets[BUCKET]]
             self.assertEqual(holders, [node.name for node in self.order(key)[:2]], key)
 
+    # -- what came with a node --------------------------------------------------------------
+
+    def test_what_came_with_a_node_gets_its_copies(self) -> None:
+        keys = [f"k{number}" for number in range(20)]
+        self.placement.foreign = {"n3"}
+        for key in keys:
+            self.lay(self.by_name["n3"], key, stamp=None)
+        strays = [key for key in keys if self.by_name["n3"] not in self.order(key)[:2]]
+        swept = self.run_sweep(agreed_since_s=None)
+        self.assertEqual((swept.unmended, swept.reported, swept.removed), (0, 0, len(strays)))
+        self.assert_right(*keys)
+
+    def test_a_key_that_nobody_can_ask_for_is_left_where_it_lies(self) -> None:
+        self.placement.foreign = {"n3"}
+        self.lay(self.by_name["n3"], "a//b", stamp=None)
+        swept = self.run_sweep(agreed_since_s=None)
+        self.assertEqual((swept.unmended, swept.made, swept.reported), (0, 0, 1))
+        self.assertEqual(swept.covered, frozenset(self.by_name))
+        ((bucket, key, report),) = swept.reports
+        self.assertEqual((bucket, key, report.node), (BUCKET, "a//b", "n3"))
+        self.assertIn("left where it lies", report.why)
+        self.assertEqual(self.asked("head"), 0)
+
+    def test_an_object_that_is_a_folder_too_is_kept_and_told_of(self) -> None:
+        for hides, told in ((True, ["a/b"]), (False, [])):
+            self.placement.hides["n1"] = hides
+            self.lay_right("a", "a/b", "c")
+            swept = self.run_sweep()
+            self.assertEqual(sorted({key for _, key, _ in swept.reports}), told)
+            self.assert_right("a", "a/b", "c")
+
     # -- what listings tell -----------------------------------------------------------------
 
     def tells(self, *nodes: MemoryNode) -> None:

@@ -306,7 +306,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_kinds(self) -> None:
         repeatable = [name for name in Settings.model_fields if is_repeatable(name)]
-        self.assertEqual(repeatable, ["http", "nodes"])
+        self.assertEqual(repeatable, ["http", "nodes", "adopt"])
         secret = [name for name in Settings.model_fields if is_secret(name)]
         self.assertEqual(secret, ["secret_key", "identities", "node_secret_key"])
         self.assertEqual(default_of("data"), "./aosd-data")

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.model.objects import ObjectHead
 from aosd.model.stamp import StampClock
-from aosd.model.versions import Version, foreign_stamp, newest, version_of
+from aosd.model.versions import Version, foreign_stamp, foreign_time_s, newest, version_of
 
 S1, S2, S3 = (f"0193594b3a7c-000{n}-0000000a" for n in (1, 2, 3))
 
@@ -36,6 +36,11 @@ class VersionTests(SynchronousTestCase):
         copy = ObjectHead('"e-2"', 1, 1_700_000_999, stamp)
         self.assertEqual(version_of(copy, same), version_of(original, same))
         self.assertNotIn('"', stamp)
+
+    def test_when_it_was_modified_stands_in_its_stamp(self) -> None:
+        self.assertEqual(foreign_time_s(foreign_stamp(1_700_000_000, '"e-2"')), 1_700_000_000)
+        for none in ("", S1, "-", "-zzz", "-0000000000g-e"):
+            self.assertIsNone(foreign_time_s(none))
 
     def test_a_stamp_that_is_none_makes_nothing_newer(self) -> None:
         head = ObjectHead('"e"', 1, 1_700_000_000, "zzz")

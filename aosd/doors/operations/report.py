@@ -89,7 +89,7 @@ class Oversight:
         orders = self._roster.orders(bucket, key)
         count = self._replicas
         roles = ["primary"] * count + ["handoff"] * count
-        candidates = could_hold(orders, count)
+        candidates = could_hold(orders, count, self._roster.strays())
         answers = await ask(candidates, lambda node: node.head(bucket, key))
         why = self._assembly.beginning.why or store.why_unsettled(bucket, key)
         return {

@@ -136,7 +136,12 @@ class Gateway:
         return Line(name, node, self.clock, health)
 
     def _introduce(
-        self, name: str, address: Address, credentials: Credentials, probe: bool
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        probe: bool,
+        consented: bool,
     ) -> Deferred[Introduction]:
         def look(node: SimulatedNode) -> Introduction:
             node.check_signature(self.clock.now())

@@ -1,0 +1,162 @@
+"""The end of a change: nodes that no ring has any more, until they are empty."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from aosd.cluster.roster import Roster
+from aosd.cluster.standings import Standings
+from aosd.consistency.begun import Begun
+from aosd.consistency.marks import Marks
+from aosd.consistency.settled import Settledness
+from aosd.consistency.uploads import Uploads
+from aosd.model.errors import AosdError, NodeError
+from aosd.model.objects import SYSTEM_BUCKET
+from aosd.model.standing import Membership, Standing
+from aosd.ports import INode
+
+_AGAIN_S = 5.0
+
+
+class Emptying:
+    """Ends the draining of nodes that hold nothing, and the adopting of those that are mended.
+
+    A node holds nothing when a sweep found all as it should be and its own listings are empty
+    after that; and when nothing is on its way to it: no upload is open there, no request to it
+    went unanswered of late, and whatever began while a ring had it is over. `begun` is all
+    that may be on its way.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        roster: Roster,
+        standings: Standings,
+        settled: Settledness,
+        marks: Marks,
+        uploads: Uploads,
+        begun: tuple[Begun, ...],
+        clock: IReactorTime,
+    ) -> None:
+        self.why = ""
+        self._roster = roster
+        self._standings = standings
+        self._settled = settled
+        self._marks = marks
+        self._uploads = uploads
+        self._begun = begun
+        self._clock = clock
+        # What was under way when no ring had the node any more, by its name.
+        self._before: dict[str, tuple[int, ...]] = {}
+        # Those that a sweep found empty; only time keeps them.
+        self._found_empty: set[str] = set()
+        self._due_s = 0.0
+
+    def begin(self) -> None:
+        """The rings were set: nodes may have begun to be emptied."""
+        names = {each.name for each in self._left()}
+        self._before = {name: each for name, each in self._before.items() if name in names}
+        self._found_empty &= names
+        for name in names - self._before.keys():
+            self._before[name] = tuple(each.now for each in self._begun)
+        if not names:
+            self.why = ""
+
+    async def swept(self, unmended: int) -> None:
+        """All was compared with one ring; `unmended` keys aren't as they should be."""
+        if unmended:
+            self.why = f"{unmended} keys can't be moved yet"
+            return
+        for each in self._standings.all():
+            if each.adopted and each.membership is Membership.MEMBER:
+                await self._standings.amend(each.name, lambda now: replace(now, adopted=False))
+        self._standings.set_rings()
+        await self._end()
+
+    async def tend(self) -> None:
+        """Look again at those that nothing but time keeps."""
+        self.begin()
+        if self._found_empty and self._clock.seconds() >= self._due_s:
+            self._due_s = self._clock.seconds() + _AGAIN_S
+            try:
+                await self._end()
+            except AosdError as error:
+                self._log.info("a drained node can't be let go yet: {error}", error=error)
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing is to be moved any more, for all that is known."""
+        strays = {each.name for each in self._standings.all() if each.strays}
+        return bool(strays) and strays <= self._found_empty
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _left(self) -> list[Standing]:
+        return [
+            each
+            for each in self._standings.all()
+            if each.membership is Membership.DRAINING and each.left
+        ]
+
+    async def _end(self) -> None:
+        self.begin()
+        reasons = []
+        for each in self._left():
+            why = await self._why_not_empty(each.name)
+            if why:
+                reasons.append(f"node {each.name}: {why}")
+                continue
+            self._found_empty.discard(each.name)
+            await self._standings.amend(each.name, _drained)
+            self._log.info("node {node} is drained", node=each.name)
+            self._standings.set_rings()
+            if (watched := self._roster.watched.get(each.name)) is not None:
+                watched.meet_again()
+        self.why = "; ".join(reasons)
+
+    async def _why_not_empty(self, name: str) -> str:
+        watched = self._roster.watched.get(name)
+        node = None if watched is None else watched.candidate.node
+        if node is None:
+            return "it can't be asked now"
+        try:
+            found = await _first_key(node)
+        except NodeError as error:
+            return str(error)
+        if found:
+            self._found_empty.discard(name)
+            return f"{found} lies on it yet"
+        self._found_empty.add(name)
+        if count := self._uploads.open_on(name):
+            return f"{count} multipart uploads are open on it"
+        if self._settled.late_for_s(name):
+            return "requests of the run before may take effect on it yet"
+        if any(name in mark.silent for _, mark in self._marks.all()):
+            return "a write that it didn't answer may take effect on it yet"
+        before = self._before.get(name, ())
+        if not all(each.are_over(since) for each, since in zip(self._begun, before, strict=True)):
+            return "something that began before may write to it yet"
+        # What was on its way may have landed while it was listed.
+        found = await _first_key(node)
+        return f"{found} lies on it yet" if found else ""
+
+
+async def _first_key(node: INode) -> str:
+    """A key that lies on the node, in whatever bucket of clients; "" for none."""
+    for bucket in await node.list_buckets():
+        if bucket == SYSTEM_BUCKET:
+            continue
+        page = await node.list(bucket, limit=1)
+        if page.entries:
+            return f"{bucket}/{page.entries[0].key}"
+    return ""
+
+
+def _drained(standing: Standing) -> Standing:
+    if standing.membership is not Membership.DRAINING or not standing.left:
+        return standing
+    return replace(standing, membership=Membership.DRAINED, adopted=False, since="")

@@ -1,0 +1,129 @@
+"""What would be lost with a node: why it can't be removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from aosd.cluster.roster import Roster
+from aosd.cluster.standings import Standings
+from aosd.consistency.holders import could_hold
+from aosd.consistency.journal import Journal
+from aosd.consistency.marks import Marks
+from aosd.consistency.settled import Settledness
+from aosd.model.errors import NodeError
+from aosd.model.objects import SYSTEM_BUCKET, ObjectHead
+from aosd.model.quorum import needed
+from aosd.model.versions import version_of
+from aosd.ports import INode
+
+_MOST_NAMED = 3
+_MOST_MARKS = 1000
+_AT_ONCE = 16
+
+
+class Losses:
+    """Knows what lies, or may lie, on one node alone."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        standings: Standings,
+        settled: Settledness,
+        journal: Journal,
+        marks: Marks,
+        replicas: int,
+    ) -> None:
+        self._roster = roster
+        self._standings = standings
+        self._settled = settled
+        self._journal = journal
+        self._marks = marks
+        self._replicas = replicas
+
+    async def why_in_use(self, name: str) -> str:
+        """Why a node that answers can't be removed."""
+        watched = self._roster.watched[name]
+        node = watched.candidate.node
+        held: list[str] = []
+        if node is not None:
+            try:
+                held = await _some_keys(node)
+            except NodeError as error:
+                return f"node {name} is {watched.state}, and can't be listed: {error}"
+        what = f", and holds {', '.join(held)}" if held else ""
+        return f"node {name} is {watched.state}{what}: drain it first, or stop it if it is lost"
+
+    async def why_not(self, name: str) -> str:
+        """Why the last copy of something may lie on this node, which is down; "" when none does.
+
+        Each acknowledged write is on as many nodes as there are replicas: as long as fewer
+        are out of reach, and none of the others lacks what it had, one of them has it.
+        """
+        members = [each.name for each in self._standings.members()]
+        others = [each for each in self._roster.members() if each.name != name]
+        if name not in members:
+            return ""
+        copies = needed(self._replicas, len(members))
+        if copies == 1:
+            return f"there is one copy of each object: those on {name} lie nowhere else"
+        away = [each.name for each in others if each.node is None]
+        if len(away) + 1 >= copies:
+            told = ", ".join(away)
+            return (
+                f"{told} can't be asked either: what lay on these and {name} may lie nowhere else"
+            )
+        names = [each.name for each in others if each.node is not None]
+        lacking = [each for each in names if self._settled.may_lack(each, members)]
+        if lacking:
+            told = ", ".join(lacking)
+            return f"{told} may lack what it had before it was away, and {name} may have the rest"
+        if not self._settled.is_covered(*names):
+            return "the other nodes weren't compared yet since the last change or return: wait"
+        lost = await self._last_copies(name)
+        if lost:
+            return f"the newest version is on no other node of {', '.join(lost)}"
+        return ""
+
+    async def _last_copies(self, name: str) -> list[str]:
+        """Some keys in doubt whose newest acknowledged write no other node has."""
+        found: list[str] = []
+        keys = {(mark.bucket, mark.key): None for _, mark in self._marks.all() if mark.key}
+        for first in range(0, min(len(keys), _MOST_MARKS), _AT_ONCE):
+            some = list(keys)[first : first + _AT_ONCE]
+            waiting = [Deferred.fromCoroutine(self._is_last(name, *each)) for each in some]
+            outcomes: Any = await DeferredList(waiting, consumeErrors=True)
+            for (bucket, key), (succeeded, outcome) in zip(some, outcomes, strict=True):
+                if not succeeded:
+                    outcome.raiseException()
+                if outcome and len(found) < _MOST_NAMED:
+                    found.append(f"{bucket}/{key}")
+        return found
+
+    async def _is_last(self, name: str, bucket: str, key: str) -> bool:
+        newest = self._marks.newest_written(bucket, key)
+        deleted = self._journal.delete_of(bucket, key) or ""
+        if newest is None or newest <= deleted:
+            return False
+        orders = self._roster.orders(bucket, key)
+        there = could_hold(orders, self._replicas, self._roster.strays())
+        nodes = [each.node for each in there if each.node is not None and each.name != name]
+        waiting: list[Deferred[ObjectHead]] = [node.head(bucket, key) for node in nodes]
+        outcomes: Any = await DeferredList(waiting, consumeErrors=True)
+        heads = [outcome for succeeded, outcome in outcomes if succeeded]
+        return all(
+            version_of(head, lambda stamp: self._journal.counts_as(bucket, key, stamp)).stamp
+            < newest
+            for head in heads
+        )
+
+
+async def _some_keys(node: INode) -> list[str]:
+    """The first keys of clients on a node, a few of each bucket."""
+    found: list[str] = []
+    for bucket in await node.list_buckets():
+        if bucket != SYSTEM_BUCKET and len(found) < _MOST_NAMED:
+            page = await node.list(bucket, limit=_MOST_NAMED)
+            found += [f"{bucket}/{entry.key}" for entry in page.entries]
+    return found[:_MOST_NAMED]
