@@ -11,14 +11,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.cluster.admission import Admission, Equip
+from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
-from aosd.cluster.changes import Changes, Clean
+from aosd.cluster.changes import Changes
+from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
+from aosd.cluster.leaving import Leaving
 from aosd.cluster.losses import Losses
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
+from aosd.cluster.unfinished import Unfinished
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
@@ -42,10 +46,15 @@ from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
 from aosd.observe.metrics import Metrics
-from aosd.ports import IDiscovery
+from aosd.ports import IDiscovery, INode
 from aosd.repair.beneath import Beneath
+from aosd.repair.conflicts import Conflicts
+from aosd.repair.forecast import Forecaster
+from aosd.repair.forecasts import Forecasts
+from aosd.repair.gathered import Gathered, gathered
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
+from aosd.repair.progress import Change
 from aosd.settings import Settings
 from aosd.streams.budget import MemoryBudget
 from aosd.streams.deadlines import cancelled
@@ -72,7 +81,7 @@ class Assembly:
         chance: random.Random,
         metrics: Metrics,
         make_id: Callable[[], str],
-        clean: Clean = lambda name, address, credentials: succeed(None),
+        clean: Clean = lambda *how: succeed(None),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -109,7 +118,7 @@ class Assembly:
             registers,
             clock.seconds,
             settings.late_write_window_s,
-            absent=lambda: self.beginning.why,
+            absent=self._absent,
         )
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
@@ -121,13 +130,15 @@ class Assembly:
             memory, registers, journal, marks, uploads, stamps, presence.level
         )
         self.standings = standings = Standings(roster, registers, settled)
+        adopting = Adopting(roster, presence, stamps.next)
         self.admission = admission = Admission(
-            roster, registers, standings, settled, equip, make_id
+            roster, registers, standings, adopting, settled, equip, make_id
         )
         self.beginning = Beginning(
             roster,
             admission,
             standings,
+            adopting,
             recall,
             keys,
             settled,
@@ -140,7 +151,7 @@ class Assembly:
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
         admission.contested = lambda: self.contested
-        writes = Writes(clock.seconds)
+        self._writes = writes = Writes(clock.seconds)
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
         copier = Copier(
             turns=turns,
@@ -175,7 +186,8 @@ class Assembly:
                 part_bytes_max=settings.part_bytes_max,
             ),
             refusal=self._refusal,
-            absent=lambda: self.beginning.why,
+            closing=lambda: self.leaving.closing,
+            absent=self._absent,
             zone=settings.zone,
         )
         mender = Mender(
@@ -199,8 +211,14 @@ class Assembly:
             clock,
         )
         losses = Losses(roster, standings, settled, journal, marks, replicas)
-        self.changes = Changes(
-            roster, standings, stamps, losses, emptying, clean, lambda: self.beginning.why
+        self.changes = changes = Changes(
+            roster,
+            standings,
+            stamps,
+            losses,
+            emptying,
+            lambda name, address, credentials: clean(name, address, credentials, "", True),
+            self._absent,
         )
         admission.waits = self.changes.join_waits
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
@@ -222,6 +240,56 @@ class Assembly:
             keys_per_s=settings.sweep_keys_per_s,
             bytes_per_s=settings.repair_bytes_per_s,
             folders=self.store.folders,
+        )
+        self.progress = self.keeper.progress
+        self.forecasts = Forecasts(
+            self.changes,
+            Forecaster(
+                placement=roster,
+                buckets=presence.swept,
+                replicas=replicas,
+                clock=clock,
+                rates=self.keeper.rates,
+                keys_per_s=settings.sweep_keys_per_s,
+                found=self.progress.expects,
+            ),
+            lambda name: roster.watched[name].node if name in roster.watched else None,
+            self._conflicts,
+            lambda: self.beginning.why,
+        )
+        self.cleaning = cleaning = Cleaning(
+            roster,
+            registers,
+            clean,
+            quiet=self._quiet,
+            landing=self._may_land,
+            absent=lambda: self.beginning.why,
+            cluster=lambda: self.admission.cluster,
+        )
+        self.beginning.left = lambda: cleaning.has_begun
+        self.leaving = Leaving(
+            roster=roster,
+            registers=registers,
+            uploads=uploads,
+            unfinished=Unfinished(
+                roster=roster,
+                settled=settled,
+                marks=marks,
+                memory=memory,
+                buckets=buckets,
+                presence=presence,
+                writes=writes,
+                turns=turns,
+                to_the_end=to_the_end,
+                trouble=self._refusal,
+                queued=lambda: [name for name, _ in changes.queue()],
+            ),
+            cleaning=cleaning,
+            changes=changes,
+            gathered=self._gathered,
+            marks=lambda: len(marks),
+            unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
+            absent=self._absent,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
@@ -248,9 +316,13 @@ class Assembly:
         advancing.addBoth(over)
 
     async def _advance(self) -> None:
+        if self.cleaning.has_begun:
+            await self.leaving.advance()
+            return
         if self.beginning.ready:
             await self.admission.consider_all()
             await self.changes.tend()
+            await self.leaving.advance()
             return
         try:
             ready = await self.beginning.advance()
@@ -269,12 +341,23 @@ class Assembly:
         self._stopping = True
         if self._advancing is not None:
             self._advancing.cancel()
+        if self.beginning.ready and not self.cleaning.is_quiet:
+            await self._quiet()
+            if not self.cleaning.has_begun:
+                await self._leave_note()
+        await self.roster.stop_discovery()
+        self.ledger.close()
+
+    async def _quiet(self) -> None:
+        """Write nothing to nodes any more of one's own accord."""
         if self.beginning.ready:
             await self.keeper.stop()
             await self.heartbeat.stop()
-            await self._leave_note()
-        await self.roster.stop_discovery()
-        self.ledger.close()
+
+    def _may_land(self) -> bool:
+        """Whether a node may yet write a record."""
+        self.memory.maybe_late()  # forgets what can't come any more
+        return bool(len(self.to_the_end)) or self.memory.may_land("")
 
     async def _leave_note(self) -> None:
         """Only of what is known for sure: nothing in flight, and all memory written."""
@@ -322,8 +405,8 @@ class Assembly:
         """Whether requests can be served, and what is missing."""
         if self._stopping:
             return False, "shutting down"
-        if not self.beginning.ready:
-            return False, self.beginning.why
+        if why := self.leaving.closing or self._absent():
+            return False, why
         if why := self._refusal():
             return False, why
         if all(candidate.node is None for candidate in self.roster.members()):
@@ -363,6 +446,16 @@ class Assembly:
         return bool(self._refusal())
 
     @property
+    def change(self) -> Change:
+        """The change of the ring that is under way, for people."""
+        phase = self.changes.phase()
+        if not phase:
+            return Change()
+        moving = [each for each in self.changes.standings() if each.moves or each.strays]
+        since = min((each.since for each in moving if each.since), default="")
+        return Change(phase, tuple(each.name for each in moving), since)
+
+    @property
     def shape(self) -> Hashable:
         """Another one whenever other rings or members count."""
         return self.roster.shape
@@ -376,6 +469,16 @@ class Assembly:
     def change_over(self, unmended: int) -> Deferred[None]:
         """All was compared since the rings are what they are; so many keys aren't right yet."""
         return Deferred.fromCoroutine(self.changes.change_over(unmended))
+
+    def _absent(self) -> str:
+        return self.leaving.absent or self.beginning.why
+
+    async def _gathered(self, name: str, surely: bool) -> Gathered:
+        """Whether a node has all that any lists."""
+        members = self.roster.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        buckets = [each.name for each in self.buckets.live()]
+        return await gathered(nodes, buckets, name, self._writes, self._clock, look=surely)
 
     def _refusal(self) -> str:
         if other := self.heartbeat.other:
@@ -420,6 +523,20 @@ class Assembly:
         """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
         doubtful = any(mark.bucket == name for _, mark in self.marks.all())
         return not doubtful and self._may_forget(died)
+
+    def _conflicts(self, adopted: INode) -> Conflicts:
+        """Who gathers what is decided by adopting a node."""
+        members = self.roster.members()
+        nodes = {each.name: each.node for each in members if each.node is not None}
+        hiding = [each.hides for each in members]
+        if (watched := self.roster.watched.get(adopted.name)) is not None:
+            hiding.append(watched.hides)
+        return Conflicts(
+            [adopted.name],
+            {**nodes, adopted.name: adopted},
+            self.journal,
+            hides=any(each is not False for each in hiding),
+        )
 
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings

@@ -275,8 +275,8 @@ class Candidate(NamedTuple):
     """A member in a key's order; `node` is None while it can't be asked (suspect or down).
 
     `full`: it refuses writes for lack of space, whatever its state. `hides`: whether an object
-    on it hides the keys beneath from listings; None while nobody knows. `foreign`: it came with
-    objects, once, and what has no stamp on it is the cluster's.
+    on it hides the keys beneath from listings; None while nobody knows. `adopted`: it came with
+    objects, which may have no copies yet.
     """
 
     name: str
@@ -285,7 +285,7 @@ class Candidate(NamedTuple):
     zone: str = ""
     full: bool = False
     hides: bool | None = False
-    foreign: bool = False
+    adopted: bool = False
 
 
 class IPlacement(Interface):
@@ -305,5 +305,5 @@ class IPlacement(Interface):
         """Members that may hold keys which belong on others alone, by name.
 
         Such as one that is being drained, or that came with objects: it is asked for every
-        key, and nothing is settled while there is one.
+        key, and nothing is settled while there is one. What has no stamp on it is the cluster's.
         """

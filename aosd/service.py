@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,17 +21,24 @@ from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
 from aosd.discovery.providers import context_of, make_provider
+from aosd.doors.operations.acts import Acts
+from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
+from aosd.doors.operations.explaining import Explaining
 from aosd.doors.operations.report import Oversight
+from aosd.doors.operations.token import OperatorToken
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
 from aosd.doors.s3.door import S3Door
 from aosd.doors.s3.identities import Identities
 from aosd.doors.s3.identities_file import IdentitiesFile
 from aosd.doors.site import HeadFirstSite
+from aosd.model.check import Check
 from aosd.model.errors import ConfigurationError
 from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials
+from aosd.nodes.cleaning import clean
+from aosd.nodes.examine import examine
 from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
@@ -90,6 +98,7 @@ class Daemon(Service):
             random.Random(),
             self._metrics,
             lambda: secrets.token_hex(8),
+            self._clean,
         )
         self._identities = Identities(self._root_pair, settings.identities)
         self._identities_file: IdentitiesFile | None = None
@@ -100,7 +109,7 @@ class Daemon(Service):
         self._oversight = Oversight(self._assembly, settings.replicas)
         store = self._assembly.store
         plain = PlainDoor(store) if settings.plain_door == "open" else None
-        operations = OperationsDoor(self._oversight, self._metrics)
+        operations = self._operations()
         s3 = S3Door(store, self._identities, settings.s3_domain, now)
         self._sites: list[tuple[str, HeadFirstSite]] = []
         if settings.operations is None:
@@ -192,6 +201,26 @@ class Daemon(Service):
             client_idle_timeout_s=self._settings.client_idle_timeout_s,
         )
 
+    def _operations(self) -> OperationsDoor:
+        assembly, settings = self._assembly, self._settings
+        given = settings.operator_token
+        token = None if given is None else given.get_secret_value()
+        return OperationsDoor(
+            self._oversight,
+            self._metrics,
+            OperatorToken(token, lambda: assembly.keys.token),
+            Acts(
+                assembly.changes,
+                assembly.forecasts,
+                assembly.keeper,
+                assembly.leaving,
+                assembly.to_the_end,
+                self._oversight.changes,
+            ),
+            Explaining(assembly),
+            Doctor(assembly, self._examine, self._now, settings.sweep_interval_s),
+        )
+
     def _root_pair(self) -> Credentials | None:
         """The settings', otherwise the one that was made for the cluster."""
         return self._settings.root_pair or self._assembly.keys.pair
@@ -220,9 +249,29 @@ class Daemon(Service):
         probe: bool,
         consented: bool,
     ) -> Deferred[Introduction]:
-        asked = (introduce, name, address, credentials)
+        ask = partial(introduce, name, address, credentials, probe=probe, consented=consented)
+        return deferToThreadPool(self._reactor, self._threads, ask)
+
+    def _examine(
+        self,
+        name: str,
+        address: Address,
+        credentials: Credentials,
+        cluster: str,
+        incarnation: str,
+        member: bool,
+    ) -> Deferred[tuple[Check, ...]]:
         return deferToThreadPool(
-            self._reactor, self._threads, *asked, probe=probe, consented=consented
+            self._reactor,
+            self._threads,
+            examine,
+            name,
+            address,
+            credentials,
+            cluster=cluster,
+            incarnation=incarnation,
+            member=member,
+            now=self._now,
         )
 
     def _equip(
@@ -236,6 +285,12 @@ class Daemon(Service):
     ) -> Deferred[bytes]:
         asked = (name, address, credentials, marker, over, records)
         return deferToThreadPool(self._reactor, self._threads, equip, *asked)
+
+    def _clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
+        asked = (name, address, credentials, cluster, buckets)
+        return deferToThreadPool(self._reactor, self._threads, clean, *asked)
 
     def _warn(self) -> None:
         settings = self._settings

@@ -47,6 +47,9 @@ COMPOSE_NAMES = frozenset(
     | {f"AOSD_NODE_{n}_{part}" for n in (1, 2, 3) for part in ("USER", "PASSWORD")}
 )
 
+# And what aosctl is told of a daemon elsewhere.
+CONTROL_NAMES = frozenset({"AOSD_URL"})
+
 # What no flag and no variable can hold.
 FILE_ONLY = frozenset({"identities"})
 
@@ -63,6 +66,8 @@ _DOMAIN = re.compile(rf"(?=.{{1,189}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
 _ALL_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
 _PROVIDER = re.compile(r"[a-z][a-z0-9_.+-]*(:.*)?", re.DOTALL)
 _LONGEST_SHOWN = 120
+# What an Authorization header can hold as one word.
+_TOKEN = re.compile(r"[!-~]{16,512}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,12 @@ def _domain(text: str) -> str:
     if _DOMAIN.fullmatch(domain) is None or _ALL_DIGITS.fullmatch(domain):
         raise ValueError("no domain")
     return domain
+
+
+def _token(token: SecretStr) -> SecretStr:
+    if _TOKEN.fullmatch(token.get_secret_value()) is None:
+        raise ValueError("no token")
+    return token
 
 
 _DAY_S = 86400
@@ -162,6 +173,11 @@ AccessKey = Annotated[str, Field(min_length=1), Kind("an access key")]
 SecretKey = Annotated[SecretStr, Field(min_length=1), Kind("a secret key")]
 RootAccessKey = Annotated[DoorAccessKey, Kind(ACCESS_KEY_WORDS)]
 RootSecretKey = Annotated[DoorSecretKey, Kind(SECRET_KEY_WORDS)]
+OperatorToken = Annotated[
+    SecretStr,
+    AfterValidator(_token),
+    Kind("16 to 512 characters of ASCII without white space"),
+]
 Domain = Annotated[
     str,
     AfterValidator(_domain),
@@ -220,6 +236,11 @@ class Settings(BaseModel):
         "pair made for the cluster counts.",
     )
     secret_key: RootSecretKey | None = Field(None, description="The secret key of the root pair.")
+    operator_token: OperatorToken | None = Field(
+        None,
+        description="The token that operators show to change something; without it the one made "
+        "for the cluster counts.",
+    )
     identities: Tables = Field((), description="Who else may use the S3 door, a table each.")
     identities_file: FilePath | None = Field(
         None,
@@ -466,7 +487,7 @@ def _from_environment(
             continue
         name = names.get(variable)
         if name is None:
-            if variable not in COMPOSE_NAMES:
+            if variable not in COMPOSE_NAMES | CONTROL_NAMES:
                 unknown.append(variable)
         elif value:
             given[name] = value.split() if is_repeatable(name) else value

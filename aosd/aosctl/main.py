@@ -1,58 +1,116 @@
-"""`aosctl`: what operators ask and tell a cluster. One module a command."""
+"""`aosctl`: what operators ask and tell a cluster. One module a command, or a group of them.
+
+A command's module is loaded when that command is called, so that help and completion are
+there at once.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from gettext import gettext
+from importlib import import_module
 from typing import Any, NoReturn
 
-from twisted.python import usage
+import click
 
-from aosd.aosctl.credentials import CredentialsOptions
-from aosd.model.errors import AosdError
+from aosd.aosctl.call import Call, Failed, Group, Interrupted
+from aosd.model.errors import AosdError, ConfigurationError
+
+PROGRAM = "aosctl"
+DONE, FAILED, USAGE, UNREACHABLE, UNHEALTHY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+EXIT_CODES = {
+    DONE: "done",
+    FAILED: "refused, or failed",
+    USAGE: "wrongly called, or wrong settings",
+    UNREACHABLE: "no daemon can be reached",
+    UNHEALTHY: "the daemon isn't ready, or something is not healthy",
+    INTERRUPTED: "interrupted; what was begun goes on",
+}
+
+# Each command's module, where it is called `command`, and what the list of commands says of it.
+COMMANDS = {
+    "nodes": "The nodes, and how each is.",
+    "node": "Drain, weigh, remove, adopt a node, and take it back.",
+    "changes": "The change under way, and what waits for it.",
+    "explain": "Why a key lies where it lies, and which copy counts.",
+    "repair": "Look at repair, start it, pause it.",
+    "doctor": "Examine each node, and say what to do.",
+    "leave": "Take aosd away from its nodes; plain objects remain.",
+    "credentials": "Show the pair that may do everything.",
+    "completion": "Print what makes a shell complete aosctl's words.",
+}
+
+_EPILOG = (
+    "\b\nExit codes:\n"
+    + "\n".join(f"  {code:<4} {words}" for code, words in EXIT_CODES.items())
+    + "\n\nOn the daemon's host it is found by itself, when aosctl is given what the daemon is "
+    "given: the same AOSD_ variables and flags (--config, --operations, --http, --nodes, --data). "
+    "Elsewhere --url and --token say where it is and who you are."
+)
 
 
-class Aosctl(usage.Options):
-    """Which command, and its options. A command has `run`, as CredentialsOptions does."""
+class Aosctl(Group):
+    """The commands; and what becomes of errors: one line, and an exit code."""
 
-    synopsis = "Usage: aosctl COMMAND [options]"
-    longdesc = "aosctl COMMAND --help tells more of a command."
-    subCommands = (
-        ("credentials", None, CredentialsOptions, "Show the pair that may do everything."),
-    )
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
 
-    def opt_version(self) -> None:
-        """Show which version this is, and exit."""
-        sys.stdout.write(f"aosctl {version('aosd')}\n")
-        raise SystemExit(0)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load it."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"aosd.aosctl.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """See usage.Options; wrong ones end the process with one line and status 1."""
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without loading any."""
+        with formatter.section(gettext("Commands")):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command and exit."""
+        extra["prog_name"] = PROGRAM
+        extra["standalone_mode"] = False
+        call = extra.setdefault("obj", Call())
         try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            raise SystemExit(f"aosctl: {error}; aosctl --help lists the commands") from error
-
-    def postOptions(self) -> None:
-        """See usage.Options."""
-        if getattr(self, "subOptions", None) is None:
-            raise usage.UsageError("a command is missing")
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: with status 0, or with 1 and one line that says what is wrong."""
-    options = Aosctl()
-    options.parseOptions(arguments)
-    command = options.subOptions
-
-    async def run(reactor: Any) -> None:
-        try:
-            await command.run(reactor, sys.stdout.write)
+            code = super().main(args, *rest, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = USAGE
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else PROGRAM
+            code = _say(f"{_sentence(error.format_message())}; {where} --help tells more", USAGE)
+        except click.ClickException as error:
+            code = _say(error.format_message(), error.exit_code)
+        except Interrupted as error:
+            code = _say(str(error), INTERRUPTED)
+        except click.Abort:
+            code = _say("interrupted", INTERRUPTED)
         except AosdError as error:
-            raise SystemExit(f"aosctl: {error}") from error
+            code = USAGE if isinstance(error, ConfigurationError) else FAILED
+            if isinstance(error, Failed):
+                code = error.exit_code
+            if call.json:
+                told = {"error": str(error), "code": getattr(error, "code", type(error).__name__)}
+                call.write(told)
+            _say(str(error), code)
+        sys.exit(code if isinstance(code, int) else DONE)
 
-    # An entry of its own, as makeService is: it may know the global reactor.
-    from twisted.internet.task import react
 
-    react(run)
+def _say(words: str, code: int) -> int:
+    click.echo(f"{PROGRAM}: {' '.join(words.split())}", err=True)
+    return code
+
+
+def _sentence(words: str) -> str:
+    return words.strip().removesuffix(".")
+
+
+@click.command(cls=Aosctl, epilog=_EPILOG)
+@click.version_option(package_name="aosd", prog_name=PROGRAM, message="%(prog)s %(version)s")
+def main() -> None:
+    """What operators ask and tell a cluster of aosd."""

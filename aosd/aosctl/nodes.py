@@ -1,90 +1,93 @@
-"""The nodes, as a command sees them that runs for a moment: found once, and asked once."""
+"""`aosctl nodes`: the nodes, and how each is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
+import click
 
-from aosd.discovery.providers import context_of, make_provider
-from aosd.model.errors import AosdError, NoNodes
-from aosd.model.node import Address, Credentials, Sighting
-from aosd.ports import IDiscovery
-from aosd.settings import Settings
-from aosd.streams.deadlines import within
+from aosd.aosctl.call import Call, Command, pass_call
+from aosd.aosctl.changes import change_lines, queued_words
+from aosd.aosctl.tables import Column, show_table
+from aosd.aosctl.words import number
 
-T = TypeVar("T")
-
-_THREADS = 8
-_ROUND_S = 20.0
-
-Ask = Callable[[str, Address, Credentials], T]
-"""A question to a node, by its name. Blocking; raises AosdError."""
+_WIDE = 110
 
 
-async def ask_nodes(settings: Settings, reactor: Any, ask: Ask[T]) -> list[T]:
-    """The answers of all nodes that give one, found by the daemon's own providers.
-
-    Nothing is started for it. Raises NoNodes, which says why, when none answers, and
-    ConfigurationError when a provider can't be made.
-    """
-    threads = ThreadPool(0, _THREADS, "aosctl")
-    context = context_of(settings, reactor, threads, only_look=True)
-    views = [View(make_provider(each, context)) for each in settings.nodes]
-    troubles: list[str] = []
-    asking: list[Deferred[T]] = []
-    threads.start()
-    try:
-        await DeferredList([Deferred.fromCoroutine(each.look(reactor)) for each in views])
-        for view in views:
-            troubles.extend(view.troubles)
-            for seen in view.sightings:
-                if seen.address is None or seen.credentials is None:
-                    troubles.append(f"node {seen.name}: {seen.problem or 'it is not running'}")
-                    continue
-                asked = (seen.name, seen.address, seen.credentials)
-                asking.append(deferToThreadPool(reactor, threads, ask, *asked))
-        outcomes = await DeferredList(asking, consumeErrors=True)
-    finally:
-        threads.stop()
-    answers: list[T] = []
-    for _, outcome in outcomes:
-        if not isinstance(outcome, Failure):
-            answers.append(outcome)
-        elif outcome.check(AosdError) is not None:
-            troubles.append(str(outcome.value))
-        else:
-            outcome.raiseException()
-    if not answers:
-        raise NoNodes("; ".join(troubles) or "no node was found")
-    return answers
+@click.command(cls=Command)
+@pass_call
+def command(call: Call) -> None:
+    """Show the nodes, how each is, and what is wrong with those that aren't well."""
+    told = call.daemon.get("nodes")
+    if call.json:
+        call.write(told)
+        return
+    rows = [row_of(each) for each in told["nodes"]]
+    if rows:
+        columns = [
+            Column("NODE"),
+            Column("STATE", coloured=True),
+            Column("IS A", coloured=True),
+            Column("WEIGHT", number=True),
+            Column("ZONE"),
+            Column("URL"),
+        ]
+        if call.out.is_terminal and call.out.width < _WIDE:
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
+        show_table(call.out, columns, rows)
+    call.tell(*notes(told))
+    if told.get("changing"):
+        call.tell(*change_lines(call.daemon.get("changes")))
 
 
-class View:
-    """What one provider sees in its first round."""
+def row_of(node: Mapping[str, Any]) -> list[str]:
+    """What the table has of a node. A zone that is the node's own isn't worth a word."""
+    zone = str(node.get("zone") or "")
+    membership = node.get("membership")
+    return [
+        str(node["name"]),
+        str(node.get("state") or ""),
+        str(membership) if membership else "stranger",
+        number(float(node.get("weight") or 0)),
+        "" if zone == node["name"] else zone,
+        str(node.get("url") or ""),
+    ]
 
-    def __init__(self, provider: IDiscovery) -> None:
-        self.sightings: tuple[Sighting, ...] = ()
-        self.troubles: list[str] = []
-        self._provider = provider
 
-    async def look(self, reactor: Any) -> None:
-        """Start it, and stop it after its first round, or when that takes too long."""
-        try:
-            first: Deferred[None] = self._provider.start(self._report, self._trouble)
-            await within(reactor, _ROUND_S, first, TimeoutError)
-        except TimeoutError:
-            self._trouble(f"no answer within {_ROUND_S:g} s")
-        finally:
-            await self._provider.stop()
+def notes(told: Mapping[str, Any]) -> list[str]:
+    """What else is to be known, a line each."""
+    lines = []
+    for node in told["nodes"]:
+        name = node["name"]
+        if node.get("reason"):
+            lines.append(f"{name}: {node['reason']}")
+        if node.get("coming"):
+            lines.append(f"{name}: to {place_words(node, node['coming'])}")
+        if node.get("queued"):
+            lines.append(f"{name}: {queued_words(node['queued'])}, when the change before is over")
+        if node.get("adopted"):
+            lines.append(f"{name}: adopted; what it came with is still being sorted out")
+    lines.extend(f"can't be used: {each['where']}: {each['problem']}" for each in told["unusable"])
+    for provider in told["providers"]:
+        if provider.get("trouble"):
+            lines.append(f"provider {provider['name']}: {provider['trouble']}")
+        elif not provider.get("reported"):
+            lines.append(f"provider {provider['name']}: nothing heard from it yet")
+    if not told["nodes"]:
+        lines.append("no nodes")
+    if told.get("next_may_go"):
+        lines.append("any one node may be taken down now")
+    else:
+        lines.extend(f"no node may be taken down now: {each}" for each in told["wait_for"])
+    return lines
 
-    def _report(self, sightings: Any) -> None:
-        self.sightings = tuple(sightings)
 
-    def _trouble(self, words: str) -> None:
-        if words:
-            self.troubles.append(f"{self._provider.name}: {words}")
+def place_words(node: Mapping[str, Any], place: Mapping[str, Any]) -> str:
+    """How a place differs from the node's own."""
+    words = []
+    if place.get("weight") != node.get("weight"):
+        words.append(f"weigh {number(float(place['weight']))}")
+    if place.get("zone") != node.get("zone"):
+        words.append(f"be in zone {place['zone']}")
+    return " and ".join(words) or "be as it is"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from aosd.cluster.adopting import Adopting
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
@@ -45,6 +46,7 @@ class Admission:
         roster: Roster,
         registers: Registers,
         standings: Standings,
+        adopting: Adopting,
         settled: Settledness,
         equip: Equip,
         make_id: Callable[[], str],
@@ -57,6 +59,7 @@ class Admission:
         self._roster = roster
         self._registers = registers
         self._standings = standings
+        self._adopting = adopting
         self._settled = settled
         self._equip = equip
         self._make_id = make_id
@@ -72,7 +75,7 @@ class Admission:
         if introduction.marker is not None:
             marker = read_marker(name, introduction.marker)
             if why := self.stranger(name, marker):
-                of_another = marker.node == name
+                of_another = marker.node == name and not marker.left
                 if of_another and introduction.objects and not await self._has_objects():
                     why += ", which has objects, and ours has none: started again, aosd is of that"
                 if not of_another or not await self._yields(watched, marker.cluster):
@@ -98,6 +101,13 @@ class Admission:
             if not known and (why := self.waits(name)):
                 watched.refuse(why)
                 return
+        # What it has is to be found, whoever gave it its marker; and it may get one, and no more.
+        brings = introduction.objects and (introduction.marker is None or not known)
+        if brings:
+            await self._adopting.take_up(watched)
+        if known and brings:
+            await self._standings.amend(name, _bringing)
+            self._standings.set_rings()
         if marker is None:
             marker = await self.equip(watched, over)
             if why := self.stranger(name, marker):
@@ -107,15 +117,11 @@ class Admission:
             return  # it went away meanwhile
         self._settled.unwatched(name, self.late_until_s())
         if known:
-            if introduction.objects and introduction.marker is None:
-                await self._standings.amend(name, lambda now: replace(now, adopted=True))
-                self._standings.set_rings()
             watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
-        # What it has is to be found, whoever gave it its marker.
         await self._standings.enter(
-            watched.member, marker.incarnation, Membership.JOINING, adopted=introduction.objects
+            watched.member, marker.incarnation, Membership.JOINING, adopted=brings
         )
         if watched.introduction is introduction:  # otherwise it comes back as a member
             watched.admit(marker.incarnation, away=True)
@@ -139,6 +145,8 @@ class Admission:
         """Why a node with this marker can't be ours; "" when it can."""
         if marker.node != name:
             return f"it holds the data of node {marker.node}, by its marker"
+        if marker.left:
+            return "what is aosd's own is being removed from it"
         if marker.cluster not in ("", self.cluster):
             return f"it belongs to another cluster, {marker.cluster}"
         return ""
@@ -231,3 +239,8 @@ class Admission:
         if not same_disk:
             self._log.warn("node {node} came back with another disk", node=name)
         await self._standings.amend(name, lambda now: replace(now, incarnation=incarnation))
+
+
+def _bringing(standing: Standing) -> Standing:
+    """A member whose disk was replaced by one with objects."""
+    return replace(standing, adopted=True)

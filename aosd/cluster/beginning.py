@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from aosd.cluster.admission import FOREIGN, Admission
+from aosd.cluster.adopting import Adopting
 from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
@@ -18,6 +19,7 @@ from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote, read_note
 from aosd.consistency.settled import Pass, Settledness
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.marker import Marker, read_marker
+from aosd.model.node import Member
 from aosd.model.quorum import memory_missing
 from aosd.model.stamp import StampClock
 from aosd.model.standing import Membership, Place, Standing
@@ -49,6 +51,7 @@ class Beginning:
         roster: Roster,
         admission: Admission,
         standings: Standings,
+        adopting: Adopting,
         recall: Recall,
         keys: ClusterKeys,
         settled: Settledness,
@@ -63,9 +66,12 @@ class Beginning:
         self.why = "no node was reached yet"
         self.unclean = False
         self.is_new = False
+        # Whether the cluster is being left, with no way back: no run of it begins any more.
+        self.left: Callable[[], bool] = lambda: False
         self._roster = roster
         self._admission = admission
         self._standings = standings
+        self._adopting = adopting
         self._recall = recall
         self._keys = keys
         self._settled = settled
@@ -82,7 +88,9 @@ class Beginning:
         # How often each one's control connection had broken when its note was asked for.
         self._losses: dict[str, int] = {}
         self._watching: Pass | None = None
-        self._founders: list[tuple[WatchedMember, Marker]] = []
+        self._founders: list[Standing] = []
+        # Those that had objects when they were met.
+        self._brings: set[str] = set()
         self._names: list[str] = []
 
     async def advance(self) -> bool:
@@ -160,6 +168,8 @@ class Beginning:
                 watched.refuse(FOREIGN)
             else:
                 fit.append(watched)
+                if introduction.objects:
+                    self._brings.add(watched.member.name)
         if not fit:
             self.why = "no node can be used; /-/nodes says why"
             return
@@ -190,28 +200,46 @@ class Beginning:
                 return
             if not admission.stranger(watched.member.name, marker):
                 admitted.append((watched, marker))
-        self._roster.set_standings([_founder(*each) for each in admitted])
+        founders = [self._founder(watched.member, marker) for watched, marker in admitted]
+        self._roster.set_standings(founders)
         for watched, marker in admitted:
             watched.admit(marker.incarnation, away=False)
-        self._founders = admitted
+        self._founders = founders
         await self._complete_founding()
 
     async def _complete_founding(self) -> None:
         """Let the founders' memory say who they are."""
         admission = self._admission
-        for watched, marker in self._founders:
-            founder = _founder(watched, marker)
-            await self._standings.enter(
-                watched.member, marker.incarnation, Membership.MEMBER, adopted=founder.adopted
-            )
+        for founder in self._founders:
+            await self._enter(founder)
         self._standings.set_rings()
         await self._keys.confirm()
         await self._recall.registers.set("runs", "last", {"run": self._run})
-        self._settled.founded(watched.member.name for watched, _ in self._founders)
+        self._settled.founded(founder.name for founder in self._founders)
         self._founders = []
         self.is_new = True
         self._log.info("the cluster {cluster} is founded", cluster=admission.cluster)
         self._now_ready()
+
+    def _founder(self, member: Member, marker: Marker) -> Standing:
+        """What a node is that the cluster is founded on."""
+        place, brings = Place(member.weight, member.zone), member.name in self._brings
+        return Standing(
+            member.name,
+            Membership.MEMBER,
+            place,
+            marker.incarnation,
+            adopted=brings,
+        )
+
+    async def _enter(self, founder: Standing) -> None:
+        """Let it be remembered, and what it brings along."""
+        watched = self._roster.watched[founder.name]
+        if founder.adopted:
+            await self._adopting.take_up(watched)
+        await self._standings.enter(
+            watched.member, founder.incarnation, Membership.MEMBER, adopted=founder.adopted
+        )
 
     async def _readmit(self) -> None:
         for watched in self._roster.watched.values():
@@ -252,12 +280,14 @@ class Beginning:
         for watched in met:
             if watched.member.name not in self._read:
                 await self._read_from(watched)
+        if self.left():
+            return
         standings = self._standings.all()
         members = self._standings.members()
         if not members and self._read:
             # It was founded, and the founder ended before it had said with whom.
             standings = members = [
-                _founder(self._roster.watched[name], marker)
+                self._founder(self._roster.watched[name].member, marker)
                 for name, marker in sorted(self._read.items())
             ]
             if not self._quiet():
@@ -295,13 +325,7 @@ class Beginning:
         # Another disk: its note is of another time, whatever it says.
         self._notes[name] = None
         if standing is None:
-            founder = _founder(self._roster.watched[name], marker)
-            await self._standings.enter(
-                self._roster.watched[name].member,
-                marker.incarnation,
-                Membership.MEMBER,
-                adopted=founder.adopted,
-            )
+            await self._enter(self._founder(self._roster.watched[name].member, marker))
             return
         self._settled.returned(name)
         await self._standings.amend(name, lambda now: replace(now, incarnation=marker.incarnation))
@@ -325,6 +349,8 @@ class Beginning:
         except AosdError as error:
             watched.refuse(f"what it remembers can't be read: {error}")
             return
+        if introduction.objects:
+            self._brings.add(name)
         self._notes[name] = read_note(records.get(STOPPED_KEY))
         self._read[name] = marker
 
@@ -389,15 +415,3 @@ class Beginning:
     def _now_ready(self) -> None:
         self.ready = True
         self.why = ""
-
-
-def _founder(watched: WatchedMember, marker: Marker) -> Standing:
-    """What a node is that the cluster is founded on."""
-    member, introduction = watched.member, watched.introduction
-    return Standing(
-        member.name,
-        Membership.MEMBER,
-        Place(member.weight, member.zone),
-        marker.incarnation,
-        adopted=introduction is not None and introduction.objects,
-    )

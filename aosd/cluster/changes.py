@@ -125,6 +125,8 @@ class Changes:
             watched = self._roster.watched.get(name)
             if watched is None:
                 raise NoSuchNode(f"no node {name} is known")
+            if watched.incarnation is not None:
+                raise ChangeRefused(f"node {name} is a member")
             members = {**present.members, name: watched.member}
             return present, Ring(members.values())
         if standing is None:
@@ -136,6 +138,24 @@ class Changes:
         standings[name] = after
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
+
+    def undoing(self, name: str) -> tuple[Ring, Ring]:
+        """The same of `undo`; raises as that would."""
+        standing = self._check(name)
+        standings = {each.name: each for each in self._standings.all()}
+        present = Ring(ring_members(standings.values()))
+        standings[name] = undone(standing, self._stamps.reading)
+        return present, Ring(ring_members(standings.values()))
+
+    async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
+        """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
+        standing = self._check(name)
+        if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
+            return ""
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
+            return await self._losses.why_in_use(name)
+        return "" if lose else await self._losses.why_not(name)
 
     # -- acts -------------------------------------------------------------------------------------
 
@@ -170,7 +190,6 @@ class Changes:
         copy of something.
         """
         standing = self._check(name)
-        watched = self._roster.watched.get(name)
         match standing.membership:
             case Membership.REMOVED | Membership.REMOVING:
                 return standing
@@ -178,9 +197,7 @@ class Changes:
                 there = await self._cleaned(name)
                 await self._standings.amend(name, lambda now: _removed(now, there=there))
                 return self._done(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
-            raise ChangeRefused(await self._losses.why_in_use(name))
-        if not lose and (why := await self._losses.why_not(name)):
+        if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
         _check_left(each for each in self._standings.all() if each.name != name)
         since = self._stamps.next()

@@ -49,8 +49,8 @@ class WatchedMember:
     It is admitted (it has an `incarnation`) by whoever decides about membership, after it
     was introduced. From then on it counts, as its state says.
 
-    `consented`: somebody said that it is to join with the objects that it holds. `foreign`: it
-    did so once. See Candidate.
+    `consented`: somebody said that it is to join with the objects that it holds, or come back.
+    `adopted`: see Candidate.
     """
 
     _log = Logger()
@@ -76,15 +76,13 @@ class WatchedMember:
         self.node: INode | None = None
         self.introduction: Introduction | None = None
         self.incarnation: str | None = None
-        # Somebody said that its objects are to be taken in, or that it may come back.
-        self.consented = False
         self.why = "not seen yet"
         self.up_since_s = 0.0
         # How often its control connection broke, or was given up.
         self.losses = 0
         # Whether an object hides what lies beneath it; None while nobody knows.
         self.hides: bool | None = None
-        self.foreign = False
+        self.adopted = False
         self._consented = consented
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
@@ -132,7 +130,7 @@ class WatchedMember:
             self.member.zone,
             self.breaker.full,
             self.hides,
-            self.foreign,
+            self.adopted,
         )
 
     @property

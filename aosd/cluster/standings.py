@@ -61,7 +61,12 @@ class Standings:
         def value() -> dict[str, Any]:
             place = Place(member.weight, member.zone)
             new = Standing(
-                member.name, membership, place, incarnation, adopted=adopted, since=since
+                member.name,
+                membership,
+                place,
+                incarnation,
+                adopted=adopted,
+                since=since,
             )
             return self._refreshed(new).value()
 
@@ -89,7 +94,10 @@ class Standings:
             self._settled.ring_changed()
         for each in standings:
             watched = roster.watched.get(each.name)
-            if watched is not None and watched.hides is None:
+            if watched is None:
+                continue
+            watched.adopted = each.adopted
+            if watched.hides is None:
                 watched.hides = each.hides
 
     def are_set(self) -> bool:

@@ -92,6 +92,14 @@ class Ledger:
         )
         return found or stamp
 
+    def restamps_of(self, bucket: str, key: str) -> dict[str, str]:
+        """All restampings of the key: what each stamp counts as."""
+        rows = self._db.execute(
+            "SELECT was, counts_as FROM restamps WHERE key = ? ORDER BY was",
+            (_digest(bucket, key),),
+        )
+        return {str(was): str(counts_as) for was, counts_as in rows}
+
     def wrote(self, bucket: str, key: str, stamp: str) -> None:
         """A write of a key was acknowledged whose copies aren't all settled."""
         self._writes += self.write_of(bucket, key) is None

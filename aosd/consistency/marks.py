@@ -146,6 +146,10 @@ class Marks:
                 return True
         return False
 
+    def of_partition(self, partition: int) -> tuple[Mark, ...]:
+        """Those of the whole partition."""
+        return tuple(self._whole.get(partition, ()))
+
     def newest_written(self, bucket: str, key: str) -> str | None:
         """The newest write of the key that had its number of copies, as marks tell."""
         there = self._of.get(bucket, {}).get(key)

@@ -35,6 +35,11 @@ class Presence:
         # Deleted buckets that lie on nodes yet, as (bucket, node name).
         self._left: set[tuple[str, str]] = set()
 
+    @property
+    def left(self) -> list[str]:
+        """The names of deleted buckets that lie on some node yet."""
+        return sorted({name for name, _ in self._left})
+
     def swept(self) -> list[str]:
         """The names of buckets that a sweep has to go through, by name.
 

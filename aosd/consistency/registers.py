@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,8 +17,9 @@ from aosd.model.errors import ClusterError, NodeError
 from aosd.model.stamp import StampClock, is_stamp
 from aosd.ports import INode
 
-KINDS = ("members", "buckets", "runs", "keys")
-_CONFIRMED = ("members", "buckets")  # of the others each run writes its own, or all of them
+KINDS = ("members", "buckets", "runs", "keys", "repair", "leave")
+# Of the others each run writes its own, or all of them.
+_CONFIRMED = ("members", "buckets", "repair", "leave")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,23 @@ class Registers:
         self._uncertain.discard((kind, name))
         self._told_by.pop((kind, name), None)
         self._take(register)
+
+    async def tell(
+        self, nodes: Iterable[INode], kind: str, name: str, value: Mapping[str, Any]
+    ) -> None:
+        """Set it on these nodes, each of them, and on no others.
+
+        Raises the first NodeError; it may have been set on some of them then, and counts.
+        """
+        turn = self._turns[kind, name]
+        await turn.acquire()
+        try:
+            register = Register(kind, name, self._stamps.next(), dict(value))
+            self._take(register)
+            for node in nodes:
+                await self._memory.give(node, {f"{kind}/{name}": register.to_bytes()})
+        finally:
+            turn.release()
 
     def load(self, records: Mapping[str, bytes], node: str = "") -> None:
         """Take in what a node has; the newer of two stands, and is for all nodes to have."""

@@ -40,6 +40,10 @@ class Turns:
         """Whether somebody has the key's turn."""
         return (bucket, key) in self._queues
 
+    def waiting(self, bucket: str, key: str) -> int:
+        """How many wait for the key's turn."""
+        return len(self._queues.get((bucket, key), ()))
+
     def keys(self, bucket: str) -> list[str]:
         """The keys of a bucket that somebody has the turn of."""
         return [key for of, key in self._queues if of == bucket]

@@ -146,6 +146,10 @@ class Uploads:
             if each.bucket == bucket and each.client and each.ids and self.knows(each.id)
         ]
 
+    def all(self) -> list[OpenUpload]:
+        """All that isn't ended on all of its nodes yet, the oldest first."""
+        return [self._open[each] for each in sorted(self._open)]
+
     def open_on(self, node: str) -> int:
         """How many are open on a node, for all that is known, orphans too."""
         return sum(node in each.uploads for each in self._open.values())

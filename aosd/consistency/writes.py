@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from aosd.consistency.begun import Begun
 from aosd.model.objects import OBJECT_BUCKET
@@ -20,15 +21,27 @@ class Writes:
 
     What was written of late is remembered, too, by `seconds`: nodes may answer with listings
     of a while ago. Not so of the bucket `object`, where nobody asks.
+
+    `in_flight` counts the objects that are being written now, by clients.
     """
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
+        self.in_flight = 0
         self._seconds = seconds
         self.begun = Begun()
         self._flights: dict[_Name, set[Flight]] = {}
         self._watches: set[Watch] = set()
         # When keys were written, the longest ago first; bounded by what a minute brings.
         self._of_late: dict[_Name, float] = {}
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """A write is, from before its body is read until all is told."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
 
     def flight(self, bucket: str, key: str) -> Flight:
         """To be ended by its owner, once."""

@@ -64,7 +64,8 @@ async def put(store: Store, request: Put) -> Written:
     check_headers(request.headers, request.own)
     check_folder(request.key, request.body.length)
     valid_for_write(request.conditions)
-    return await Writing(store, request).run()
+    with store.writes.under_way():
+        return await Writing(store, request).run()
 
 
 def check_headers(headers: Headers, own: Headers = ()) -> None:
@@ -297,7 +298,7 @@ class Writing:
 
     async def _take_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def checked() -> T:
-            check_taken(self._store)
+            check_taken(self._store, begun=True)
             self._store.buckets.check(self._bucket)
             return await unnested(self._store, self._bucket, self._key, act)
 

@@ -57,7 +57,8 @@ async def _rewrite(store: Store, bucket: str, key: str, change: Change) -> Writt
     check_headers(found.headers, own)
     if count_of_parts(found.etag) is not None:
         parts = Put(bucket, key, NothingSent(), found.headers, own=own, over=found.is_like)
-        return await _InParts(store, parts).run_like(found)
+        with store.writes.under_way():
+            return await _InParts(store, parts).run_like(found)
     body = await _read(store, bucket, key, found.etag, Span(0, found.size_bytes))
     md5 = md5_of(found.etag)
     try:

@@ -61,9 +61,9 @@ class Sent:
         }
 
 
-def check_taken(store: Store) -> None:
-    """Raise NoQuorum while no writes are taken at all."""
-    if why := store.refusal():
+def check_taken(store: Store, *, begun: bool = False) -> None:
+    """Raise NoQuorum while no writes are taken at all; one that has `begun` may end longer."""
+    if why := store.refusal() or ("" if begun else store.closing()):
         raise NoQuorum(why, retry_after_s=5)
 
 

@@ -97,9 +97,10 @@ class Store:
     """The object store, as use cases see it.
 
     `seal` gives what upload ids are sealed with; a ClusterError while it isn't known.
-    `refusal` says why writes aren't taken now, "" when they are; `absent` why nothing is
-    served at all yet. `lanes` are for what comes by the thousand in one request. `zone` is the
-    gateway's own: its nodes are read from first.
+    `refusal` says why writes aren't taken now, "" when they are; `closing` why none begins,
+    while those under way go on to their end; `absent` why nothing is served at all yet. `lanes`
+    are for what comes by the thousand in one request. `zone` is the gateway's own: its nodes are
+    read from first.
     """
 
     placement: IPlacement
@@ -121,6 +122,7 @@ class Store:
     clock: IReactorTime
     limits: Limits = Limits()
     refusal: Callable[[], str] = lambda: ""
+    closing: Callable[[], str] = lambda: ""
     absent: Callable[[], str] = lambda: ""
     zone: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
@@ -205,11 +207,15 @@ class Store:
         Nodes that may lack something, and those that nobody watched before we started,
         count only while all answer: nothing more can be known then. That is so of what was
         known when they were `asked` (they may have been mended since), and of what is known
-        now (they may have turned out to have been away).
+        now (they may have turned out to have been away). One that came with objects which
+        may have no copies yet has to answer.
         """
         names = [each.name for each in candidates]
         if all(name in answered for name in names):
             return
+        for each in self.placement.strays():
+            if each.adopted and each.name not in answered:
+                raise NoQuorum(f"what it may hold can't be known now: {each.name}")
         now = self.doubts(candidates)
         doubtful = asked.lacking | asked.unwatched | now.lacking | now.unwatched
         counted = {name for name in names if name in answered and name not in doubtful}

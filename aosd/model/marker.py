@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from aosd.model.errors import NodeNonsense
 
@@ -15,16 +16,24 @@ class Marker:
     """What `node.json` tells.
 
     The cluster that a node belongs to, its name in it, and a random id that a wiped disk
-    doesn't have any more.
+    doesn't have any more. `left`: all that is aosd's own is being removed from the node, and
+    what is there of it yet says nothing.
     """
 
     cluster: str
     node: str
     incarnation: str
+    left: bool = False
 
     def to_bytes(self) -> bytes:
         """As it lies on the node."""
-        told = {"cluster": self.cluster, "node": self.node, "incarnation": self.incarnation}
+        told: dict[str, Any] = {
+            "cluster": self.cluster,
+            "node": self.node,
+            "incarnation": self.incarnation,
+        }
+        if self.left:
+            told["left"] = True
         return json.dumps(told).encode()
 
 
@@ -50,6 +59,7 @@ def read_marker(name: str, data: bytes) -> Marker:
     """What a node's marker says; NodeNonsense when it can't be read."""
     try:
         told = json.loads(data)
-        return Marker(str(told.get("cluster", "")), str(told["node"]), str(told["incarnation"]))
+        cluster, left = str(told.get("cluster", "")), bool(told.get("left"))
+        return Marker(cluster, str(told["node"]), str(told["incarnation"]), left)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise NodeNonsense(name, f"its {MARKER_KEY} can't be read") from error

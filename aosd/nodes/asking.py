@@ -26,13 +26,14 @@ _LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a node answered; `code` is S3's, "" for a success."""
+    """What a node answered; `code` is S3's, "" for a success; `date` its Date header."""
 
     status: int
     data: bytes
     etag: str
     code: str = ""
     message: str = ""
+    date: str = ""
 
 
 class Asking:
@@ -138,10 +139,11 @@ class Asking:
             raise NodeNonsense(self.name, "its answer is longer than any should be")
         response.release_conn()
         etag = response.headers.get("ETag", "").strip('"')
+        date = response.headers.get("Date", "")
         if response.status < 300:
-            return Answer(response.status, data, etag)
+            return Answer(response.status, data, etag, date=date)
         code, message = self.answers.error(data, response.status)
-        return Answer(response.status, data, etag, code, message)
+        return Answer(response.status, data, etag, code, message, date)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -45,7 +45,7 @@ def introduce(
         if not probe:
             return found
         adopting = consented and marker is None and found.objects
-        problem = _unfit(asking, buckets) if adopting else _problem(asking)
+        problem = _unfit(asking, buckets) if adopting else problem_of(asking)
         if problem or not (adopting or _may_be_written(name, found)):
             return replace(found, problem=problem)
         asking.make_bucket(SYSTEM_BUCKET)
@@ -155,7 +155,7 @@ def _unfit(asking: Asking, buckets: Iterable[str]) -> str:
                 return f"its bucket {name}, which aosd would keep its memory in, has {key}"
         elif not is_bucket_name(name):
             return f"its bucket {name} has a name that aosd can't serve"
-        if problem := _problem(asking, (name,)):
+        if problem := problem_of(asking, (name,)):
             return problem
     return ""
 
@@ -172,7 +172,7 @@ def _not_ours(asking: Asking) -> str:
     return ""
 
 
-def _problem(asking: Asking, buckets: Iterable[str] = (OBJECT_BUCKET, SYSTEM_BUCKET)) -> str:
+def problem_of(asking: Asking, buckets: Iterable[str] = (OBJECT_BUCKET, SYSTEM_BUCKET)) -> str:
     """Why the buckets as they are can't hold copies: "" when they can.
 
     A version that nobody sees any more would come back with the delete of a newer one; what

@@ -86,6 +86,19 @@ class Metrics:
             "When the last complete sweep ended, in seconds since 1970.",
             registry=registry,
         )
+        self.repair_paused = Gauge(
+            "aosd_repair_paused", "1 while sweeps stand still, as was asked for.", registry=registry
+        )
+        self.change_keys = Gauge(
+            "aosd_ring_change_keys",
+            "Keys compared by the sweep for the ring change under way; 0: there is none.",
+            registry=registry,
+        )
+        self.change_seconds_left = Gauge(
+            "aosd_ring_change_seconds_left",
+            "How long that sweep will take yet; NaN: unknown; 0: there is none.",
+            registry=registry,
+        )
         self.ring_members = Gauge("aosd_ring_members", "Members of the ring.", registry=registry)
         self.discovery_runs = Counter(
             "aosd_discovery_reports", "Reports by a provider.", ["provider"], registry=registry

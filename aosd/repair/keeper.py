@@ -14,21 +14,25 @@ from aosd.consistency.folders import Folders
 from aosd.consistency.recall import Recall
 from aosd.consistency.settled import Pass, Settledness
 from aosd.consistency.writes import Writes
-from aosd.model.errors import AosdError, ClusterError
+from aosd.model.errors import ChangeRefused, ClusterError
 from aosd.observe.metrics import Metrics
-from aosd.ports import INode, IPlacement
+from aosd.ports import IPlacement
+from aosd.repair.calendar import Calendar
+from aosd.repair.errand import Errand
 from aosd.repair.levelling import Levelling
 from aosd.repair.marked import Marked
 from aosd.repair.mend import Mended, Mender
-from aosd.repair.notes import SweepNote, SweepNotes
+from aosd.repair.notes import SweepNotes
 from aosd.repair.occasions import Occasions
 from aosd.repair.pace import Pace
+from aosd.repair.pausing import Pausing
+from aosd.repair.progress import Change, Progress
+from aosd.repair.rates import Rates
 from aosd.repair.survey import Survey
 from aosd.repair.sweep import Sweep, Swept
+from aosd.repair.tending import Tending
 
 _TICK_S = 1.0
-_TEND_S = 60.0
-_ORPHAN_S = 7 * 86400.0
 
 
 class IMembership(Protocol):
@@ -49,6 +53,10 @@ class IMembership(Protocol):
     @property
     def refusing(self) -> bool:
         """Whether no writes are taken now, such as while our clock may be wrong."""
+
+    @property
+    def change(self) -> Change:
+        """The change of the ring that is under way, for people."""
 
     @property
     def shape(self) -> Hashable:
@@ -74,7 +82,11 @@ class Keeper:
     `buckets` gives the names of the buckets to sweep, `tend_buckets` sees to it that nodes have
     those that there are; rates are for sweeps and what they
     copy. A sweep is run when it makes a node count again that doesn't, when a mark asks for
-    a whole partition, when `folders` aren't known yet, and every `sweep_interval_s`.
+    a whole partition, when `folders` aren't known yet, when somebody asks, and every
+    `sweep_interval_s`. None is while repair is paused: a change of the ring stands still then,
+    and nodes that have returned don't count. Marked keys are mended all the same.
+
+    `rates` and `progress` tell how fast it goes, and how far a change of the ring is.
     """
 
     _log = Logger()
@@ -102,6 +114,8 @@ class Keeper:
     ) -> None:
         self.sweep: Sweep | None = None
         self.last: dict[str, Any] | None = None
+        self.rates = Rates(clock, keys_per_s=keys_per_s, bytes_per_s=bytes_per_s)
+        self._pausing = Pausing(recall.registers)
         self._placement = placement
         self._membership = membership
         self._replicas = replicas
@@ -113,28 +127,23 @@ class Keeper:
         self._clock = clock
         self._now = now
         self._buckets = buckets
-        self._tend_buckets = tend_buckets
         self._metrics = metrics
-        self._interval_s = sweep_interval_s
         self._keys_per_s = keys_per_s
         # Marked keys and those that a sweep finds share it.
         self._copied = Pace(clock, bytes_per_s)
-        self._agreed_since_s: float | None = None
-        self._due_s = clock.seconds() + sweep_interval_s
-        self._swept_s = 0.0
-        self._notes = SweepNotes(recall.memory, mender.stamps)
-        self._part: SweepNote | None = None
+        self.calendar = Calendar(
+            SweepNotes(recall.memory, mender.stamps),
+            clock,
+            now,
+            metrics,
+            interval_s=sweep_interval_s,
+            ring=self._ring,
+        )
         self._is_calendar = False
-        self._reading: Deferred[None] | None = None
-        self._tended_s = clock.seconds()
-        # When nothing of the runs before can land any more, and whose records are to be read then.
-        self._late_until_s = 0.0
-        self._late_on: set[str] = set()
-        self._window_s = late_write_window_s
-        self._sweeping: Deferred[None] | None = None
-        self._tending: Deferred[None] | None = None
-        self._mending: Deferred[None] | None = None
-        self._cut: set[Deferred[None]] = set()
+        # Somebody asked for a sweep that hasn't begun.
+        self._is_asked = False
+        self._reading, self._tending = Errand(), Errand()
+        self._sweeping, self._mending = Errand(), Errand()
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
         self._marked = Marked(
@@ -158,6 +167,25 @@ class Keeper:
             waits=self._levelling.waits,
             change=lambda: membership.moving,
         )
+        self.tending = Tending(
+            placement=placement,
+            membership=membership,
+            recall=recall,
+            levelling=self._levelling,
+            clock=clock,
+            now=now,
+            tend_buckets=tend_buckets,
+            late_write_window_s=late_write_window_s,
+        )
+        self.progress = Progress(
+            clock,
+            self.rates,
+            metrics,
+            change=lambda: membership.change,
+            expected_keys=lambda: self.calendar.keys,
+            paused=lambda: self.paused,
+        )
+        metrics.repair_paused.set_function(lambda: self.paused)
         metrics.marks.set_function(lambda: len(self._marks))
         metrics.oldest_gap_s.set_function(self._oldest_gap_s)
 
@@ -165,12 +193,9 @@ class Keeper:
 
     def start(self) -> None:
         """Begin to keep."""
-        self._late_until_s = self._clock.seconds() + self._window_s
-        self._late_on = {each.name for each in self._placement.members()}
         self._survey.start()
-        self._reading = self._background(self._read_note(), "_reading")
-        # Which nodes lack a bucket that was made isn't remembered.
-        self._tending = self._background(self._tend_buckets(), "_tending")
+        self._reading.begin(self._read_note())
+        self._tending.begin(self.tending.begin())
         self._loop.start(_TICK_S).addErrback(
             lambda failure: self._log.failure("the keeper stopped", failure)
         )
@@ -179,13 +204,42 @@ class Keeper:
         """Keep no more; what has a turn goes on to its end."""
         if self._loop.running:
             self._loop.stop()
-        running = [self._reading, self._mending, self._sweeping, self._tending]
-        waiting = [each for each in running if each is not None]
-        for each in waiting:
-            self._cut_short(each)
+        errands = [self._reading, self._mending, self._sweeping, self._tending]
+        waiting = [each.running for each in errands if each.running is not None]
+        for each in errands:
+            each.cut_short()
         await DeferredList(waiting, consumeErrors=True)
-        if self._agreed_since_s is not None and self._is_settled():
-            await self._notes.write(self._part or self._note())
+        if self._is_settled():
+            await self.calendar.write()
+
+    # -- what people ask for ----------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether no sweep is run, because somebody said so, in this run or one before."""
+        return self._pausing.paused
+
+    async def pause(self) -> None:
+        """Run no sweeps until `resume`, which other runs of the gateway keep to, too.
+
+        The one that runs is cut short. Raises NoQuorum when that can't be remembered.
+        """
+        await self._pausing.set(paused=True)
+        self._sweeping.cut_short()
+
+    async def resume(self) -> None:
+        """Go on; what there is an occasion for is begun at once. Raises NoQuorum."""
+        await self._pausing.set(paused=False)
+        self._occasions.anew()
+
+    def start_sweep(self) -> None:
+        """Begin a whole sweep within a second or so; after the present one, if that is whole.
+
+        Raises ChangeRefused while repair is paused.
+        """
+        if self.paused:
+            raise ChangeRefused("repair is paused: resume it first")
+        self._is_asked = True
 
     def report(self) -> dict[str, Any]:
         """For people: the sweep that runs and the last one."""
@@ -193,26 +247,30 @@ class Keeper:
         return {
             "sweep": None if running is None else {"running": True, **running.progress()},
             "last_sweep": self.last,
+            "paused": self.paused,
         }
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self.progress.follow()
         if self._membership.contested:
             # It may write what a look of ours has missed, and believe in another ring.
-            for each in (self._mending, self._sweeping):
-                if each is not None:
-                    self._cut_short(each)
+            self._mending.cut_short()
+            self._sweeping.cut_short()
             return
-        if self._mending is None and len(self._marks):
-            self._mending = self._background(self._marked.mend_due(), "_mending")
-        if self._sweeping is not None and self._is_calendar and self._occasions.makes_certain():
-            self._cut_short(self._sweeping)  # it is gone on with later
-        if self._sweeping is None and self._wants_sweep():
-            self._sweeping = self._background(self._sweep(), "_sweeping")
-        if self._tending is None and self._clock.seconds() - self._tended_s >= _TEND_S:
-            self._tended_s = self._clock.seconds()
-            self._tending = self._background(self._tend(), "_tending")
+        if self._mending.running is None and len(self._marks):
+            self._mending.begin(self._marked.mend_due())
+        if self.paused or self._makes_way():
+            self._sweeping.cut_short()  # one by the calendar is gone on with later
+        if self._sweeping.running is None and not self.paused and self._wants_sweep():
+            self._sweeping.begin(self._sweep())
+        if self._tending.running is None and self.tending.due():
+            self._tending.begin(self.tending.tend())
+
+    def _makes_way(self) -> bool:
+        """Whether the sweep that runs has no occasion but the calendar, and another one has."""
+        return self._is_calendar and (self._is_asked or self._occasions.makes_certain())
 
     def _oldest_gap_s(self) -> float:
         """How long something is in doubt already: a key, or all that lies on a node."""
@@ -228,28 +286,13 @@ class Keeper:
         self._metrics.copies_removed.inc(len(mended.removed))
         self._metrics.repair_bytes.inc(mended.size_bytes)
 
-    def _background(self, work: Any, name: str) -> Deferred[None]:
-        running = Deferred.fromCoroutine(work)
+    def _count_swept(self, mended: Mended) -> None:
+        self._count(mended)
+        self.progress.mended(mended)
 
-        def failed(failure: Any) -> None:
-            if failure.check(CancelledError) is None:
-                self._log.failure("keeping failed", failure)
-
-        def over(_: object) -> None:
-            self._cut.discard(running)
-            if getattr(self, name) is running:
-                setattr(self, name, None)
-
-        running.addErrback(failed)
-        running.addBoth(over)
-        # It may be over before anybody could remember it.
-        return running if not running.called else None  # type: ignore[return-value]
-
-    def _cut_short(self, running: Deferred[None]) -> None:
-        """Once: what it does then, such as to leave a mark, mustn't be cut short again."""
-        if running not in self._cut:
-            self._cut.add(running)
-            running.cancel()
+    def _count_keys(self, count: int) -> None:
+        self._metrics.sweep_keys.inc(count)
+        self.progress.keys(count)
 
     # -- sweeps -----------------------------------------------------------------------------------
 
@@ -258,7 +301,7 @@ class Keeper:
             return True
         if not any(each.node is not None for each in self._placement.members()):
             return False
-        return self._part is not None or self._clock.seconds() >= self._due_s
+        return self._is_asked or self.calendar.due()
 
     async def _sweep(self) -> None:
         # Who returns from here on, be it while others are levelled, isn't covered.
@@ -282,9 +325,10 @@ class Keeper:
         broken = dict(self._marks.broken)
         whole = self._marks.take_up(self._occasions.spacious())
         # With no occasion but the calendar it may be cut short, and gone on with.
-        part, self._part = self._part, None
-        if self._survey.wanted():
+        part, self.calendar.part = self.calendar.part, None
+        if self._survey.wanted() or self._is_asked:
             part = None  # it has to see all keys
+        self._is_asked = False
         self._survey.began()
         calendar = not broken and not whole and self._settled.is_covered(*names)
         self._is_calendar = calendar
@@ -302,24 +346,26 @@ class Keeper:
             buckets=self._buckets,
             keys=Pace(self._clock, self._keys_per_s),
             copied=self._copied,
-            agreed_since_s=self._agreed_since_s if not doubted else None,
+            agreed_since_s=self.calendar.agreed_since_s if not doubted else None,
             compare=frozenset(each.name for each in doubted),
             cursor=(resumed.bucket, resumed.after) if resumed is not None else None,
-            on_mended=self._count,
-            on_keys=self._metrics.sweep_keys.inc,
+            on_mended=self._count_swept,
+            on_keys=self._count_keys,
             on_key=self._survey.seen,
         )
+        self.progress.sweep_began(sweep)
         try:
             result = await sweep.run()
         except CancelledError:
             cursor = sweep.cursor()
-            if calendar and cursor is not None and self._agreed_since_s is not None:
-                self._part = self._note(began_s, *cursor)
+            if calendar and cursor is not None:
+                self.calendar.cut_short(began_s, *cursor)
             raise
         finally:
             self.sweep = None
             self._is_calendar = False
-        self._due_s = self._clock.seconds() + self._interval_s
+            self.progress.sweep_ended()
+        self.calendar.swept()
         self.last = {"began_s": began_s, "ended_s": self._now(), **sweep.progress()}
         self._log.info(
             "swept {keys} keys: {made} copies made, {removed} removed",
@@ -338,9 +384,7 @@ class Keeper:
         all_seen = resumed is None and len(covered) == len(members)
         self._survey.ended(whole=all_seen and not result.unmended)
         if len(covered) == len(members):
-            self._agreed_since_s = began_s
-            self._swept_s = self._now()
-            self._metrics.last_sweep.set(self._swept_s)
+            self.calendar.compared(began_s, result.keys if resumed is None else None)
             if resumed is None:
                 await self._all_compared(stamp, broken, result, shape)
         return (
@@ -395,20 +439,9 @@ class Keeper:
         if not self._is_settled():
             return
         members = self._placement.members()
-        note = await self._notes.read(each.node for each in members if each.node is not None)
-        if note is None or note.ring != self._ring() or not self._is_settled():
-            return
-        if self.sweep is not None or self._agreed_since_s is not None:
-            return
-        self._agreed_since_s, self._swept_s = note.began_s, note.ended_s
-        self._due_s -= max(self._now() - note.ended_s, 0.0)
-        self._metrics.last_sweep.set(note.ended_s)
-        self._part = note if note.part_began_s else None
-
-    def _note(self, part_began_s: float = 0.0, bucket: str = "", after: str = "") -> SweepNote:
-        assert self._agreed_since_s is not None
-        return SweepNote(
-            self._ring(), self._agreed_since_s, self._swept_s, part_began_s, bucket, after
+        await self.calendar.read(
+            [each.node for each in members if each.node is not None],
+            lambda: self._is_settled() and self.sweep is None,
         )
 
     def _is_settled(self) -> bool:
@@ -417,32 +450,3 @@ class Keeper:
 
     def _ring(self) -> str:
         return self._membership.ring_name
-
-    # -- memory -----------------------------------------------------------------------------------
-
-    async def _tend(self) -> None:
-        up = [each for each in self._placement.members() if each.node is not None]
-        nodes = {each.name: each.node for each in up if each.node is not None}
-        await self._recall.memory.tend()
-        await self._recall.registers.tend()
-        await self._levelling.tend(up)
-        await self._tend_buckets()
-        try:
-            await self._recall.journal.tend()
-        except AosdError as error:
-            self._log.info("what is remembered couldn't be tended: {error}", error=error)
-        # By a clock that jumped ahead, all that are open would be old.
-        before_s = 0.0 if self._membership.refusing else self._now() - _ORPHAN_S
-        await self._recall.uploads.tend(nodes, before_s)
-        if self._clock.seconds() >= self._late_until_s:
-            await self._read_late_ones(nodes)
-
-    async def _read_late_ones(self, nodes: Mapping[str, INode]) -> None:
-        """Take in records that the runs before wrote, or removed, and that landed after all."""
-        for name in sorted(self._late_on & nodes.keys()):
-            try:
-                await self._recall.read(nodes[name])
-            except AosdError as error:
-                self._log.info("late records aren't read yet: {error}", error=error, node=name)
-            else:
-                self._late_on.discard(name)

@@ -295,7 +295,7 @@ class _Mending:
             changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
             settled=not explained,
             late=frozenset(late),
-            movable=frozenset(name for name, each in self._candidates.items() if each.foreign),
+            movable=frozenset(each.name for each in mender.placement.strays()),
         )
 
     def _counts_as(self, stamp: str) -> str:

@@ -22,7 +22,8 @@ class SweepNote:
 
     The last complete one, in the ring named `ring`, began at `began_s` and ended at
     `ended_s`. One by the calendar that was cut short had begun at `part_began_s` (0: there
-    is none), and was done up to `after` in `bucket`.
+    is none), and was done up to `after` in `bucket`. The last complete one compared `keys`
+    (0: that isn't known).
     """
 
     ring: str
@@ -32,6 +33,7 @@ class SweepNote:
     bucket: str = ""
     after: str = ""
     stamp: str = ""
+    keys: int = 0
 
 
 class SweepNotes:
@@ -77,6 +79,7 @@ def _parsed(data: bytes | None) -> SweepNote | None:
             str(told["bucket"]),
             str(told["after"]),
             str(told["stamp"]),
+            int(told.get("keys", 0)),
         )
     except (ValueError, TypeError, KeyError):
         return None

@@ -87,6 +87,11 @@ class Occasions:
             self._spent, self._in_vain = self._spending, None
         self._wait_s = min(max(self._wait_s, self._ended_s - self._began_s), _WAIT_MAX_S)
 
+    def anew(self) -> None:
+        """What was in vain is tried again at once: something kept it from being more."""
+        self._spent = self._in_vain = None
+        self._wait_s = _WAIT_S
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _up(self) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ _AWAY = (NodeState.DOWN, NodeState.SUSPECT)
 class MemoryPlacement:
     """A ring over given nodes; `states` says which of them aren't up, by name.
 
-    `hides` says of each whether an object on it hides what lies beneath; those in `foreign`
-    came with objects.
+    `hides` says of each whether an object on it hides what lies beneath; those in `stray_names`
+    may hold any key.
     """
 
     def __init__(self, nodes: Sequence[INode]) -> None:
@@ -52,7 +52,6 @@ class MemoryPlacement:
         self.hides: dict[str, bool | None] = {
             node.name: isinstance(node, MemoryNode) and node.disk.hides_beneath for node in nodes
         }
-        self.foreign: set[str] = set()
         self.ring = Ring(Member(name, 1.0, name) for name in self.nodes)
         self.former: Ring | None = None
         self.stray_names: set[str] = set()
@@ -79,8 +78,7 @@ class MemoryPlacement:
         """The node as use cases see it."""
         state = self.states.get(name, NodeState.UP)
         node = None if state in _AWAY else self.nodes[name]
-        full, foreign = state is NodeState.FULL, name in self.foreign
-        return Candidate(name, node, state, name, full, self.hides[name], foreign)
+        return Candidate(name, node, state, name, state is NodeState.FULL, self.hides[name])
 
 
 def make_store(

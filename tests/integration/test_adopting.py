@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from tests.integration import s3
 from tests.integration.daemon import Daemon, running_daemon
-from tests.integration.nodes import KINDS, RealNode, running_nodes, write_nodes_file
+from tests.integration.nodes import KINDS, RealNode, write_nodes_file
 from tests.integration.waiting import until
 
 MIB = 1024 * 1024
@@ -109,9 +108,9 @@ def copies(nodes: list[RealNode], bucket: str, key: str) -> list[str]:
     found = []
     for node in nodes:
         there = of_node(node)
-        if bucket in [each["Name"] for each in there.list_buckets()["Buckets"]]:
-            if key in s3.all_keys(there, bucket):
-                found.append(node.name)
+        buckets = [each["Name"] for each in there.list_buckets()["Buckets"]]
+        if bucket in buckets and key in s3.all_keys(there, bucket):
+            found.append(node.name)
     return found
 
 
@@ -181,15 +180,13 @@ def test_a_cluster_is_founded_on_a_node_with_objects(
         assert_readable(daemon, originals)
 
 
-def test_without_consent_it_is_left_alone(
-    tmp_path: Path, start: Callable[..., RealNode]
-) -> None:
+def test_without_consent_it_is_left_alone(tmp_path: Path, start: Callable[..., RealNode]) -> None:
     nodes = [start("n1"), start("n2"), start("n3")]
     originals = fill(nodes[0], "one")
     file = write_nodes_file(tmp_path / "nodes.toml", nodes)
     with running_daemon(tmp_path / "daemon", file, up=(), environment=s3.ENVIRONMENT) as daemon:
         daemon.wait_until_ready()
-        why = {each["name"]: each.get("why", "") for each in daemon.nodes()["nodes"]}["n1"]
+        why = {each["name"]: each.get("reason", "") for each in daemon.nodes()["nodes"]}["n1"]
         assert "didn't write" in why
         names = [each["Name"] for each in of_node(nodes[0]).list_buckets()["Buckets"]]
         assert "aos-system" not in names
@@ -248,7 +245,7 @@ def test_buckets_that_stand_in_the_way(tmp_path: Path, start: Callable[..., Real
     environment = s3.ENVIRONMENT | {"AOSD_ADOPT": "n3"}
     with running_daemon(tmp_path / "daemon", file, up=(), environment=environment) as daemon:
         daemon.wait_until_ready()
-        why = {each["name"]: each.get("why", "") for each in daemon.nodes()["nodes"]}["n3"]
+        why = {each["name"]: each.get("reason", "") for each in daemon.nodes()["nodes"]}["n3"]
         assert why == "versioning is on in its bucket kept"
         names = [each["Name"] for each in there.list_buckets()["Buckets"]]
         assert "aos-system" not in names

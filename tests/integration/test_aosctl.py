@@ -19,7 +19,7 @@ from tests.integration.daemon import Daemon, running_daemon
 from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
 from tests.integration.processes import clean_environment
 
-_PROGRAM = "from aosd.aosctl.main import main; main()"
+PROGRAM = "from aosd.aosctl.main import main; main()"
 
 
 def aosctl(
@@ -27,7 +27,7 @@ def aosctl(
 ) -> subprocess.CompletedProcess[str]:
     """As the console script runs it."""
     return subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *words],
+        [sys.executable, "-c", PROGRAM, *words],
         check=False,
         cwd=folder,
         env={**clean_environment(), **(environment or {})},
@@ -45,10 +45,12 @@ def credentials(folder: Path, *flags: str) -> dict[str, str]:
     return told
 
 
-def refused(folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> str:
+def refused(
+    folder: Path, *flags: str, environment: Mapping[str, str] | None = None, code: int = 1
+) -> str:
     """The one line that says why not."""
     done = aosctl(folder, "credentials", *flags, environment=environment)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (code, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("aosctl: ")
     return line
@@ -171,13 +173,13 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     assert "can't be reached" in refused(
         tmp_path, environment={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
     )
-    assert "no such provider" in refused(tmp_path, "--nodes=tea:3")
+    assert "no such provider" in refused(tmp_path, "--nodes=tea:3", code=2)
     assert "No such file" in refused(tmp_path, "--nodes=embedded:3")
     assert list(tmp_path.iterdir()) == []
-    assert "given together" in refused(tmp_path, environment={"AOSD_ACCESS_KEY": "abc"})
+    assert "given together" in refused(tmp_path, environment={"AOSD_ACCESS_KEY": "abc"}, code=2)
     done = aosctl(tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "a command is missing" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: aosctl" in done.stderr
     done = aosctl(tmp_path, "--help")
     assert done.returncode == 0
     assert "credentials" in done.stdout
@@ -194,3 +196,30 @@ def test_a_broken_identities_file_ends_the_start(tmp_path: Path) -> None:
         assert "hush" not in line
     finally:
         daemon.kill()
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    """Nothing that takes its time is loaded; nor by a command that is told where the daemon is."""
+    program = """
+import sys
+from aosd.aosctl.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    heavy = ("twisted.internet", "pydantic", "urllib3", "rich")
+    print("loaded:", *(each for each in heavy if each in sys.modules))
+"""
+    for words, loaded in (
+        (("--help",), "loaded:"),
+        (("node", "--help"), "loaded: rich"),
+        (("nodes", "--url=http://127.0.0.1:1"), "loaded: urllib3 rich"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            check=True,
+            cwd=tmp_path,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == loaded

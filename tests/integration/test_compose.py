@@ -142,6 +142,20 @@ def test_the_root_pair_is_shown_in_the_gateways_container(
     assert told["secret_key"] not in compose.run("logs", "gateway")
 
 
+def test_aosctl_finds_all_by_itself_in_the_gateways_container(
+    compose: Compose, gateway: Gateway
+) -> None:
+    def told(*words: str) -> Any:
+        written = compose.run("exec", "-T", "gateway", "aosctl", *words, "--json")
+        return json.loads(written[written.index("{") :])
+
+    assert [each["name"] for each in told("nodes")["nodes"]] == NODES
+    assert told("explain", f"object/{KEYS[0]}")["version"]["size"] == len(KEYS[0])
+    # With the token that lies on the nodes.
+    assert told("doctor")["healthy"] is True
+    assert told("node", "drain", NODES[2], "--dry-run")["keys"] == len(KEYS)
+
+
 def test_a_stopped_node_is_noticed_within_a_second_and_nothing_stops(
     gateway: Gateway, node_2: Any
 ) -> None:

@@ -99,7 +99,7 @@ def abort_takes_long_when_a_copy_is_cut_short() -> None:
         for _ in range(30):
             s.b.weather.foretell("put_part", KEY, Fate.SLOW, there_s=5.0)
         s.b.weather.foretell("abort_upload", KEY, Fate.SILENT)
-        s.assembly.keeper._due_s = s.world.clock.seconds()
+        s.assembly.keeper.calendar._due_s = s.world.clock.seconds()
         s.until(lambda: len(s.b.weather.foretold) < 30, "the copy has begun", 120.0)
         _restarts(s, s.c)
         s.world.pass_time(5.0)
@@ -239,7 +239,7 @@ def _sweep_copies_without_an_answer(s: Scene) -> None:
     s.does(s.world.put(KEY, b"v2"))
     s.until(lambda: not s.b.weather.foretold, "refused again and again", 120.0)
     s.b.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=400.0)
-    s.assembly.keeper._due_s = s.world.clock.seconds()
+    s.assembly.keeper.calendar._due_s = s.world.clock.seconds()
     s.until(lambda: not s.b.weather.foretold, "the copy is on its way")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -56,6 +57,7 @@ class Gateway:
             random.Random(1),
             self.metrics,
             case.make_id,
+            case.clean,
         )
         self.store = self.assembly.store
         self.roster = self.assembly.roster
@@ -94,6 +96,8 @@ class ClusterTestCase(SynchronousTestCase):
         self.problems: dict[str, str] = {}
         self.unreachable: set[str] = set()
         self.equipping: Callable[[str], object] = lambda _: None
+        self.cleaning: Callable[[str, bool], object] = lambda _, half: None
+        self.cleaned: list[str] = []
         self.running: list[Gateway] = []
 
     def tearDown(self) -> None:
@@ -131,7 +135,9 @@ class ClusterTestCase(SynchronousTestCase):
         return succeed(
             Introduction(
                 self.record(node, MARKER_KEY),
-                objects=bool(node.buckets.get(OBJECT_BUCKET)),
+                objects=any(
+                    there for bucket, there in node.buckets.items() if bucket != SYSTEM_BUCKET
+                ),
                 problem=self.problems.get(name, ""),
                 hides_beneath=probe and node.disk.hides_beneath,
             )
@@ -160,6 +166,37 @@ class ClusterTestCase(SynchronousTestCase):
                 there[key] = Copy(record, '"r"', self.clock.seconds())
         there.setdefault(MARKER_KEY, Copy(marker, '"m"', self.clock.seconds()))
         return succeed(there[MARKER_KEY].data)
+
+    def clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
+        """As nodes' cleaning does it; `cleaning` may raise before, and half-way."""
+        node = self.nodes[f"n{address.port - 9000}"]
+        if name in self.unreachable:
+            return fail(NodeUnavailable(name, "no connection"))
+        try:
+            self.cleaning(name, False)
+        except NodeUnavailable as error:
+            return fail(error)
+        there = node.buckets.get(SYSTEM_BUCKET, {})
+        if (marker := self.record(node, MARKER_KEY)) is not None:
+            found = read_marker(name, marker)
+            if found.node != name or cluster not in ("", found.cluster):
+                return fail(NodeUnavailable(name, "it is another one's"))
+            there[MARKER_KEY] = Copy(replace(found, left=True).to_bytes(), '"m"', 0.0)
+            for key in sorted(there):
+                if key != MARKER_KEY:
+                    del there[key]
+        try:
+            self.cleaning(name, True)
+        except NodeUnavailable as error:
+            return fail(error)
+        node.buckets.pop(SYSTEM_BUCKET, None)
+        if buckets:
+            for bucket in [each for each, keys in node.buckets.items() if not keys]:
+                del node.buckets[bucket]
+        self.cleaned.append(name)
+        return succeed(None)
 
     def make_id(self) -> str:
         return f"{self.chance.getrandbits(64):016x}"

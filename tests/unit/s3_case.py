@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from urllib3 import HTTPHeaderDict
 from urllib3.response import HTTPResponse
 
-from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
@@ -27,6 +26,7 @@ from aosd.identity_tables import IdentityTable
 from aosd.model.node import Credentials
 from aosd.observe.access import AccessLog
 from tests.unit.cluster_case import ClusterTestCase
+from tests.unit.door_case import operations_door
 
 ENDPOINT = "http://127.0.0.1:3000"
 DOMAIN = "s3.example.org"
@@ -69,7 +69,7 @@ class S3TestCase(ClusterTestCase):
         self.door = S3Door(self.gateway.store, Identities(lambda: ROOT, TABLES), DOMAIN, time.time)
         self.doors = Doors(
             PlainDoor(self.gateway.store),
-            OperationsDoor(Oversight(self.gateway.assembly, self.replicas), self.gateway.metrics),
+            operations_door(self.gateway, Oversight(self.gateway.assembly, self.replicas)),
             self.door,
             DOMAIN,
         )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import click
+from click.testing import CliRunner
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
-from aosd.aosctl.credentials import CredentialsOptions, Told, newest_pair, shown
-from aosd.aosctl.main import Aosctl
-from aosd.aosctl.nodes import View
+from aosd.aosctl.asking import View
+from aosd.aosctl.call import Call
+from aosd.aosctl.keys import Told, newest_pair, newest_token
+from aosd.aosctl.main import COMMANDS, EXIT_CODES, main
 from aosd.consistency.registers import Register, read_register
 from aosd.discovery import DiscoveryContext
 from aosd.discovery.providers import context_of, make_provider
@@ -24,21 +26,24 @@ from aosd.model.errors import ConfigurationError, NoNodes
 from aosd.model.node import Address, Credentials, Sighting
 from aosd.settings import Settings, load_settings
 from aosd.testing.discovery import ScriptedDiscovery
+from tests.unit.aosctl_case import QUIET, AosctlCase, ScriptedDaemon, node, nodes
 
-PAIR = Credentials("AOSD1", "hush'hush")
+ROOT = Path(__file__).parents[2]
 
 
 def told(cluster: str, number: int = 0, secret: str = "") -> Told:
     if not secret:
         return Told(cluster, None)
-    value = {"access_key": "AOSD1", "secret_key": secret}
+    value = {"access_key": "AOSD1", "secret_key": secret, "token": f"token of {secret}"}
     stamp = f"0193594b3a7c-{number:04x}-1f2e3d4c"
     return Told(cluster, Register("keys", "cluster", stamp, value))
 
 
 class NewestTests(SynchronousTestCase):
     def secret(self, *answers: Told) -> str:
-        return newest_pair(answers).secret_key
+        secret = newest_pair(answers).secret_key
+        self.assertEqual(newest_token(answers), f"token of {secret}")
+        return secret
 
     def test_the_newest_stamp_counts(self) -> None:
         answers = [told("c", 1, "old"), told("c", 3, "newest"), told("c", 2, "newer"), told("c")]
@@ -57,68 +62,124 @@ class NewestTests(SynchronousTestCase):
             ([told("c", 1, "one"), told("d", 2, "two")], "two clusters"),
             ([Told("c", Register("keys", "cluster", "", {"access_key": 1}))], "no keys yet"),
         ):
-            error = self.assertRaises(NoNodes, newest_pair, answers)
-            self.assertIn(said, str(error))
+            for newest in (newest_pair, newest_token):
+                error = self.assertRaises(NoNodes, newest, answers)
+                self.assertIn(said, str(error))
 
     def test_what_is_no_register(self) -> None:
         for data in (b"", b"[]", b"{}", b'{"stamp": 1, "value": 7}', b"\xff"):
             self.assertRaises(ValueError, read_register, "keys", "cluster", data)
 
 
-class FormTests(SynchronousTestCase):
+class FormTests(AosctlCase):
+    PAIR = ("--access-key=AOSD1", "--secret-key=hush'hush")
+
     def test_for_people(self) -> None:
-        self.assertEqual(shown(PAIR, "lines"), "access key: AOSD1\nsecret key: hush'hush\n")
+        written = self.run_aosctl("credentials", *self.PAIR).stdout
+        self.assertEqual(written, "access key: AOSD1\nsecret key: hush'hush\n")
 
     def test_json(self) -> None:
         self.assertEqual(
-            json.loads(shown(PAIR, "json")), {"access_key": "AOSD1", "secret_key": "hush'hush"}
+            self.document("credentials", *self.PAIR),
+            {"access_key": "AOSD1", "secret_key": "hush'hush"},
         )
 
     def test_for_a_shell(self) -> None:
         self.assertEqual(
-            shown(PAIR, "env"),
+            self.run_aosctl("credentials", "--env", *self.PAIR).stdout,
             "export AWS_ACCESS_KEY_ID=AOSD1\nexport AWS_SECRET_ACCESS_KEY='hush'\"'\"'hush'\n",
         )
 
+    def test_the_environment(self) -> None:
+        self.patch(os, "environ", {"AOSD_ACCESS_KEY": "other", "AOSD_SECRET_KEY": "hush-hush"})
+        self.assertEqual(self.document("credentials")["access_key"], "other")
+        # A flag beats it, before the command too.
+        told = self.document(*self.PAIR, "credentials")
+        self.assertEqual(told["access_key"], "AOSD1")
 
-class OptionsTests(SynchronousTestCase):
-    def refused(self, *words: str) -> str:
-        line = self.assertRaises(SystemExit, Aosctl().parseOptions, list(words)).code
-        assert isinstance(line, str)
-        self.assertNotIn("\n", line)
-        self.assertTrue(line.startswith("aosctl: "), line)
-        return line
 
+class UsageTests(AosctlCase):
     def test_refusals(self) -> None:
         for words, said in (
-            ((), "a command is missing"),
             (("credits",), "credits"),
-            (("--x",), "option --x not recognized"),
-            (("credentials", "--jsn"), "--jsn is no option; aosctl"),
-            (("credentials", "--zzzz"), "aosctl credentials --help lists them all"),
+            (("--x",), "--x"),
+            (("node", "drian", "n1"), "drian"),
+            (("node", "drain"), "NAME"),
+            (("node", "drain", "n1", "n2"), "n2"),
+            (("credentials", "--jsn"), "--jsn"),
+            (("credentials", "--zzzz"), "aosctl credentials --help tells more"),
             (("credentials", "--json", "--env"), "exclude each other"),
-            (("credentials", "x"), "'x' is no option"),
+            (("credentials", "x"), "x"),
             (("credentials", "--replicas=0"), "--replicas is '0'"),
             (("credentials", "--access-key=abc"), "must be given together"),
+            (("credentials", "--nodes=tea:3"), "no such provider"),
         ):
-            self.assertIn(said, self.refused(*words))
+            self.assertIn(said, self.run_aosctl(*words, code=2).stderr.splitlines()[-1])
 
-    def test_the_pair_of_the_settings_asks_nobody(self) -> None:
-        options = CredentialsOptions({"AOSD_ACCESS_KEY": "abc", "AOSD_SECRET_KEY": "hushhush"})
-        options.parseOptions(["--json"])
-        written: list[str] = []
-        running = Deferred.fromCoroutine(options.run(None, written.append))
-        self.successResultOf(running)
-        self.assertEqual(
-            [json.loads(each) for each in written],
-            [{"access_key": "abc", "secret_key": "hushhush"}],
-        )
+    def test_one_line(self) -> None:
+        self.refused("credits", code=2)
+        self.refused("node", "drain", code=2)
+        self.refused("nodes", "--replicas", code=2)
+
+    def test_help(self) -> None:
+        for words, code in ((("--help",), 0), ((), 2)):
+            text = self.run_aosctl(*words, code=code).output
+            for name in COMMANDS:
+                self.assertIn(f"\n  {name} ", text)
+            for number, meaning in EXIT_CODES.items():
+                self.assertRegex(text, rf"\n +{number} +{meaning}\n")
+        self.assertNotIn("--replicas", self.run_aosctl("nodes", "--help").output)
+
+    def test_every_command_has_help(self) -> None:
+        self.assertEqual(main.list_commands(click.Context(main)), list(COMMANDS))
+        for name in COMMANDS:
+            text = self.run_aosctl(name, "--help").stdout
+            self.assertTrue(text.startswith(f"Usage: aosctl {name} "), text)
+            self.assertIn("--json", text)
 
     def test_the_version(self) -> None:
-        out = io.StringIO()
-        self.patch(sys, "stdout", out)
-        self.assertEqual(self.assertRaises(SystemExit, Aosctl().opt_version).code, 0)
-        self.assertRegex(out.getvalue(), r"\Aaosctl [0-9.]+\n\Z")
+        self.assertRegex(self.run_aosctl("--version").stdout, r"\Aaosctl [0-9.]+\n\Z")
+
+    def test_interrupted(self) -> None:
+        self.daemon.pages["nodes"] = KeyboardInterrupt()
+        self.assertIn("aosctl: interrupted", self.run_aosctl("nodes", code=130).stderr)
+
+
+class PlacesTests(AosctlCase):
+    """What all commands take, before their names and after."""
+
+    def call_of(self, *words: str) -> Call:
+        seen: list[Call] = []
+
+        def reach(call: Call) -> ScriptedDaemon:
+            seen.append(call)
+            return self.daemon
+
+        self.daemon.pages["nodes"] = nodes(node("n1"))
+        self.daemon.pages["nodes/n1/undo"] = {"queued": False}
+        self.daemon.pages["changes"] = QUIET
+        CliRunner().invoke(main, list(words), obj=Call(reach=reach))
+        return seen[0]
+
+    def test_before_and_after(self) -> None:
+        for words in (
+            ("--url", "u", "--token=t", "--json", "node", "undo", "n1"),
+            ("node", "--url", "u", "undo", "n1", "--json", "--token", "t"),
+            ("node", "undo", "--json", "--url=u", "--token=t", "n1"),
+            ("--url=other", "--json", "--token=t", "node", "undo", "--url=u", "n1"),
+        ):
+            call = self.call_of(*words)
+            self.assertEqual((call.url, call.token, call.json), ("u", "t", True))
+
+    def test_not_given(self) -> None:
+        call = self.call_of("nodes")
+        self.assertEqual((call.url, call.token, call.json, call.flags), ("", "", False, {}))
+
+    def test_the_daemons_flags(self) -> None:
+        flags = {"nodes": ["docker", "embedded:3"], "operations": "tcp:3001", "data": "/d"}
+        words = ("--nodes=docker", "--nodes", "embedded:3", "--operations=tcp:3001", "--data=/d")
+        self.assertEqual(self.call_of(*words, "nodes").flags, flags)
+        self.assertEqual(self.call_of("nodes", *words).flags, flags)
 
 
 class ViewTests(SynchronousTestCase):
@@ -237,3 +298,32 @@ class ContextTests(SynchronousTestCase):
         context = context_of(load_settings(flags, {}).settings, Clock(), threads, only_look=True)
         self.assertEqual(context.credentials, Credentials("key", "hush"))
         self.assertEqual((context.only_look, context.data_dir), (True, Path("/d")))
+
+
+class PageTests(SynchronousTestCase):
+    """docs/aosctl.md tells all that there is."""
+
+    def setUp(self) -> None:
+        self.page = (ROOT / "docs/aosctl.md").read_text(encoding="utf-8")
+
+    def test_every_command_and_option(self) -> None:
+        self.look_at(main, "aosctl")
+
+    def look_at(self, command: click.Command, path: str) -> None:
+        context = click.Context(command)
+        for each in command.params:
+            if isinstance(each, click.Option) and not each.hidden and each.name != "version":
+                self.assertIn(f"`{each.opts[0]}", self.page, path)
+        if not isinstance(command, click.Group):
+            above, _, name = path.rpartition(" ")
+            self.assertRegex(self.page, rf"(?m)^### {above}\b.* {name}\b")
+            self.assertRegex(self.page, rf"(?m)^(\$ |eval \"\$\()?{path}( |$|\)|\")")
+            return
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            self.look_at(inner, f"{path} {name}")
+
+    def test_every_exit_code(self) -> None:
+        for code, words in EXIT_CODES.items():
+            self.assertIn(f"| {code} | {words} |", self.page)

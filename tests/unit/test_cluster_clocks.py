@@ -23,7 +23,7 @@ class JumpsAheadTests(ClusterTestCase):
         """Our clock does, and the nodes say so."""
         self.ahead_s = ahead_s
         assembly = self.gateway.assembly
-        for owner in (assembly.keeper, assembly.journal):
+        for owner in (assembly.keeper.tending, assembly.journal):
             owner._now = lambda: self.clock.seconds() + self.ahead_s
         for watched in self.gateway.roster.watched.values():
             watched.breaker.clock_ahead_s = -ahead_s

@@ -1,97 +1,16 @@
-"""Both doors over nodes in memory, from the bytes of a request to those of the answer."""
+"""The plain door over nodes in memory, from the bytes of a request to those of the answer."""
 
 from __future__ import annotations
 
-import json
 from email.utils import formatdate
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from aosd.doors.operations.door import OperationsDoor
-from aosd.doors.operations.report import Oversight
-from aosd.doors.plain import PlainDoor
-from aosd.doors.root import Doors
-from aosd.doors.site import HeadFirstSite
-from aosd.model.node import NodeState, Sighting
-from aosd.observe.access import AccessLog
+from aosd.model.node import NodeState
 from aosd.testing.faults import breaks, late
-from tests.unit.cluster_case import ClusterTestCase, sighting
-
-
-class Transport(StringTransport):
-    aborted = False
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-        super().abortConnection()
-
-
-class Answer:
-    """A parsed answer."""
-
-    def __init__(self, data: bytes) -> None:
-        head, _, self.body = data.partition(b"\r\n\r\n")
-        lines = head.split(b"\r\n")
-        self.status = int(lines[0].split()[1])
-        self.headers = dict(line.split(b": ", 1) for line in lines[1:])
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class DoorTestCase(ClusterTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.gateway = self.begin(replay_bytes=100, part_bytes=1000, part_bytes_max=1000)
-        self.metrics = self.gateway.metrics
-        self.discovery = self.gateway.discovery
-        self.oversight = Oversight(self.gateway.assembly, self.replicas)
-        self.doors = Doors(
-            PlainDoor(self.gateway.store), OperationsDoor(self.oversight, self.metrics), None
-        )
-        self.site = HeadFirstSite(
-            self.doors,
-            clock=self.clock,
-            observer=AccessLog(self.clock, self.metrics, written=True),
-            make_request_id=lambda: "0123456789ABCDEF",
-            door_of=self.doors.door_of,
-            client_idle_timeout_s=25.0,
-        )
-        self.open: list[Any] = []
-
-    def tearDown(self) -> None:
-        for channel in self.open:
-            channel.connectionLost(Failure(ConnectionLost()))
-        super().tearDown()
-        for node in self.nodes.values():
-            self.assertEqual((node.open_readings, node.uploads), (0, {}))
-
-    def nodes_up(self) -> None:
-        self.gateway.see(*self.names)
-        self.wait(10, lambda: self.gateway.ready)
-        # The heartbeat and the first sweep are over.
-        self.pass_s(1)
-
-    def connect(self) -> tuple[Any, Transport]:
-        channel = self.site.buildProtocol(None)
-        transport = Transport()
-        channel.makeConnection(transport)
-        self.open.append(channel)
-        return channel, transport
-
-    def ask(self, target: str, verb: str = "GET", body: bytes | None = None, **more: str) -> Answer:
-        channel, transport = self.connect()
-        head = f"{verb} {target} HTTP/1.1\r\nHost: h\r\n"
-        head += "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in more.items())
-        if body is not None:
-            head += f"Content-Length: {len(body)}\r\n"
-        channel.dataReceived(head.encode("latin-1") + b"\r\n" + (body or b""))
-        return Answer(transport.value())
+from tests.unit.door_case import Answer, DoorTestCase
 
 
 class PlainDoorTests(DoorTestCase):
@@ -307,50 +226,3 @@ class WithoutNodesTests(DoorTestCase):
         ready = self.ask("/-/ready")
         self.assertEqual(ready.status, 503)
         self.assertEqual(self.ask("/-/health").status, 200)
-
-
-class OperationsDoorTests(DoorTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.nodes_up()
-
-    def test_ready_until_it_stops(self) -> None:
-        self.assertEqual(self.ask("/-/ready").status, 200)
-        self.oversight.stopping = True
-        self.assertEqual(self.ask("/-/ready").status, 503)
-
-    def test_nodes_and_what_is_wrong_with_others(self) -> None:
-        self.discovery.see(
-            sighting("n1"),
-            Sighting("bad", problem="no credentials"),
-        )
-        told = self.ask("/-/nodes").json
-        self.assertEqual([each["name"] for each in told["nodes"]], ["n1", "n2", "n3"])
-        self.assertEqual([each["state"] for each in told["nodes"]], ["up", "down", "down"])
-        self.assertEqual(told["unusable"], [{"where": "bad", "problem": "no credentials"}])
-        self.assertNotIn(b"hush", self.ask("/-/nodes").body)
-
-    def test_where_a_key_lies(self) -> None:
-        self.ask("/object/a", "PUT", b"x")
-        told = self.ask("/-/ring?key=a").json
-        first = told["order"][0]
-        self.assertEqual(first["role"], "primary")
-        self.assertIn("a", self.nodes[first["name"]].buckets["object"])
-        self.assertEqual(len(self.ask("/-/ring").json["members"]), 3)
-        self.assertEqual(self.ask("/-/ring?key=" + "a" * 1025).status, 400)
-
-    def test_metrics_move(self) -> None:
-        self.ask("/object/a", "PUT", b"hello")
-        text = self.ask("/-/metrics").body.decode()
-        for line in (
-            'aosd_requests_total{door="plain",status="201",verb="PUT"} 1.0',
-            'aosd_received_bytes_total{door="plain"} 5.0',
-            'aosd_node_up{node="n1"} 1.0',
-            "aosd_ring_members 3.0",
-            'aosd_discovery_reports_total{provider="scripted"} 2.0',
-        ):
-            self.assertIn(line, text)
-
-    def test_pages_that_do_not_exist(self) -> None:
-        for path in ("/-", "/-/", "/-/nope", "/-/nodes/", "/-/%ff"):
-            self.assertEqual(self.ask(path).status, 404, path)

@@ -127,3 +127,26 @@ class RingTests(SynchronousTestCase):
         self.assertRaises(ValueError, Ring, members("a", "b", "a"))
         for weight in (0.0, -1.0, float("nan"), float("inf")):
             self.assertRaises(ValueError, Ring, [Member("a", weight, "a")])
+
+
+class AllOfItTests(SynchronousTestCase):
+    def test_who_has_all_the_weight_is_first_for_every_key(self) -> None:
+        zones = {"n1": "a", "n2": "a", "n3": "b", "n4": "b"}
+        before = Ring(Member(name, 100.0, zone) for name, zone in zones.items())
+        for all_of_it, its_zone in zones.items():
+            ring = Ring(
+                Member(name, 1e30 if name == all_of_it else 100.0, zone)
+                for name, zone in zones.items()
+            )
+            self.assertEqual(ring.saturated(2), (all_of_it,))
+            for number in range(2000):
+                order = ring.order("object", str(number))
+                self.assertEqual(order[0], all_of_it)
+                # The others' order stays, but for the zone's.
+                self.assertNotEqual(zones[order[1]], its_zone)
+                others = [each for each in before.order("object", str(number)) if each in order[1:]]
+                for zone in ("a", "b"):
+                    self.assertEqual(
+                        [each for each in order[1:] if zones[each] == zone],
+                        [each for each in others if zones[each] == zone],
+                    )

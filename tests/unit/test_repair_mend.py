@@ -383,7 +383,7 @@ class MendTests(SynchronousTestCase):
         self.assertEqual([each.node for each in mended.reports], [self.c.name])
 
     def test_it_is_moved_off_a_node_that_came_with_objects(self) -> None:
-        self.placement.foreign = {self.c.name}
+        self.placement.stray_names = {self.c.name}
         self.lay(self.c, b"theirs", None)
         original = self.c.buckets[BUCKET][KEY].head
         mended = self.mend()
@@ -397,7 +397,7 @@ class MendTests(SynchronousTestCase):
             self.assertEqual(version_of(written_out, str), version_of(original, str))
 
     def test_of_two_that_came_with_nodes_the_later_modified_wins(self) -> None:
-        self.placement.foreign = {self.a.name, self.c.name}
+        self.placement.stray_names = {self.a.name, self.c.name}
         for earlier, later in ((self.a, self.c), (self.c, self.a)):
             self.lay(earlier, b"earlier", None)
             self.lay(later, b"later", None, modified_s=1_699_999_001.0)
@@ -405,7 +405,7 @@ class MendTests(SynchronousTestCase):
             self.assertEqual((self.holders(), self.holders(b"later")), ("ab", "ab"))
 
     def test_what_came_with_a_node_is_older_than_what_was_written(self) -> None:
-        self.placement.foreign = {self.c.name}
+        self.placement.stray_names = {self.c.name}
         self.lay(self.b, b"ours", S1)
         self.lay(self.c, b"theirs", None, modified_s=1_800_000_000.0)
         self.assertTrue(self.mend().agreed)

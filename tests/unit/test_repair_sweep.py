@@ -111,7 +111,7 @@ class SweepTests(SynchronousTestCase):
 
     def test_what_came_with_a_node_gets_its_copies(self) -> None:
         keys = [f"k{number}" for number in range(20)]
-        self.placement.foreign = {"n3"}
+        self.placement.stray_names = {"n3"}
         for key in keys:
             self.lay(self.by_name["n3"], key, stamp=None)
         strays = [key for key in keys if self.by_name["n3"] not in self.order(key)[:2]]
@@ -120,7 +120,7 @@ class SweepTests(SynchronousTestCase):
         self.assert_right(*keys)
 
     def test_a_key_that_nobody_can_ask_for_is_left_where_it_lies(self) -> None:
-        self.placement.foreign = {"n3"}
+        self.placement.stray_names = {"n3"}
         self.lay(self.by_name["n3"], "a//b", stamp=None)
         swept = self.run_sweep(agreed_since_s=None)
         self.assertEqual((swept.unmended, swept.made, swept.reported), (0, 0, 1))

@@ -219,6 +219,23 @@ class SettingsTests(SynchronousTestCase):
         ]:
             self.assertIn(said, self.refused({name: value}))
 
+    def test_an_operators_token(self) -> None:
+        token = "0123456789abcd-!"
+        settings = self.load({"operator_token": token})
+        assert settings.operator_token is not None
+        self.assertEqual(settings.operator_token.get_secret_value(), token)
+        self.assertNotIn(token, f"{settings} {settings!r}")
+        self.assertIsNone(self.load({}).operator_token)
+        for wrong in (
+            "0123456789abcd-",
+            f"{token} {token}",
+            f"{token}\n",
+            "\u00fc" * 16,
+            "x" * 513,
+        ):
+            said = self.refused({"operator_token": wrong})
+            self.assertIn("is a secret not shown here, but must be 16 to 512 characters", said)
+
     def test_a_secret_is_never_shown(self) -> None:
         self.assertIn(
             "AOSD_NODE_SECRET_KEY is a secret not shown here, but must be given together",
@@ -308,7 +325,7 @@ class SettingsTests(SynchronousTestCase):
         repeatable = [name for name in Settings.model_fields if is_repeatable(name)]
         self.assertEqual(repeatable, ["http", "nodes", "adopt"])
         secret = [name for name in Settings.model_fields if is_secret(name)]
-        self.assertEqual(secret, ["secret_key", "identities", "node_secret_key"])
+        self.assertEqual(secret, ["secret_key", "operator_token", "identities", "node_secret_key"])
         self.assertEqual(default_of("data"), "./aosd-data")
         self.assertEqual(default_of("access_log"), "true")
 

@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred
 from aosd.assembly import Assembly
 from aosd.cluster.member import WatchedMember
 from aosd.consistency.holders import could_hold
+from aosd.doors.operations.moments import moment_of
 from aosd.gateway.store import ask
 from aosd.model.errors import NoSuchKey
 from aosd.model.node import NodeState, Sighting
 from aosd.model.objects import ObjectHead
+from aosd.model.standing import Queued
 
 
 class Oversight:
@@ -64,6 +66,22 @@ class Oversight:
                 }
                 for state in roster.providers
             ],
+        }
+
+    def changes(self) -> dict[str, Any]:
+        """Changes of the ring: the one under way, those that wait, and whether aosd leaves."""
+        assembly, changes = self._assembly, self._assembly.changes
+        return {
+            "changing": changes.changing,
+            "phase": changes.phase(),
+            "waiting_for": changes.waiting_for(),
+            "progress": assembly.keeper.progress.told() if changes.changing else None,
+            "queue": [
+                {"node": name, **_queued(queued), "asked_at": moment_of(queued.asked)}
+                for name, queued in changes.queue()
+            ],
+            "paused": assembly.keeper.paused,
+            "leaving": assembly.leaving.told(),
         }
 
     def ring(self) -> dict[str, Any]:
@@ -152,6 +170,9 @@ class Oversight:
 
     def _node(self, watched: WatchedMember) -> dict[str, Any]:
         sighting = watched.sighting
+        standing = self._assembly.changes.standing(watched.member.name)
+        coming = standing.coming if standing else None
+        queued = standing.queued if standing else None
         return {
             "name": watched.member.name,
             "member": watched.member.name in self._roster.ring.members,
@@ -162,7 +183,22 @@ class Oversight:
             "url": _url(sighting),
             "seen_as": sighting.seen_as if sighting else None,
             "incarnation": watched.incarnation,
+            "membership": standing.membership if standing else None,
+            "coming": {"weight": coming.weight, "zone": coming.zone} if coming else None,
+            "left": standing is not None and standing.left,
+            "adopted": standing is not None and standing.adopted,
+            "queued": _queued(queued) if queued else None,
+            "clock_ahead_s": watched.clock_ahead_s if watched.candidate.node else None,
         }
+
+
+def _queued(queued: Queued) -> dict[str, Any]:
+    return {
+        "act": queued.act,
+        "asked": queued.asked,
+        "weight": queued.weight,
+        "zone": queued.zone,
+    }
 
 
 def _copy(answer: ObjectHead | Exception | None) -> dict[str, Any] | None:

@@ -1,0 +1,309 @@
+"""Nodes that hold objects and join all the same: what becomes of these, whatever happens."""
+
+from __future__ import annotations
+
+import hashlib
+
+from twisted.internet.defer import Deferred
+
+from aosd.consistency.buckets import DELETED, LIVE
+from aosd.gateway.buckets import create_bucket, delete_bucket
+from aosd.gateway.delete import delete
+from aosd.gateway.get import get, head
+from aosd.gateway.list import list_objects
+from aosd.gateway.put import put
+from aosd.gateway.requests import Get, Put
+from aosd.model.errors import NoQuorum, NoSuchKey
+from aosd.model.node import NodeState
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.versions import foreign_stamp
+from aosd.testing.bodies import BytesSource, CollectingConsumer
+from aosd.testing.faults import refused
+from aosd.testing.memory_node import Copy
+from tests.unit.cluster_case import NOW_S, ClusterTestCase, Gateway
+
+PHOTOS = "photos"
+KEYS = tuple(f"k{number:02}" for number in range(20))
+
+
+class AdoptingTestCase(ClusterTestCase):
+    count = 4
+
+    def bring(
+        self, name: str, *keys: str, data: bytes = b"", age_s: float = 1000.0, bucket: str = PHOTOS
+    ) -> None:
+        """Objects that somebody put on a node, each its key's name if no `data` are given."""
+        there = self.nodes[name].buckets.setdefault(bucket, {})
+        for key in keys:
+            body = data or key.encode()
+            md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+            there[key] = Copy(body, f'"{md5}"', NOW_S - age_s)
+
+    def fetch(self, gateway: Gateway, key: str, bucket: str = PHOTOS) -> bytes:
+        found = self.now(get(gateway.store, Get(bucket, key)))
+        consumer = CollectingConsumer()
+        assert found.reading is not None
+        self.successResultOf(found.reading.deliver(consumer))
+        return bytes(consumer.data)
+
+    def missing(self, gateway: Gateway, key: str, bucket: str = PHOTOS) -> None:
+        self.failureResultOf(
+            Deferred.fromCoroutine(head(gateway.store, Get(bucket, key))), NoSuchKey
+        )
+
+    def listed(self, gateway: Gateway, bucket: str = PHOTOS) -> list[str]:
+        return [each.key for each in self.now(list_objects(gateway.store, bucket)).entries]
+
+    def write(self, gateway: Gateway, key: str, data: bytes) -> None:
+        self.now(put(gateway.store, Put(PHOTOS, key, BytesSource(data))))
+
+    def holders(self, key: str, bucket: str = PHOTOS) -> list[str]:
+        return [name for name in self.names if key in self.nodes[name].buckets.get(bucket, {})]
+
+    def lies_right(self, gateway: Gateway, *keys: str) -> bool:
+        return all(
+            self.holders(key) == sorted(each.name for each in gateway.store.primaries(PHOTOS, key))
+            for key in keys
+        )
+
+    def over(self, gateway: Gateway) -> bool:
+        """Whether nothing is under way any more."""
+        return not gateway.roster.changing and self.settled(gateway)
+
+
+class FoundingTests(AdoptingTestCase):
+    def test_on_nodes_with_objects(self) -> None:
+        self.bring("n1", *KEYS)
+        self.bring("n2", "other", bucket="logs")
+        gateway = self.begun("n1", "n2", "n3", adopt=("n1", "n2"))
+        self.assertEqual(self.members(gateway), ["n1", "n2", "n3"])
+        for key in KEYS:
+            self.assertEqual(self.fetch(gateway, key), key.encode())
+        self.assertEqual(self.listed(gateway), list(KEYS))
+        self.assertEqual(self.listed(gateway, "logs"), ["other"])
+        self.wait(120, lambda: self.over(gateway))
+        self.assertTrue(self.lies_right(gateway, *KEYS))
+        for key in KEYS:
+            stamps = {self.nodes[name].buckets[PHOTOS][key].stamp for name in self.holders(key)}
+            md5 = hashlib.md5(key.encode()).hexdigest()
+            self.assertLessEqual(stamps, {None, foreign_stamp(NOW_S - 1000, md5)})
+            self.assertEqual(self.fetch(gateway, key), key.encode())
+
+    def test_on_one_alone(self) -> None:
+        self.bring("n1", *KEYS)
+        gateway = self.begun("n1", adopt=("n1",))
+        self.wait(60, lambda: self.over(gateway))
+        self.assertEqual(self.fetch(gateway, KEYS[0]), b"k00")
+        gateway.see("n1", "n2", "n3")
+        self.wait(300, lambda: len(self.members(gateway)) == 3 and self.over(gateway))
+        self.assertTrue(self.lies_right(gateway, *KEYS))
+
+    def test_not_without_consent(self) -> None:
+        self.bring("n1", *KEYS)
+        gateway = self.begun("n1", "n2", "n3", adopt=("n4",))
+        self.assertEqual(self.members(gateway), ["n2", "n3"])
+        self.assertIn("didn't write", gateway.why("n1"))
+        self.assertNotIn(SYSTEM_BUCKET, self.nodes["n1"].buckets)
+
+    def test_a_problem_counts_more_than_consent(self) -> None:
+        self.bring("n1", *KEYS)
+        self.problems["n1"] = "versioning is on in its bucket photos"
+        gateway = self.begun("n1", "n2", "n3", adopt=("n1",))
+        self.assertEqual(gateway.why("n1"), self.problems["n1"])
+        self.assertNotIn(SYSTEM_BUCKET, self.nodes["n1"].buckets)
+
+    def test_cut_short_after_any_marker(self) -> None:
+        """Whoever has a marker is taken in; nothing else says that somebody consented."""
+        for crash_at in (1, 2, 3, 4):
+            self.setUp()
+            self.bring("n1", *KEYS)
+            self.bring("n3", "other")
+            calls = 0
+
+            def crash(name: str, crash_at: int = crash_at) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == crash_at:
+                    self.unreach(*self.names)
+
+            self.equipping = crash
+            gateway = self.begin("n1", "n2", "n3", adopt=("n1", "n3"))
+            self.wait(30, lambda: gateway.ready or calls >= crash_at)  # noqa: B023
+            self.dies(gateway)
+            self.equipping = lambda _: None
+            self.reachable(*self.names)
+            gateway = self.begun("n1", "n2", "n3", adopt=("n1", "n3"))
+            self.wait(3000, lambda: len(self.members(gateway)) == 3 and self.over(gateway))  # noqa: B023
+            self.assertEqual(self.listed(gateway), [*KEYS, "other"])
+            self.assertTrue(self.lies_right(gateway, *KEYS, "other"))
+            self.tearDown()
+            self.running = []
+
+    def test_the_same_key_on_two(self) -> None:
+        self.bring("n1", *KEYS, data=b"earlier", age_s=2000)
+        self.bring("n2", *KEYS, data=b"later", age_s=1000)
+        gateway = self.begun("n1", "n2", "n3", adopt=("n1", "n2"))
+        for _ in range(2):
+            for key in KEYS:
+                self.assertEqual(self.fetch(gateway, key), b"later")
+            self.wait(120, lambda: self.over(gateway))
+        self.assertTrue(self.lies_right(gateway, *KEYS))
+
+
+class JoiningTests(AdoptingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway = self.begun("n1", "n2", "n3")
+
+    def join(self) -> None:
+        self.gateway.see(*self.names)
+        self.wait(60, lambda: bool(self.gateway.roster.watched["n4"].introduction))
+
+    def adopt(self) -> None:
+        self.join()
+        self.now(self.gateway.assembly.changes.adopt("n4"))
+        self.wait(60, lambda: self.gateway.state("n4") is not NodeState.DOWN)
+
+    def test_nothing_is_done_before_somebody_consents(self) -> None:
+        self.bring("n4", *KEYS)
+        self.join()
+        self.pass_s(120)
+        self.assertIn("didn't write", self.gateway.why("n4"))
+        self.assertNotIn(SYSTEM_BUCKET, self.nodes["n4"].buckets)
+        self.adopt()
+        for key in KEYS:
+            self.assertEqual(self.fetch(self.gateway, key), key.encode())
+        self.assertEqual(self.listed(self.gateway), list(KEYS))
+        self.wait(300, lambda: self.over(self.gateway))
+        self.assertEqual(len(self.members(self.gateway)), 4)
+        self.assertTrue(self.lies_right(self.gateway, *KEYS))
+
+    def test_what_the_cluster_has_or_deleted_counts(self) -> None:
+        self.now(create_bucket(self.gateway.store, PHOTOS))
+        self.write(self.gateway, KEYS[0], b"ours")
+        self.write(self.gateway, KEYS[1], b"ours")
+        self.bring("n4", *KEYS)
+        self.bring("n4", "k", bucket=OBJECT_BUCKET)
+        self.now(delete_key(self.gateway, KEYS[1]))
+        self.adopt()
+        for _ in range(2):
+            self.assertEqual(self.fetch(self.gateway, KEYS[0]), b"ours")
+            self.missing(self.gateway, KEYS[1])
+            self.assertEqual(self.fetch(self.gateway, KEYS[2]), b"k02")
+            self.assertEqual(self.read(self.gateway, "k"), b"k")
+            self.wait(300, lambda: self.over(self.gateway))
+        self.assertEqual(self.holders(KEYS[1]), [])
+        self.assertTrue(self.lies_right(self.gateway, KEYS[0], *KEYS[2:]))
+
+    def test_what_is_written_meanwhile_counts(self) -> None:
+        self.bring("n4", *KEYS)
+        self.adopt()
+        self.write(self.gateway, KEYS[0], b"newer")
+        self.now(delete_key(self.gateway, KEYS[1]))
+        for _ in range(2):
+            self.assertEqual(self.fetch(self.gateway, KEYS[0]), b"newer")
+            self.missing(self.gateway, KEYS[1])
+            self.wait(300, lambda: self.over(self.gateway))
+        self.assertTrue(self.lies_right(self.gateway, KEYS[0], *KEYS[2:]))
+
+    def test_a_bucket_that_was_deleted_is_there_again(self) -> None:
+        self.now(create_bucket(self.gateway.store, PHOTOS))
+        self.write(self.gateway, KEYS[0], b"ours")
+        self.now(delete_key(self.gateway, KEYS[0]))
+        self.now(delete_bucket(self.gateway.store, PHOTOS))
+        self.bring("n4", *KEYS[1:])
+        self.adopt()
+        self.assertEqual(self.listed(self.gateway), list(KEYS[1:]))
+        self.wait(300, lambda: self.over(self.gateway))
+        self.missing(self.gateway, KEYS[0])
+        self.assertTrue(self.lies_right(self.gateway, *KEYS[1:]))
+
+    def test_not_before_what_was_in_it_is_known_to_be_gone(self) -> None:
+        self.now(create_bucket(self.gateway.store, PHOTOS))
+        self.write(self.gateway, KEYS[0], b"ours")
+        away = self.holders(KEYS[0])[0]
+        self.unreach(away)
+        self.wait(60, lambda: self.gateway.state(away) is NodeState.DOWN)
+        self.now(delete_key(self.gateway, KEYS[0]))
+        self.now(delete_bucket(self.gateway.store, PHOTOS))
+        self.bring("n4", *KEYS[1:])
+        self.join()
+        self.now(self.gateway.assembly.changes.adopt("n4"))
+        self.pass_s(60)
+        self.assertNotIn("n4", self.members(self.gateway))
+        self.assertIn("may lie on yet", self.gateway.why("n4"))
+        self.assertEqual(self.gateway.store.buckets.get(PHOTOS).state, DELETED)  # type: ignore[union-attr]
+        self.assertIsNone(self.record(self.nodes["n4"], "node.json"))
+        self.assertEqual(self.holders(KEYS[1]), ["n4"])
+        self.reachable(away)
+        self.wait(600, lambda: "n4" in self.members(self.gateway) and self.over(self.gateway))
+        self.assertEqual(self.gateway.store.buckets.get(PHOTOS).state, LIVE)  # type: ignore[union-attr]
+        self.missing(self.gateway, KEYS[0])
+        self.assertTrue(self.lies_right(self.gateway, *KEYS[1:]))
+
+    def test_one_that_goes_before_its_objects_have_copies_is_missed(self) -> None:
+        self.bring("n4", *KEYS)
+        self.nodes["n4"].script("get", refused(), times=None)
+        self.adopt()
+        self.pass_s(5)
+        self.unreach("n4")
+        self.wait(60, lambda: self.gateway.state("n4") is NodeState.DOWN)
+        for key in KEYS:
+            self.assertEqual(self.holders(key), ["n4"])
+            looking = Deferred.fromCoroutine(head(self.gateway.store, Get(PHOTOS, key)))
+            self.failureResultOf(looking, NoQuorum)
+        listing = Deferred.fromCoroutine(list_objects(self.gateway.store, PHOTOS))
+        self.failureResultOf(listing, NoQuorum)
+        self.reachable("n4")
+        self.wait(600, lambda: self.over(self.gateway))
+        self.assertTrue(self.lies_right(self.gateway, *KEYS))
+
+    def test_a_gateway_that_is_killed_meanwhile(self) -> None:
+        self.bring("n4", *KEYS)
+        self.adopt()
+        self.dies(self.gateway)
+        self.gateway = self.begun(*self.names)
+        for key in KEYS:
+            self.assertEqual(self.fetch(self.gateway, key), key.encode())
+        self.wait(3000, lambda: self.over(self.gateway))
+        self.assertTrue(self.lies_right(self.gateway, *KEYS))
+
+    def test_another_disk_of_a_member(self) -> None:
+        self.now(create_bucket(self.gateway.store, PHOTOS))
+        self.write(self.gateway, "ours", b"ours")
+        self.unreach("n2")
+        self.wait(60, lambda: self.gateway.state("n2") is NodeState.DOWN)
+        self.nodes["n2"].wipe()
+        self.bring("n2", *KEYS)
+        self.reachable("n2")
+        self.pass_s(60)
+        self.assertIn("didn't write", self.gateway.why("n2"))
+        self.assertEqual(self.fetch(self.gateway, "ours"), b"ours")
+        self.now(self.gateway.assembly.changes.adopt("n2"))
+        self.wait(300, lambda: self.gateway.state("n2") is NodeState.UP)
+        self.wait(300, lambda: self.over(self.gateway))
+        self.assertEqual(self.listed(self.gateway), [*KEYS, "ours"])
+        self.assertTrue(self.lies_right(self.gateway, *KEYS, "ours"))
+
+    def test_what_it_has_without_a_stamp_is_moved_by_later_changes_too(self) -> None:
+        self.bring("n3", "stranger")
+        self.bring("n4", *KEYS)
+        self.adopt()
+        self.wait(300, lambda: self.over(self.gateway))
+        originals = [
+            key
+            for key in KEYS
+            if "n4" in self.holders(key) and self.nodes["n4"].buckets[PHOTOS][key].stamp is None
+        ]
+        self.assertTrue(originals)
+        self.now(self.gateway.assembly.changes.weigh("n4", 0.1))
+        self.wait(300, lambda: self.over(self.gateway))
+        moved = [key for key in originals if "n4" not in self.holders(key)]
+        self.assertTrue(moved)
+        self.assertTrue(self.lies_right(self.gateway, *KEYS))
+        if "n3" not in [each.name for each in self.gateway.store.primaries(PHOTOS, "stranger")]:
+            self.assertEqual(self.holders("stranger"), ["n3"])
+
+
+async def delete_key(gateway: Gateway, key: str) -> None:
+    await delete(gateway.store, PHOTOS, key)

@@ -1,0 +1,54 @@
+"""The operations door over nodes in memory, from a request's bytes to those of its answer."""
+
+from __future__ import annotations
+
+from aosd.model.node import Sighting
+from tests.unit.cluster_case import sighting
+from tests.unit.door_case import DoorTestCase
+
+
+class OperationsDoorTests(DoorTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.nodes_up()
+
+    def test_ready_until_it_stops(self) -> None:
+        self.assertEqual(self.ask("/-/ready").status, 200)
+        self.oversight.stopping = True
+        self.assertEqual(self.ask("/-/ready").status, 503)
+
+    def test_nodes_and_what_is_wrong_with_others(self) -> None:
+        self.discovery.see(
+            sighting("n1"),
+            Sighting("bad", problem="no credentials"),
+        )
+        told = self.ask("/-/nodes").json
+        self.assertEqual([each["name"] for each in told["nodes"]], ["n1", "n2", "n3"])
+        self.assertEqual([each["state"] for each in told["nodes"]], ["up", "down", "down"])
+        self.assertEqual(told["unusable"], [{"where": "bad", "problem": "no credentials"}])
+        self.assertNotIn(b"hush", self.ask("/-/nodes").body)
+
+    def test_where_a_key_lies(self) -> None:
+        self.ask("/object/a", "PUT", b"x")
+        told = self.ask("/-/ring?key=a").json
+        first = told["order"][0]
+        self.assertEqual(first["role"], "primary")
+        self.assertIn("a", self.nodes[first["name"]].buckets["object"])
+        self.assertEqual(len(self.ask("/-/ring").json["members"]), 3)
+        self.assertEqual(self.ask("/-/ring?key=" + "a" * 1025).status, 400)
+
+    def test_metrics_move(self) -> None:
+        self.ask("/object/a", "PUT", b"hello")
+        text = self.ask("/-/metrics").body.decode()
+        for line in (
+            'aosd_requests_total{door="plain",status="201",verb="PUT"} 1.0',
+            'aosd_received_bytes_total{door="plain"} 5.0',
+            'aosd_node_up{node="n1"} 1.0',
+            "aosd_ring_members 3.0",
+            'aosd_discovery_reports_total{provider="scripted"} 2.0',
+        ):
+            self.assertIn(line, text)
+
+    def test_pages_that_do_not_exist(self) -> None:
+        for path in ("/-", "/-/", "/-/nope", "/-/nodes/", "/-/%ff"):
+            self.assertEqual(self.ask(path).status, 404, path)
