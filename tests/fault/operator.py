@@ -23,7 +23,7 @@ TOKEN = "the-operator-of-these-tests"
 REPLICAS = 2
 
 # Slow enough that what is to happen in the middle of a change does.
-SLOW_SWEEPS = ("--sweep-keys-per-s=200",)
+SLOW_SWEEPS = ("--sweep-keys-per-s=300",)
 
 # Also where nodes are slow, and a sweep that was begun too early has to be made again.
 CHANGED_S = 120.0
@@ -59,6 +59,16 @@ class Operated(Durable):
         self.write_file()
         return node
 
+    def undo_all(self) -> None:
+        """What a failed test may have left: repair that pauses, nodes that are to go."""
+        if self.daemon.process.poll() is not None:
+            return
+        if self.changes()["paused"]:
+            self.post("repair/start")
+        for name in self.nodes:
+            if self.membership(name) in ("draining", "drained", "removing"):
+                self.post(f"nodes/{quote(name)}/undo")
+
     # -- acts -------------------------------------------------------------------------------------
 
     def post(self, path: str, token: str = TOKEN, **parameters: object) -> Answer:
@@ -86,6 +96,19 @@ class Operated(Durable):
         answer = self.post(f"nodes/{quote(name)}/{act}", **parameters)
         assert answer.status == 409, answer
         return str(answer.json["error"])
+
+    def remove_lost(self, name: str) -> None:
+        """Remove a dead node, once nothing stands in the way but that others are compared."""
+
+        def is_taken() -> bool:
+            answer = self.post(f"nodes/{quote(name)}/remove")
+            if answer.status == 409:
+                assert "wait" in answer.json["error"], answer
+            else:
+                assert answer.status == 202, answer
+            return answer.status == 202
+
+        until(is_taken, f"{name} may go", CHANGED_S)
 
     def aosctl(self, *words: str, expected: int = 0) -> str:
         """What aosctl says; it runs elsewhere, and is told where the gateway is."""
