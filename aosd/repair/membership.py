@@ -49,3 +49,6 @@ class IMembership(Protocol):
 
     def down_since_s(self, name: str) -> float | None:
         """Since when the node is away; None while it isn't."""
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the node was removed: if it comes back, then empty."""
