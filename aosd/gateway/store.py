@@ -163,7 +163,8 @@ class Store:
 
     def hiding(self, key: str) -> tuple[Candidate, ...]:
         """Those that may have the key though no listing shows it: see `holders.hiding`."""
-        return hiding(key, self.placement.members())
+        # Asked for each key that isn't settled, or is missing.
+        return hiding(key, self.placement.members()) if "/" in key else ()
 
     def may_be_hidden(self, bucket: str, key: str, name: str, head: ObjectHead | None) -> bool:
         """Whether what node `name`, a primary, has of the key (None: nothing) isn't all there is.
@@ -171,11 +172,11 @@ class Store:
         No listing may show it, and so no sweep has seen to its copies: that node lacks one, or
         has the original and is alone with it.
         """
-        nodes = self.hiding(key)
-        if head is None or not nodes:
-            return bool(nodes)
-        is_original = head.stamp is None and any(each.name == name for each in nodes)
-        return is_original and (bucket, key) not in self.compared
+        if head is None:
+            return bool(self.hiding(key))
+        if head.stamp is not None or (bucket, key) in self.compared:
+            return False
+        return any(each.name == name for each in self.hiding(key))
 
     @property
     def settling(self) -> tuple[int, int]:

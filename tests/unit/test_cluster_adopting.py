@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -15,7 +16,7 @@ from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
 from aosd.model.errors import KeyConflict, NoQuorum, NoSuchKey
 from aosd.model.node import NodeState
-from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.objects import OBJECT_BUCKET, STAMP_HEADER, SYSTEM_BUCKET
 from aosd.model.versions import foreign_stamp
 from aosd.testing.bodies import BytesSource, CollectingConsumer
 from aosd.testing.faults import refused
@@ -138,6 +139,25 @@ class FoundingTests(AdoptingTestCase):
             self.assertTrue(self.lies_right(gateway, *KEYS, "other"))
             self.tearDown()
             self.running = []
+
+    def test_what_aosd_left_is_what_it_was(self) -> None:
+        """Objects of a cluster that was left have their stamps, and are in two versions here."""
+        older, newer = (f"0193594b3a7c-000{n}-0000000a" for n in (1, 2))
+        for name, stamp, data in (("n1", older, b"older"), ("n2", newer, b"newer")):
+            self.bring(name, *KEYS, data=data)
+            there = self.nodes[name].buckets[PHOTOS]
+            for key in KEYS:
+                there[key] = replace(there[key], headers=((STAMP_HEADER, stamp.encode()),))
+        gateway = self.begun("n1", "n2", "n3", adopt=("n1", "n2"))
+        for _ in range(2):
+            for key in KEYS:
+                self.assertEqual(self.fetch(gateway, key), b"newer")
+            self.wait(120, lambda: self.over(gateway))
+        self.assertTrue(self.lies_right(gateway, *KEYS))
+        stamps = {self.nodes[name].buckets[PHOTOS][KEYS[0]].stamp for name in self.holders(KEYS[0])}
+        self.assertEqual(stamps, {newer})
+        self.write(gateway, KEYS[0], b"newest")
+        self.assertEqual(self.fetch(gateway, KEYS[0]), b"newest")
 
     def test_the_same_key_on_two(self) -> None:
         self.bring("n1", *KEYS, data=b"earlier", age_s=2000)
