@@ -20,7 +20,7 @@ from aosd.model.names import why_no_key
 from aosd.model.nesting import Nesting
 from aosd.model.objects import Entry
 from aosd.model.ring import partition
-from aosd.model.stamp import is_stamp
+from aosd.model.versions import told_stamp
 from aosd.ports import INode, IPlacement
 from aosd.repair.mend import Mended, Mender
 from aosd.repair.pace import Pace
@@ -265,8 +265,12 @@ class Sweep:
         """Whether the listings tell stamps that agree, also if a page was of a while ago."""
         if windows.touched_about(found.window, bucket, found.key):
             return False
-        stamps = [each.stamp or "" for each in entries]
-        return all(map(is_stamp, stamps)) and self._mender.agree(bucket, found.key, stamps)
+        stamps = [
+            told_stamp(each.stamp, each.modified_s, each.etag)
+            for each in entries
+            if each.stamp is not None
+        ]
+        return len(stamps) == len(entries) and self._mender.agree(bucket, found.key, stamps)
 
     async def _settle(self, bucket: str, doubtful: list[tuple[Found, _Verdict]]) -> None:
         """Look at some keys more closely, at once."""
