@@ -245,14 +245,14 @@ class Changes:
             else:
                 return
 
-    async def change_over(self, unmended: int) -> None:
+    async def change_over(self, unmended: int, removed: int) -> None:
         """All was compared since the rings are what they are; `unmended` keys aren't right yet.
 
         What the coming ring wants has been copied: it is the ring, or nodes are empty.
         """
         moving = [each for each in self._standings.all() if each.moves]
         if not moving:
-            await self._emptying.swept(unmended)
+            await self._emptying.swept(unmended, removed)
             return
         for each in moving:
             watched = self._roster.watched.get(each.name)

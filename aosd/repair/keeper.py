@@ -387,7 +387,7 @@ class Keeper:
             self._log.info("the ring's change isn't over yet: some keys have too few copies in it")
             return
         try:
-            await self._membership.change_over(result.unmended)
+            await self._membership.change_over(result.unmended, result.removed)
         except ClusterError as error:
             self._log.info("the ring's change isn't over yet: {error}", error=error)
 

@@ -41,7 +41,7 @@ class IMembership(Protocol):
     def moving(self) -> Hashable:
         """What a change of the ring wants to be swept for; None when there is nothing to move."""
 
-    def change_over(self, unmended: int) -> Deferred[None]:
+    def change_over(self, unmended: int, removed: int) -> Deferred[None]:
         """All was compared since the rings are what they are; so many keys aren't right yet."""
 
     def up_since_s(self, name: str) -> float | None:
@@ -49,3 +49,6 @@ class IMembership(Protocol):
 
     def down_since_s(self, name: str) -> float | None:
         """Since when the node is away; None while it isn't."""
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the node was removed: if it comes back, then empty."""
