@@ -17,7 +17,7 @@ from aosd.cluster.breaker import Breaker
 from aosd.cluster.changes import Changes
 from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
-from aosd.cluster.leaving import Leaving
+from aosd.cluster.leaving import Leaving, Space
 from aosd.cluster.losses import Losses
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
@@ -45,6 +45,7 @@ from aosd.gateway.store import Limits, Store
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
+from aosd.model.standing import Membership
 from aosd.observe.metrics import Metrics
 from aosd.ports import IDiscovery, INode
 from aosd.repair.beneath import Beneath
@@ -82,6 +83,7 @@ class Assembly:
         metrics: Metrics,
         make_id: Callable[[], str],
         clean: Clean = lambda *how: succeed(None),
+        space: Space = lambda *where: succeed(None),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -255,7 +257,7 @@ class Assembly:
             ),
             lambda name: roster.watched[name].node if name in roster.watched else None,
             self._conflicts,
-            lambda: self.beginning.why,
+            self.store.absent,
         )
         self.cleaning = cleaning = Cleaning(
             roster,
@@ -283,6 +285,7 @@ class Assembly:
                 to_the_end=to_the_end,
                 trouble=self._refusal,
                 queued=lambda: [name for name, _ in changes.queue()],
+                paused=lambda: self.keeper.paused,
             ),
             cleaning=cleaning,
             changes=changes,
@@ -290,6 +293,7 @@ class Assembly:
             marks=lambda: len(marks),
             unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
             absent=self._absent,
+            space=space,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
@@ -425,6 +429,11 @@ class Assembly:
         watched = self.roster.watched.get(name)
         return None if watched is None else watched.down_since_s
 
+    def is_gone(self, name: str) -> bool:
+        """Whether the node was removed: if it comes back, then empty."""
+        standing = self.changes.standing(name)
+        return standing is not None and standing.membership is Membership.REMOVED
+
     @property
     def ring_name(self) -> str:
         """The name of the ring that is, or that is coming."""
@@ -466,9 +475,9 @@ class Assembly:
         waits = not self.roster.changing or self.changes.only_waits
         return None if waits else self.roster.shape
 
-    def change_over(self, unmended: int) -> Deferred[None]:
+    def change_over(self, unmended: int, removed: int) -> Deferred[None]:
         """All was compared since the rings are what they are; so many keys aren't right yet."""
-        return Deferred.fromCoroutine(self.changes.change_over(unmended))
+        return Deferred.fromCoroutine(self.changes.change_over(unmended, removed))
 
     def _absent(self) -> str:
         return self.leaving.absent or self.beginning.why

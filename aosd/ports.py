@@ -275,8 +275,9 @@ class Candidate(NamedTuple):
     """A member in a key's order; `node` is None while it can't be asked (suspect or down).
 
     `full`: it refuses writes for lack of space, whatever its state. `hides`: whether an object
-    on it hides the keys beneath from listings; None while nobody knows. `adopted`: it came with
-    objects, which may have no copies yet.
+    on it hides the keys beneath from listings; None while nobody knows. `foreign`: it came with
+    objects, once, and what has no stamp on it is the cluster's; `adopted`: it did so just now,
+    and these may have no copies yet.
     """
 
     name: str
@@ -285,6 +286,7 @@ class Candidate(NamedTuple):
     zone: str = ""
     full: bool = False
     hides: bool | None = False
+    foreign: bool = False
     adopted: bool = False
 
 

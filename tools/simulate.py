@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 import time
 import traceback
@@ -19,6 +20,7 @@ from itertools import islice
 from aosd.testing.simulation.play import Player, Story
 
 _CHUNK = 20
+_LIMIT_S = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,12 +99,21 @@ def _quiet(seed: int, faults: bool) -> _Outcome:
     """Play a seed; garbage is collected between stories, so that they don't depend on it."""
     _prepare()
     player = Player(seed, faults=faults)
+
+    def too_long(*_: object) -> None:
+        # One that turns in circles mustn't keep all others from being played.
+        player.world.broken(f"it isn't over after {_LIMIT_S} s")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(_LIMIT_S)
     try:
         player.play()
     except AssertionError as error:
         return player.story, f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - told, whatever it is
         return player.story, traceback.format_exc()
+    finally:
+        signal.alarm(0)
     return player.story, ""
 
 

@@ -106,10 +106,13 @@ def _undrained(standing: Standing, since: str) -> Standing:
             return replace(standing, membership=Membership.MEMBER, since="")
         case Membership.DRAINING | Membership.DRAINED:
             # What it holds yet, and others don't, is to be found until all is where it belongs.
-            adopted = standing.adopted or standing.membership is Membership.DRAINING
+            drained = standing.membership is Membership.DRAINED
+            adopted = standing.adopted or not drained
             return replace(
                 standing,
                 membership=Membership.JOINING,
+                # Whoever finds it empty says which disk it is.
+                incarnation="" if drained else standing.incarnation,
                 left=False,
                 adopted=adopted,
                 since=since,

@@ -117,7 +117,10 @@ class Changes:
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:
-        """The ring that is and the one that an act would make, as if nothing else waited."""
+        """The ring that is and the one that an act would make, as if nothing else waited.
+
+        Of what goes back, it is as if the change that it ends hadn't begun.
+        """
         standings = {each.name: each for each in self._standings.all()}
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
@@ -132,10 +135,10 @@ class Changes:
         if standing is None:
             raise NoSuchNode(f"node {name} is no member")
         if act is Act.REMOVE:
-            after = replace(standing, membership=Membership.REMOVED)
+            standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
-            after = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
-        standings[name] = after
+            standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
+            present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
 
@@ -143,8 +146,8 @@ class Changes:
         """The same of `undo`; raises as that would."""
         standing = self._check(name)
         standings = {each.name: each for each in self._standings.all()}
-        present = Ring(ring_members(standings.values()))
         standings[name] = undone(standing, self._stamps.reading)
+        present = Ring(ring_members(standings.values(), former=True))
         return present, Ring(ring_members(standings.values()))
 
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
@@ -242,14 +245,14 @@ class Changes:
             else:
                 return
 
-    async def change_over(self, unmended: int) -> None:
+    async def change_over(self, unmended: int, removed: int) -> None:
         """All was compared since the rings are what they are; `unmended` keys aren't right yet.
 
         What the coming ring wants has been copied: it is the ring, or nodes are empty.
         """
         moving = [each for each in self._standings.all() if each.moves]
         if not moving:
-            await self._emptying.swept(unmended)
+            await self._emptying.swept(unmended, removed)
             return
         for each in moving:
             watched = self._roster.watched.get(each.name)

@@ -66,12 +66,18 @@ class Emptying:
         if not names:
             self.why = ""
 
-    async def swept(self, unmended: int) -> None:
-        """All was compared with one ring; `unmended` keys aren't as they should be."""
+    async def swept(self, unmended: int, removed: int) -> None:
+        """All was compared with one ring; `unmended` keys aren't as they should be.
+
+        When copies were `removed`, what lay beneath them may have come to light on nodes that
+        came with objects, after the page was read that shows it now.
+        """
         if unmended:
             self.why = f"{unmended} keys can't be moved yet"
             return
         for each in self._standings.all():
+            if each.adopted and removed and each.hides is not False:
+                continue
             if each.adopted and each.membership is Membership.MEMBER:
                 await self._standings.amend(each.name, lambda now: replace(now, adopted=False))
         self._standings.set_rings()

@@ -61,6 +61,7 @@ class Losses:
         Each acknowledged write is on as many nodes as there are replicas: as long as fewer
         are out of reach, and none of the others lacks what it had, one of them has it.
         """
+        await self._confirm_all_but(name)
         members = [each.name for each in self._standings.members()]
         others = [each for each in self._roster.members() if each.name != name]
         if name not in members:
@@ -85,6 +86,12 @@ class Losses:
         if lost:
             return f"the newest version is on no other node of {', '.join(lost)}"
         return ""
+
+    async def _confirm_all_but(self, name: str) -> None:
+        """Let nobody have been restarted just now without our knowing."""
+        watched = [self._roster.watched[each] for each in self._roster.names if each != name]
+        waiting = [each.breaker.confirm() for each in watched if each.candidate.node is not None]
+        await DeferredList(waiting, consumeErrors=True)
 
     async def _last_copies(self, name: str) -> list[str]:
         """Some keys in doubt whose newest acknowledged write no other node has."""

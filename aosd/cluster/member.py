@@ -50,7 +50,7 @@ class WatchedMember:
     was introduced. From then on it counts, as its state says.
 
     `consented`: somebody said that it is to join with the objects that it holds, or come back.
-    `adopted`: see Candidate.
+    `foreign`: it came with objects once; `adopted`: just now. See Candidate.
     """
 
     _log = Logger()
@@ -82,7 +82,7 @@ class WatchedMember:
         self.losses = 0
         # Whether an object hides what lies beneath it; None while nobody knows.
         self.hides: bool | None = None
-        self.adopted = False
+        self.foreign = self.adopted = False
         self._consented = consented
         self.down_since_s: float | None = clock.seconds()
         self._lost = False
@@ -130,6 +130,7 @@ class WatchedMember:
             self.member.zone,
             self.breaker.full,
             self.hides,
+            self.foreign,
             self.adopted,
         )
 

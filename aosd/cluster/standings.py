@@ -67,6 +67,7 @@ class Standings:
                 incarnation,
                 adopted=adopted,
                 since=since,
+                foreign=adopted,
             )
             return self._refreshed(new).value()
 
@@ -96,7 +97,7 @@ class Standings:
             watched = roster.watched.get(each.name)
             if watched is None:
                 continue
-            watched.adopted = each.adopted
+            watched.foreign, watched.adopted = each.foreign, each.adopted
             if watched.hides is None:
                 watched.hides = each.hides
 
@@ -106,6 +107,18 @@ class Standings:
         A register that too few nodes took comes to mind again, from one that did.
         """
         return self._roster.told_by(self.all())
+
+    def is_to_be_empty(self, name: str) -> bool:
+        """Whether it was drained, and is to join again: not with what it holds by now.
+
+        What was deleted while it didn't count may be forgotten.
+        """
+        standing = self.get(name)
+        return (
+            standing is not None
+            and standing.membership is Membership.JOINING
+            and not standing.incarnation
+        )
 
     def is_returning(self, name: str) -> bool:
         """Whether it is known to have been away, and wasn't compared with all others since."""

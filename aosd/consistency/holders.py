@@ -25,6 +25,17 @@ def could_hold(
     return _once((*(order[: 2 * replicas] for order in orders), strays))
 
 
+def hiding(key: str, members: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Those that may have the key though no listing shows it.
+
+    They came with objects, where it may lie beneath another one. Whoever is written to by aosd
+    alone has no such key: see docs/decisions/0006.
+    """
+    if "/" not in key[:-1]:
+        return ()
+    return tuple(each for each in members if each.foreign and each.hides is not False)
+
+
 def _once(orders: Iterable[Sequence[Candidate]]) -> tuple[Candidate, ...]:
     found: dict[str, Candidate] = {}
     for order in orders:

@@ -34,6 +34,8 @@ class Settledness:
         self._number = 0
         self._changed = 0
         self._returned: dict[str, int] = {}
+        # Which return of a node was its coming.
+        self._came: dict[str, int] = {}
         self._doubted: dict[str, int] = {}
         self._doubted_s: dict[str, float] = {}
         # Sweeps that were completed, the newest first, and whom each one covered.
@@ -53,6 +55,10 @@ class Settledness:
         """The node was away, or may have been restarted: nothing it has is certain."""
         self._returned[name] = self._next()
         self._doubt(name)
+
+    def came(self, name: str) -> None:
+        """Its return just now was its coming, with nothing on it: it can have lost nothing."""
+        self._came[name] = self._returned[name]
 
     def unwatched(self, name: str, late_until_s: float) -> None:
         """Nobody watched the node before we started, and no note of a clean stop counts.
@@ -125,7 +131,7 @@ class Settledness:
         What it lost may lie on one of them, which was away when it was swept.
         """
         returned, names = self._returned.get(name, 0), {name, *others}
-        return bool(returned) and not any(
+        return returned != self._came.get(name, 0) and not any(
             done.number > returned and covered >= names for done, covered in self._passes
         )
 

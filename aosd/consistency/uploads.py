@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -228,13 +228,22 @@ class Uploads:
                     await self._abort_unknown(this, node, math.inf)
             await self.over(this.id)
 
-    async def tend(self, nodes: Mapping[str, INode], before_s: float) -> None:
+    async def tend(
+        self,
+        nodes: Mapping[str, INode],
+        before_s: float,
+        is_gone: Callable[[str], bool] = lambda name: False,
+    ) -> None:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
         That is what was given up here, and what began before `before_s` (since 1970) and isn't
-        in use. Of the latter the ids that aren't known are asked for.
+        in use. Of the latter the ids that aren't known are asked for. On a node that `is_gone`
+        for good nothing is open.
         """
         for this in list(self._open.values()):
+            for name in filter(is_gone, list(this.uploads)):
+                self.ended(this.id, name)
+            this = self._open.get(this.id, this)
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
                 continue

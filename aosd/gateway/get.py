@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aosd.gateway.look import Located, before, judge, look
+from aosd.gateway.look import Located, before, come_to_light, judge, look
 from aosd.gateway.parts import Part, part_of
 from aosd.gateway.requests import Found, Get
 from aosd.gateway.store import Store, ask, cluster_errors
@@ -169,14 +169,16 @@ class _Opening:
 
     async def open(self) -> IReading:
         store, bucket, key = self._store, self._bucket, self._key
+        hidden = False
         if not self._request.newest and store.is_settled(bucket, key):
             for candidate in store.preferred(store.primaries(bucket, key)):
                 try:
                     reading = await self._from(candidate)
                 except NodeError:
                     continue  # before the head: nobody noticed
-                except (NoSuchKey, RangeNotSatisfiable):
-                    if store.why_unsettled(bucket, key):
+                except (NoSuchKey, RangeNotSatisfiable) as error:
+                    hidden = isinstance(error, NoSuchKey) and bool(store.hiding(key))
+                    if hidden or store.why_unsettled(bucket, key):
                         break
                     raise
                 if not store.why_unsettled(bucket, key):
@@ -185,15 +187,16 @@ class _Opening:
                 reading.abandon()
                 break
         for _ in range(_LOOKS):
-            found = await self._compared()
+            found = await self._compared(hidden=hidden)
             if found is not None:
                 return self._resumable(found)
         raise NoQuorum("the object is changing")
 
-    async def _compared(self) -> IReading | None:
+    async def _compared(self, *, hidden: bool) -> IReading | None:
         """The version that counts of all copies; the likeliest is on its way meanwhile.
 
-        None when what was found is gone before it could be opened.
+        None when what was found is gone before it could be opened. What was `hidden` has come to
+        light when it is found.
         """
         store, bucket, key = self._store, self._bucket, self._key
         known = before(store, bucket, key)
@@ -216,6 +219,8 @@ class _Opening:
             located = judge(store, bucket, key, known, candidates, answers)
             if located.head is None:
                 raise NoSuchKey("no such object")
+            if hidden:
+                await come_to_light(store, bucket, key, located.holders)
             if reading is not None and likeliest[0] in located.holders:
                 found, reading = reading, None
                 return found

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from aosd.consistency.buckets import has_none
+from aosd.consistency.marks import Mark
 from aosd.gateway.store import Doubts, Store, ask
-from aosd.model.errors import NodeError, NoQuorum, NoSuchKey
+from aosd.model.errors import ClusterError, NodeError, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead
+from aosd.model.ring import partition
 from aosd.model.versions import newest
 from aosd.ports import Candidate
+
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,11 @@ async def look(
 ) -> Located:
     """The version of the key that counts.
 
-    One request where copies are known to agree; otherwise, or with `newest`, one to each
-    node that could hold the key. `at_turn`: the caller has the key's turn. Raises NoQuorum
-    when too few nodes answer for it to be certain, and NodeError when none does.
+    One request where copies are known to agree; otherwise, or with `newest`, or when it may lie
+    hidden, one to each node that could hold the key. `at_turn`: the caller has the key's turn.
+    Raises NoQuorum when too few nodes answer for it to be certain, and NodeError when none does.
     """
-    settled = not store.why_unsettled(bucket, key)
+    settled, hidden = not store.why_unsettled(bucket, key), False
     if settled and not newest and (at_turn or not store.turns.busy(bucket, key)):
         candidates = store.preferred(store.primaries(bucket, key))
         for candidate in candidates:
@@ -68,12 +74,32 @@ async def look(
             except NodeError:
                 continue
             if not store.why_unsettled(bucket, key):
-                return located
+                hidden = located.head is None and bool(store.hiding(key))
+                if not hidden:
+                    return located
             break  # the node turned out to have been away while it was asked
     known = before(store, bucket, key)
     candidates = list(store.could_hold(bucket, key))
     answers = await ask(candidates, lambda node: node.head(bucket, key))
-    return judge(store, bucket, key, known, candidates, answers)
+    located = judge(store, bucket, key, known, candidates, answers)
+    if hidden and located.head is not None:
+        await come_to_light(store, bucket, key, located.holders)
+    return located
+
+
+async def come_to_light(store: Store, bucket: str, key: str, holders: Iterable[Candidate]) -> None:
+    """Leave a mark of a key that no listing shows: it hasn't its copies yet.
+
+    When none can be left, it is found again by whoever asks next.
+    """
+    if store.refusal():
+        return
+    names = frozenset(each.name for each in holders)
+    mark = Mark(bucket, key, store.stamps.next(), names, frozenset(), written=False)
+    try:
+        await store.marks.leave(mark, partition(bucket, key))
+    except ClusterError as error:
+        _log.info("{key} came to light: {error}", key=key, error=error)
 
 
 def judge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from aosd.consistency.folders import above
 from aosd.consistency.marks import Mark
 from aosd.gateway.store import Store, cluster_error
 from aosd.model.errors import (
@@ -155,8 +156,8 @@ async def remember(
     """Leave the marks that a write asks for, before it is answered, be it 2xx or 5xx.
 
     That is for nodes without an answer, for primaries that lack it and aren't down (what is
-    down returns, and is swept), and for copies off the primaries where those are all there.
-    Raises NoQuorum when a mark can't be written.
+    down returns, and is swept, but for what lies hidden there), and for copies off the
+    primaries where those are all there. Raises NoQuorum when a mark can't be written.
     """
     if not sent.etags and not sent.silent and not sent.refused_late and not written:
         return  # nobody took it, and nobody will
@@ -178,6 +179,9 @@ async def remember(
     strays = have - {each.name for each in primaries}
     if sent.differs:
         doubtful |= have
+    if delete and _may_lie_hidden(store, bucket, key):
+        # No sweep would find it when such a node is back.
+        doubtful |= {each.name for each in store.hiding(key) if each.name not in have}
     extra = is_after_a_kill(store, primaries)  # a sweep follows, which finds those
     if not delete and (doubtful or all(each.name in have for each in primaries)) and not extra:
         doubtful |= strays
@@ -220,6 +224,11 @@ def refused_by_digest(sent: Sent) -> DigestMismatch | None:
         if isinstance(error, DigestMismatch):
             return error
     return None
+
+
+def _may_lie_hidden(store: Store, bucket: str, key: str) -> bool:
+    """Whether what the key lies in may be an object, for all that is known."""
+    return any((bucket, name) not in store.folders.free for name in above(key))
 
 
 def _maybe_late(store: Store, bucket: str, key: str) -> set[str]:

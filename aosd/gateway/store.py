@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.folders import Folders
-from aosd.consistency.holders import Orders, could_hold, primaries
+from aosd.consistency.holders import Orders, could_hold, hiding, primaries
 from aosd.consistency.journal import Journal
 from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
@@ -155,8 +155,13 @@ class Store:
         return primaries(self.orders(bucket, key), self.replicas)
 
     def could_hold(self, bucket: str, key: str) -> tuple[Candidate, ...]:
-        """Everyone who may have a copy: see `holders.could_hold`."""
-        return could_hold(self.orders(bucket, key), self.replicas, self.placement.strays())
+        """Everyone who may have a copy: see `holders.could_hold`, and those that may hide one."""
+        strays = (*self.placement.strays(), *self.hiding(key))
+        return could_hold(self.orders(bucket, key), self.replicas, strays)
+
+    def hiding(self, key: str) -> tuple[Candidate, ...]:
+        """Those that may have the key though no listing shows it: see `holders.hiding`."""
+        return hiding(key, self.placement.members())
 
     @property
     def settling(self) -> tuple[int, int]:

@@ -61,7 +61,8 @@ class Standing:
 
     `coming` is another place of a member, while that change is under way. `left`: no ring
     that counts has it, and what it still holds is being moved. `adopted`: it came with
-    objects, which may belong on others alone. `since` is the stamp of when its part in a
+    objects, which may belong on others alone; `foreign`: it did so once, and originals without a
+    stamp may be left on it, some of them hidden. `since` is the stamp of when its part in a
     change began ("": unknown). `hides`: see INode's hiding in ports.Candidate.
     """
 
@@ -76,6 +77,7 @@ class Standing:
     queued: Queued | None = None
     returning: bool = False
     hides: bool | None = None
+    foreign: bool = False
 
     @property
     def former_place(self) -> Place | None:
@@ -135,6 +137,8 @@ class Standing:
             told["left"] = True
         if self.adopted:
             told["adopted"] = True
+        if self.foreign:
+            told["foreign"] = True
         if self.since:
             told["since"] = self.since
         if self.queued is not None:
@@ -165,6 +169,7 @@ def read_standing(name: str, value: Mapping[str, Any]) -> Standing | None:
             None if queued is None else _queued(queued),
             bool(value.get("returning")),
             hides if isinstance(hides, bool) else None,
+            bool(value.get("foreign")),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -146,7 +146,8 @@ class Forecaster:
     ) -> Forecast:
         """What it takes to get from how things lie to the `coming` ring.
 
-        Both rings may be one: then it is what lies wrong now. `adopted` is a node to be joined
+        With what the `present` one lacks, which gets it as well while the ring changes. Both
+        may be one: then it is what lies wrong now. `adopted` is a node to be joined
         with all that it holds; where others have the key, too, their copy counts. `look` is
         shown every key on the way, and waited for.
 
@@ -217,6 +218,14 @@ class _Sum:
     copies_out: int = 0
     bytes_out: int = 0
 
+    def gets(self, entry: Entry) -> None:
+        self.copies_in += 1
+        self.bytes_in += entry.size_bytes
+
+    def loses(self, entry: Entry) -> None:
+        self.copies_out += 1
+        self.bytes_out += entry.size_bytes
+
 
 class _Count:
     """Adds up what is found; copies on `below` count for less than others'."""
@@ -239,7 +248,7 @@ class _Count:
         entries = found.entries
         counts = self._that_counts(entries)
         wanted = self._coming.primaries(bucket, found.key, self._replicas)
-        here = self._present.primaries(bucket, found.key, self._replicas) if self.lost else ()
+        here = self._present.primaries(bucket, found.key, self._replicas)
         self.keys += 1
         self.size_bytes += counts.size_bytes
         self.copies += len(wanted)
@@ -252,15 +261,17 @@ class _Count:
                 has = entry.etag == counts.etag and entry.size_bytes == counts.size_bytes
             if not has:
                 moves = True
-                there = self._of(name)
-                there.copies_in += 1
-                there.bytes_in += counts.size_bytes
-        self.moved_keys += moves
+                self._of(name).gets(counts)
         for name, entry in entries.items():
             if name not in wanted:
-                there = self._of(name)
-                there.copies_out += 1
-                there.bytes_out += entry.size_bytes
+                self._of(name).loses(entry)
+        for name in here:
+            if name not in wanted and name not in entries and name not in self.lost:
+                # As long as that ring counts it lacks nothing either.
+                moves = True
+                self._of(name).gets(counts)
+                self._of(name).loses(counts)
+        self.moved_keys += moves
 
     def _of(self, name: str) -> _Sum:
         found = self.nodes.get(name)

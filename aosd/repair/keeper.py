@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -21,59 +21,19 @@ from aosd.repair.calendar import Calendar
 from aosd.repair.errand import Errand
 from aosd.repair.levelling import Levelling
 from aosd.repair.marked import Marked
+from aosd.repair.membership import IMembership
 from aosd.repair.mend import Mended, Mender
 from aosd.repair.notes import SweepNotes
 from aosd.repair.occasions import Occasions
 from aosd.repair.pace import Pace
 from aosd.repair.pausing import Pausing
-from aosd.repair.progress import Change, Progress
+from aosd.repair.progress import Progress
 from aosd.repair.rates import Rates
 from aosd.repair.survey import Survey
 from aosd.repair.sweep import Sweep, Swept
 from aosd.repair.tending import Tending
 
 _TICK_S = 1.0
-
-
-class IMembership(Protocol):
-    """What the keeper has to know of members, and to tell them."""
-
-    @property
-    def ring_name(self) -> str:
-        """The name of the ring that is, or that is coming."""
-
-    @property
-    def changing(self) -> bool:
-        """Whether a change of the ring is under way."""
-
-    @property
-    def contested(self) -> bool:
-        """Whether another gateway uses the nodes: what it does isn't known here."""
-
-    @property
-    def refusing(self) -> bool:
-        """Whether no writes are taken now, such as while our clock may be wrong."""
-
-    @property
-    def change(self) -> Change:
-        """The change of the ring that is under way, for people."""
-
-    @property
-    def shape(self) -> Hashable:
-        """Another one whenever other rings or members count."""
-
-    @property
-    def moving(self) -> Hashable:
-        """What a change of the ring wants to be swept for; None when there is nothing to move."""
-
-    def change_over(self, unmended: int) -> Deferred[None]:
-        """All was compared since the rings are what they are; so many keys aren't right yet."""
-
-    def up_since_s(self, name: str) -> float | None:
-        """When the node answered again after its last silence; None while it doesn't."""
-
-    def down_since_s(self, name: str) -> float | None:
-        """Since when the node is away; None while it isn't."""
 
 
 class Keeper:
@@ -417,7 +377,7 @@ class Keeper:
             self._log.info("the ring's change isn't over yet: some keys have too few copies in it")
             return
         try:
-            await self._membership.change_over(result.unmended)
+            await self._membership.change_over(result.unmended, result.removed)
         except ClusterError as error:
             self._log.info("the ring's change isn't over yet: {error}", error=error)
 

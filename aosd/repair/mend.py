@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.begun import Begun
 from aosd.consistency.copying import Copier
-from aosd.consistency.holders import could_hold, primaries
+from aosd.consistency.holders import could_hold, hiding, primaries
 from aosd.consistency.journal import Journal
 from aosd.consistency.marks import Mark, Marks
 from aosd.consistency.settled import Settledness
@@ -232,8 +232,10 @@ class _Mending:
         orders = mender.placement.orders(self._bucket, self._key)
         if not orders:
             raise NoNodes("no nodes are known yet")
-        strays = mender.placement.strays()
         members = {each.name: each for each in mender.placement.members()}
+        # Who hides a key is waited for where a mark says so, and not for each key.
+        hidden = [each for each in hiding(self._key, members.values()) if each.node is not None]
+        strays = (*mender.placement.strays(), *hidden)
         # One that was removed is in the former ring, and is never asked again.
         there = could_hold(orders, mender.replicas, strays)
         asked = {each.name: each for each in there if each.name in members}
@@ -295,8 +297,18 @@ class _Mending:
             changing=self._changing or len(mender.placement.orders(bucket, key)) > 1,
             settled=not explained,
             late=frozenset(late),
-            movable=frozenset(each.name for each in mender.placement.strays()),
+            movable=self._movable(),
         )
+
+    def _movable(self) -> frozenset[str]:
+        """On whom what has no stamp is the cluster's.
+
+        Also long after they came with objects: an original that a change of the ring has put
+        off its node, and that was overwritten or deleted before it could be removed, is like
+        none of the copies any more.
+        """
+        foreign = frozenset(name for name, each in self._candidates.items() if each.foreign)
+        return frozenset(foreign).union(each.name for each in self._mender.placement.strays())
 
     def _counts_as(self, stamp: str) -> str:
         return self._mender.journal.counts_as(self._bucket, self._key, stamp)

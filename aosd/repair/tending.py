@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,17 +12,10 @@ from aosd.consistency.recall import Recall
 from aosd.model.errors import AosdError
 from aosd.ports import INode, IPlacement
 from aosd.repair.levelling import Levelling
+from aosd.repair.membership import IMembership
 
 _TEND_S = 60.0
 _ORPHAN_S = 7 * 86400.0
-
-
-class IRefusing(Protocol):
-    """What may say that our clock can't be trusted."""
-
-    @property
-    def refusing(self) -> bool:
-        """Whether no writes are taken now, such as while our clock may be wrong."""
 
 
 class Tending:
@@ -38,7 +31,7 @@ class Tending:
         self,
         *,
         placement: IPlacement,
-        membership: IRefusing,
+        membership: IMembership,
         recall: Recall,
         levelling: Levelling,
         clock: IReactorTime,
@@ -84,7 +77,7 @@ class Tending:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
         # By a clock that jumped ahead, all that are open would be old.
         before_s = 0.0 if self._membership.refusing else self._now() - _ORPHAN_S
-        await self._recall.uploads.tend(nodes, before_s)
+        await self._recall.uploads.tend(nodes, before_s, self._membership.is_gone)
         if self._clock.seconds() >= self._late_until_s:
             await self._read_late_ones(nodes)
 

@@ -119,6 +119,7 @@ def test_what_repair_tells(daemon: Daemon) -> None:
         "alone",
         "sweep",
         "last_sweep",
+        "paused",
     }
     assert (told["settled"], told["unsettled"], told["marks"]) == (True, [], 0)
     before = told["journal"]

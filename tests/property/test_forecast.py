@@ -77,10 +77,13 @@ class World:
         self.removed: Counter[str] = Counter()
         self.size_bytes = self.changed_keys = 0
 
-    def lay(self, bucket: str, key: str, size: int) -> None:
+    def lay(self, bucket: str, key: str, size: int, wrong: int) -> None:
+        """On its primaries; or, by the bits of `wrong`, on other members than these."""
         data = b"v" * size
         etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
-        for name in self.placement.ring.primaries(bucket, key, self.replicas):
+        order = self.placement.ring.order(bucket, key)
+        lying = [name for place, name in enumerate(order) if wrong & 1 << place]
+        for name in lying or order[: self.replicas]:
             headers = ((STAMP_HEADER, STAMP.encode()),)
             self.nodes[name].buckets[bucket][key] = Copy(data, etag, NOW_S - 9999, headers)
 
@@ -150,14 +153,19 @@ def result(work: Any) -> Any:
 
 
 @settings(max_examples=120)
-@given(changes(), st.integers(1, 3), keys, st.integers(0, 3))
+@given(changes(), st.integers(1, 3), keys, st.integers(0, 3), st.lists(st.integers(0, 63)))
 def test_what_is_forecast_is_what_moves(
-    change: tuple[Places, Places], replicas: int, names: list[str], steps: int
+    change: tuple[Places, Places],
+    replicas: int,
+    names: list[str],
+    steps: int,
+    wrong: list[int],
 ) -> None:
     present, coming = change
     world = World(present, replicas)
     for number, key in enumerate(names):
-        world.lay(BUCKETS[number % 2], key, number * steps)
+        how = wrong[number] if number < len(wrong) else 0
+        world.lay(BUCKETS[number % 2], key, number * steps, how)
     told = world.forecast(coming)
     before = {name: stored(node) for name, node in world.nodes.items()}
     world.change(coming)

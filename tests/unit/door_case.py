@@ -22,7 +22,7 @@ from aosd.doors.root import Doors
 from aosd.doors.site import HeadFirstSite
 from aosd.model.check import Check
 from aosd.model.errors import AosdError
-from aosd.model.standing import Act, Membership, Place, Queued, Standing
+from aosd.model.standing import Membership, Place, Queued, Standing
 from aosd.observe.access import AccessLog
 from tests.unit.cluster_case import ClusterTestCase, Gateway
 
@@ -54,14 +54,11 @@ class Answer:
 class Asked:
     """Takes all that an operator may ask for, and remembers it; `error` is raised by all."""
 
-    changing = True
-
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.error: AosdError | None = None
         self.waits: Deferred[None] = succeed(None)
         self.queued: Queued | None = None
-        self.waits_for = ""
 
     async def _done(self, *call: Any) -> Standing:
         self.calls.append(call)
@@ -72,20 +69,21 @@ class Asked:
         self.calls.append(("done",))
         return Standing("n1", Membership.DRAINING, Place(1.0, "n1"), queued=self.queued)
 
+    @property
+    def changing(self) -> bool:
+        return False
+
     def phase(self) -> str:
-        return "copying"
+        return ""
 
     def waiting_for(self) -> str:
-        return self.waits_for
+        return ""
 
     def standing(self, name: str) -> Standing | None:
-        return Standing(name, Membership.MEMBER, Place(1.0, name)) if name == "n1" else None
-
-    def standings(self) -> list[Standing]:
-        return []
+        return None
 
     def queue(self) -> list[tuple[str, Queued]]:
-        return [("n2", Queued(Act.WEIGH, "018bcfe56800-0000-00000001", weight=2.0))]
+        return []
 
     async def drain(self, name: str) -> Standing:
         return await self._done("drain", name)
@@ -166,10 +164,6 @@ class DoorTestCase(ClusterTestCase):
         self.discovery = self.gateway.discovery
         self.oversight = Oversight(self.gateway.assembly, self.replicas)
         self.asked = Asked()
-        a: Any = self.gateway.assembly
-        a.changes = a.progress = a.leaving = self.asked
-        a.keeper.paused = False
-        a.roster.strays = list
         self.examined: dict[str, tuple[Check, ...]] = {}
         self.on_examine: Callable[[Any], object] = lambda known: None
         self.examining: Deferred[None] | None = None

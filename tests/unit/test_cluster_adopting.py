@@ -13,13 +13,13 @@ from aosd.gateway.get import get, head
 from aosd.gateway.list import list_objects
 from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
-from aosd.model.errors import NoQuorum, NoSuchKey
+from aosd.model.errors import KeyConflict, NoQuorum, NoSuchKey
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.model.versions import foreign_stamp
 from aosd.testing.bodies import BytesSource, CollectingConsumer
 from aosd.testing.faults import refused
-from aosd.testing.memory_node import Copy
+from aosd.testing.memory_node import Copy, MemoryNode
 from tests.unit.cluster_case import NOW_S, ClusterTestCase, Gateway
 
 PHOTOS = "photos"
@@ -303,6 +303,95 @@ class JoiningTests(AdoptingTestCase):
         self.assertTrue(self.lies_right(self.gateway, *KEYS))
         if "n3" not in [each.name for each in self.gateway.store.primaries(PHOTOS, "stranger")]:
             self.assertEqual(self.holders("stranger"), ["n3"])
+
+    def test_what_was_overwritten_or_deleted_before_it_could_be_moved_goes_too(self) -> None:
+        """An original that a change has put off its node, and that nothing explains any more."""
+        self.bring("n4", *KEYS)
+        self.adopt()
+        self.wait(300, lambda: self.over(self.gateway))
+        there = self.nodes["n4"]
+        originals = [key for key in KEYS if key in there.buckets[PHOTOS]]
+        there.script("delete", refused(), times=None)
+        self.now(self.gateway.assembly.changes.weigh("n4", 0.1))
+        self.wait(300, lambda: self.over(self.gateway))
+        left = [key for key in originals if len(self.holders(key)) == 3]
+        overwritten, deleted = left[:2]
+        self.write(self.gateway, overwritten, b"newer")
+        self.now(delete_key(self.gateway, deleted))
+        self.assertIn(overwritten, there.buckets[PHOTOS])
+        there.heal()
+        self.wait(600, lambda: self.lies_right(self.gateway, *(set(KEYS) - {deleted})))
+        self.assertEqual(self.holders(deleted), [])
+
+
+class HiddenTests(AdoptingTestCase):
+    """Nodes that list `a`, and not what lies beneath: one brings both along."""
+
+    def blank(self, name: str) -> MemoryNode:
+        return MemoryNode(name, now=self.clock.seconds, buckets=(), hides_beneath=True)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.objects = [f"o{number}" for number in range(6)]
+        self.beneath = [f"{name}/b{number}" for name in self.objects for number in range(6)]
+        self.bring("n1", *self.objects, *self.beneath)
+        self.gateway = self.begun(*self.names, adopt=("n1",))
+        self.wait(300, lambda: self.over(self.gateway))
+        stay = [name for name in self.objects if "n1" in self.where(name)]
+        self.hidden = [key for key in self.beneath if key.partition("/")[0] in stay]
+        self.alone = [key for key in self.hidden if "n1" not in self.where(key)]
+
+    def where(self, key: str) -> list[str]:
+        return [each.name for each in self.gateway.store.primaries(PHOTOS, key)]
+
+    def test_what_came_to_light_as_others_were_moved_has_its_copies(self) -> None:
+        self.assertTrue(self.lies_right(self.gateway, *self.objects))
+        self.assertTrue(self.lies_right(self.gateway, *(set(self.beneath) - set(self.hidden))))
+        for key in self.hidden:
+            self.assertEqual(self.holders(key), ["n1"])
+
+    def test_it_is_read_all_the_same_and_gets_its_copies_then(self) -> None:
+        for key in self.beneath:
+            self.assertEqual(self.fetch(self.gateway, key), key.encode())
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.alone))
+        self.wait(60, lambda: self.over(self.gateway))
+        for key in (*self.objects, *self.beneath):
+            self.assertEqual(self.fetch(self.gateway, key), key.encode())
+        self.assertTrue(self.lies_right(self.gateway, *self.objects))
+
+    def test_a_head_does_the_same(self) -> None:
+        key = self.alone[0]
+        self.assertTrue(self.now(head(self.gateway.store, Get(PHOTOS, key))))
+        self.wait(60, lambda: self.lies_right(self.gateway, key))
+
+    def test_a_delete_reaches_it(self) -> None:
+        key = self.alone[0]
+        self.now(delete_key(self.gateway, key))
+        self.assertEqual(self.holders(key), [])
+        self.missing(self.gateway, key)
+
+    def test_a_delete_reaches_it_also_when_its_node_is_back(self) -> None:
+        key = self.alone[0]
+        self.unreach("n1")
+        self.wait(60, lambda: self.gateway.state("n1") is NodeState.DOWN)
+        self.now(delete_key(self.gateway, key))
+        self.assertEqual(self.holders(key), ["n1"])
+        self.reachable("n1")
+        self.wait(120, lambda: self.holders(key) == [])
+        # As when the journal has forgotten what it knew.
+        self.gateway.store.ledger.forget_before("f")
+        self.missing(self.gateway, key)
+
+    def test_what_isnt_there_is_missing_and_leaves_no_mark(self) -> None:
+        self.missing(self.gateway, "o1/none")
+        self.missing(self.gateway, "none")
+        self.assertEqual(len(self.gateway.assembly.marks), 0)
+
+    def test_a_key_beside_an_object_is_refused_as_ever(self) -> None:
+        writing = Deferred.fromCoroutine(
+            put(self.gateway.store, Put(PHOTOS, "o1/new", BytesSource(b"x")))
+        )
+        self.failureResultOf(writing, KeyConflict)
 
 
 async def delete_key(gateway: Gateway, key: str) -> None:

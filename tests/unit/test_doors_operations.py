@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aosd.doors.operations.moments import moment_of
 from aosd.model.node import Sighting
 from tests.unit.cluster_case import sighting
 from tests.unit.door_case import DoorTestCase
@@ -27,6 +28,68 @@ class OperationsDoorTests(DoorTestCase):
         self.assertEqual([each["state"] for each in told["nodes"]], ["up", "down", "down"])
         self.assertEqual(told["unusable"], [{"where": "bad", "problem": "no credentials"}])
         self.assertNotIn(b"hush", self.ask("/-/nodes").body)
+
+    def test_what_a_node_is_to_the_cluster(self) -> None:
+        changes = self.gateway.assembly.changes
+        quiet = {
+            "membership": "member",
+            "coming": None,
+            "left": False,
+            "adopted": False,
+            "queued": None,
+        }
+
+        def told(name: str) -> dict[str, object]:
+            (node,) = (each for each in self.ask("/-/nodes").json["nodes"] if each["name"] == name)
+            self.assertEqual(node["clock_ahead_s"], 0.0)
+            return {each: node[each] for each in quiet}
+
+        self.assertEqual(told("n1"), quiet)
+        self.now(changes.weigh("n1", 2.0))
+        self.now(changes.drain("n2"))
+        self.assertEqual(told("n1"), {**quiet, "coming": {"weight": 2.0, "zone": "n1"}})
+        queued = changes.standing("n2")
+        assert queued is not None
+        assert queued.queued is not None
+        waits = {"act": "drain", "asked": queued.queued.asked, "weight": None, "zone": None}
+        self.assertEqual(told("n2"), {**quiet, "queued": waits})
+        self.now(changes.undo("n1"))
+        self.wait(10, lambda: told("n2")["membership"] == "draining")
+
+    def test_one_that_is_away_tells_no_time(self) -> None:
+        self.unreach("n3")
+        self.pass_s(15)
+        self.assertIsNone(self.ask("/-/nodes").json["nodes"][2]["clock_ahead_s"])
+
+    def test_changes(self) -> None:
+        changes = self.gateway.assembly.changes
+        quiet = {
+            "changing": False,
+            "phase": "",
+            "waiting_for": "",
+            "progress": None,
+            "queue": [],
+            "paused": False,
+            "leaving": self.ask("/-/changes").json["leaving"],
+        }
+        self.assertEqual(self.ask("/-/changes").json, quiet)
+        self.now(changes.drain("n1"))
+        self.now(changes.weigh("n2", 2.0))
+        told = self.ask("/-/changes").json
+        self.assertEqual((told["changing"], told["phase"]), (True, "copying"))
+        self.assertIsNotNone(told["progress"])
+        (waiting,) = told["queue"]
+        asked = waiting.pop("asked")
+        self.assertEqual(
+            waiting,
+            {
+                "node": "n2",
+                "act": "weigh",
+                "weight": 2.0,
+                "zone": None,
+                "asked_at": moment_of(asked),
+            },
+        )
 
     def test_where_a_key_lies(self) -> None:
         self.ask("/object/a", "PUT", b"x")

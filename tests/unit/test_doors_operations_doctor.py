@@ -77,12 +77,14 @@ class DoctorTests(DoorTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.nodes_up()
-        self.asked.changing = False
 
     def findings(self) -> Any:
         answer = self.ask("/-/doctor", "POST", Authorization=f"Bearer {TOKEN}")
         self.assertEqual(answer.status, 200, answer.body)
         return answer.json
+
+    def whats(self) -> list[str]:
+        return [each["what"] for each in self.findings()["cluster"]]
 
     def cluster(self, what: str) -> Any:
         """The check of that name; the only one."""
@@ -108,10 +110,21 @@ class DoctorTests(DoorTestCase):
         self.findings()
         cluster = self.gateway.assembly.admission.cluster
         self.assertTrue(cluster)
-        known = [(each[0], *each[3:]) for each in asked]
-        # The changes that are stood in for know of n1 alone.
-        self.assertEqual(known[0], ("n1", cluster, "", True))
-        self.assertEqual([each[0] for each in known], list(self.names))
+        self.assertEqual(
+            [(each[0], *each[3:]) for each in asked],
+            [(name, cluster, self.marker(name).incarnation, True) for name in self.names],
+        )
+
+    def test_one_that_is_no_member(self) -> None:
+        self.problems["n4"] = "versioning is on"
+        self.nodes["n4"] = self.blank("n4")
+        self.gateway.see(*self.names, "n4")
+        self.pass_s(1)
+        asked: list[tuple[Any, ...]] = []
+        self.on_examine = asked.append
+        self.findings()
+        self.assertEqual(asked[-1][0], "n4")
+        self.assertEqual(asked[-1][4:], ("", False))
 
     def test_one_that_is_not_running_is_not_asked(self) -> None:
         self.discovery.see(sighting("n1"), sighting("n2"), Sighting("n3", running=False))
@@ -160,6 +173,22 @@ class DoctorTests(DoorTestCase):
         )
         self.assertIs(self.cluster("members")["ok"], False)
 
+    def test_one_that_drains_takes_no_writes_for_long(self) -> None:
+        self.now(self.gateway.assembly.changes.drain("n1"))
+        self.assertIn("add a node", self.cluster("enough nodes")["do"])
+        self.assertIs(self.ask("/-/nodes").json["next_may_go"], False)
+
+    def test_a_cluster_that_is_being_left(self) -> None:
+        leaving = self.gateway.assembly.leaving
+        self.assertEqual([each for each in self.whats() if each == "leaving"], [])
+        self.now(leaving.leave())
+        self.assertIn("this cluster is being left", self.cluster("leaving")["found"])
+        self.wait(120, lambda: bool(leaving.absent))
+        asked: list[tuple[Any, ...]] = []
+        self.on_examine = asked.append
+        self.findings()
+        self.assertEqual({each[5] for each in asked}, {False})
+
     def test_providers_and_what_they_see(self) -> None:
         (provider,) = self.gateway.roster.providers
         provider.trouble = "no answer"
@@ -204,12 +233,13 @@ class DoctorTests(DoorTestCase):
         keeper.last = None
 
     def test_a_change_of_the_ring(self) -> None:
-        self.asked.changing = True
-        self.asked.waits_for = "node n9 is down"
+        self.assertEqual(self.cluster("change")["found"], "no change of the ring is under way")
+        changes = self.gateway.assembly.changes
+        self.now(changes.weigh("n1", 2.0))
+        self.now(changes.weigh("n2", 3.0))
         told = self.cluster("change")
-        self.assertIn("copying", told["found"])
-        self.assertIn("weigh of n2 wait for it", told["found"])
-        self.assertIn("node n9 is down", told["found"])
+        self.assertEqual(told["found"], "copying: n1; weigh of n2 wait for it")
+        self.assertIs(told["ok"], True)
 
     def test_the_versions_that_run(self) -> None:
         self.assertIn("aosd ", self.cluster("versions")["found"])

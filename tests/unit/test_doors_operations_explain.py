@@ -274,6 +274,21 @@ class ExplainTests(DoorTestCase):
         self.assertEqual(copy["counts_at"], moment(int(self.clock.seconds())))
         del there["k"]
 
+    def test_while_the_ring_changes(self) -> None:
+        self.ask("/object/k", "PUT", b"hello")
+        order = self.explain()["order"]
+        first = order[0]["name"]
+        self.now(self.gateway.assembly.changes.drain(first))
+        told = self.explain()
+        self.assertEqual(told["former_order"], order)
+        self.assertEqual(told["former"], [each["name"] for each in order])
+        self.assertNotIn(first, [each["name"] for each in told["order"]])
+        self.assertIn("the ring is changing", told["why"])
+        self.assertIn("will be copied there", told["verdict"])
+        self.wait(60, lambda: self.gateway.assembly.changes.phase() == "emptying")
+        told = self.explain()
+        self.assertEqual((told["former_order"], told["strays"]), (None, [first]))
+
     def test_buckets(self) -> None:
         told = self.explain(bucket="nothere")
         self.assertTrue(told["verdict"].startswith("There is no bucket nothere."))

@@ -75,7 +75,7 @@ class Oversight:
             "changing": changes.changing,
             "phase": changes.phase(),
             "waiting_for": changes.waiting_for(),
-            "progress": assembly.keeper.progress.told() if changes.changing else None,
+            "progress": assembly.progress.told() if changes.changing else None,
             "queue": [
                 {"node": name, **_queued(queued), "asked_at": moment_of(queued.asked)}
                 for name, queued in changes.queue()
@@ -162,7 +162,8 @@ class Oversight:
 
     def _too_few(self) -> list[str]:
         """Why a write would be refused if another node went."""
-        members = self._roster.members()
+        ring = self._roster.ring.members
+        members = [each for each in self._roster.members() if each.name in ring]
         takers = [each.name for each in members if each.state is NodeState.UP]
         if len(takers) > self._replicas:
             return []

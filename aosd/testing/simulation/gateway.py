@@ -50,6 +50,7 @@ class Gateway:
         ahead_s: float = 0.0,
     ) -> None:
         self.clock = MortalClock(clock, ahead_s)
+        self.began_s = clock.seconds()
         self.operations: dict[Operation, None] = {}
         self.contacts = 0
         self.stopping = False
@@ -69,6 +70,7 @@ class Gateway:
             random.Random(chance.getrandbits(32)),  # noqa: S311 - a story's own chance
             _metrics,
             lambda: f"{chance.getrandbits(64):016x}",
+            clean=self._clean,
         )
         store = self.assembly.store
         # Parts of clients' uploads are as small as all else.
@@ -165,6 +167,11 @@ class Gateway:
         # No world has two clusters in it.
         assert over is None
         return self._contact(name, address, lambda node: node.equip(marker, records))
+
+    def _clean(
+        self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
+    ) -> Deferred[None]:
+        return self._contact(name, address, lambda node: node.clean())
 
     def _contact(
         self, name: str, address: Address, act: Callable[[SimulatedNode], Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -60,7 +61,9 @@ class SimulatedNode:
     know of the uploads they opened.
     `watch` is told of every change that a request makes to an object. `shifted_s` is when
     its disk was last changed by something else. `kind` is what server it is like, and
-    `tally` counts what befalls it.
+    `tally` counts what befalls it. `counts`: what lies there is part of the store, for all
+    that the gateway says; `barred_since_s` is since when it mustn't be asked for anything, and
+    `misused` what it was asked for all the same. `was_blank`: it has been empty since then.
     """
 
     def __init__(
@@ -85,6 +88,10 @@ class SimulatedNode:
         self.ahead_s = 0.0
         self.epoch = 1
         self.shifted_s = float("-inf")
+        self.counts = True
+        self.barred_since_s = float("inf")
+        self.misused = ""
+        self.was_blank = False
         self.kind = kind
         self.tally = tally
         self.lines: list[Line] = []
@@ -212,6 +219,34 @@ class SimulatedNode:
     def has_objects(self) -> bool:
         """Whether anything lies outside aosd's own memory."""
         return any(there for bucket, there in self.disk.buckets.items() if bucket != SYSTEM_BUCKET)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing lies there at all, nor says whose it is."""
+        return self.marker is None and not self.has_objects
+
+    def objects(self) -> list[str]:
+        """All objects outside aosd's own memory, as paths for people."""
+        return [
+            f"{bucket}/{key}"
+            for bucket, there in self.disk.buckets.items()
+            if bucket != SYSTEM_BUCKET
+            for key in there
+        ]
+
+    def brings(self, bucket: str, key: str, data: bytes, modified_s: float) -> Copy:
+        """It holds an object that aosd didn't write."""
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        copy = Copy(data, f'"{etag}"', modified_s)
+        self.disk.buckets.setdefault(bucket, {})[key] = copy
+        return copy
+
+    def clean(self) -> None:
+        """Nothing of aosd's is left."""
+        for bucket in [each for each, there in self.disk.buckets.items() if not there]:
+            del self.disk.buckets[bucket]
+        self.disk.buckets.pop(SYSTEM_BUCKET, None)
+        self.disk.uploads.clear()
 
     def equip(self, marker: bytes, records: Mapping[str, bytes]) -> bytes:
         """Make the buckets; if there is no marker, that and records. The one that stands then."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aosd.testing.memory_disk import Snapshot
+from aosd.testing.simulation.acts import Acts
 from aosd.testing.simulation.clients import Clients
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.quiet import check_orphans_go, has_open_uploads
@@ -91,6 +92,8 @@ class Player:
         self.snapshots: dict[str, list[tuple[float, Snapshot]]] = {}
         self.long_away = False
         self.clients = Clients(self)
+        self.acts = Acts(self)
+        self.operated = chance.random() < 0.6
         if self.faults and chance.random() < 0.2:
             self.befell("a node's clock is off")
             node = self._any_node()
@@ -125,6 +128,8 @@ class Player:
         """One step, drawn."""
         chance = self.chance
         kinds: list[tuple[float, Callable[[], None]]] = [(10.0, self.clients.step)]
+        if self.operated:
+            kinds.append((2.5, self.acts.step))
         if self.faults:
             kinds += [(1.0, self._weather), (0.25, self._calm)]
         if self.faults:
@@ -181,9 +186,9 @@ class Player:
         if node is None:
             return
         self.befell("a node is killed", node.name)
-        self._leaves(node)
+        self.leaves(node)
         node.kill()
-        self._notice()
+        self.notice()
         if self.chance.random() < 0.5:
             self.world.pass_time(self.chance.choice((0.0, 0.05, 0.5, 2.0)))
             self._starts(node)
@@ -194,12 +199,12 @@ class Player:
             self._starts(self.chance.choice(away))
 
     def _loses_data(self) -> None:
-        node = self._who_may_lose()
+        node = self.who_may_lose()
         if node is None:
             return
         chance = self.chance
-        self._leaves(node)
-        self._loses(node)
+        self.leaves(node)
+        self.loses(node)
         how = chance.choice(("power", "power", "wiped", "restored", "restored"))
         if how == "power":
             lost_s = chance.choice((0.1, 1.0, 5.0, 30.0))
@@ -222,7 +227,7 @@ class Player:
             else:
                 self.befell("a disk is wiped", node.name)
                 node.restore({})
-        self._notice()
+        self.notice()
         if chance.random() < 0.7:
             self.world.pass_time(chance.choice((0.0, 0.05, 0.5, 2.0, 15.0)))
             self._starts(node)
@@ -238,7 +243,7 @@ class Player:
         node_or_none = self._who_may_go()
         if node_or_none is not None:
             self.befell("a node stands still", node_or_none.name)
-            self._leaves(node_or_none)
+            self.leaves(node_or_none)
             node_or_none.freeze()
 
     def _fills_up(self) -> None:
@@ -258,7 +263,7 @@ class Player:
         )
 
     def _grows(self) -> None:
-        if len(self.world.nodes) < _MOST_NODES:
+        if len(self.world.machines) < _MOST_NODES:
             self.world.faulty = True
             node = self.world.add_node()
             self.befell("a node is added", node.name)
@@ -270,7 +275,7 @@ class Player:
             line.announce_close()
 
     def _eight_days(self) -> None:
-        if self.long_away:
+        if self.long_away or self.world.operator.waiting:
             return
         self.long_away = True
         self.befell("eight days pass")
@@ -332,14 +337,14 @@ class Player:
     def _node_goes_now(self) -> None:
         if node := self._who_may_go():
             self.befell("ambush: a node is killed", node.name)
-            self._leaves(node)
+            self.leaves(node)
             node.kill()
 
     def _loses_power_now(self) -> None:
-        node = self._who_may_lose()
+        node = self.who_may_lose()
         if node is not None and node.running:
-            self._leaves(node)
-            self._loses(node)
+            self.leaves(node)
+            self.loses(node)
             lost = node.lose_power(self.chance.choice((0.05, 1.0, 10.0)))
             self.befell("ambush: power is lost", f"{node.name}: {lost} changes")
 
@@ -375,16 +380,19 @@ class Player:
             ]
         return self.chance.choice(nodes) if nodes else None
 
-    def _who_may_lose(self) -> SimulatedNode | None:
+    def who_may_lose(self) -> SimulatedNode | None:
+        """A node whose loss of data, or of all, is within what is promised."""
         nodes = [
             node
             for node in self.world.nodes.values()
             if len(self.lossy | {node.name}) <= self.replicas - 1
+            and not self.world.operator.holds_alone(node.name)
             and ((not self.strict and self._is_watched()) or self.away <= {node.name})
         ]
         return self.chance.choice(nodes) if nodes else None
 
-    def _loses(self, node: SimulatedNode) -> None:
+    def loses(self, node: SimulatedNode) -> None:
+        """It loses data, or is believed to have lost all."""
         self.lossy.add(node.name)
         if not self._is_watched():
             self.strict = True
@@ -409,7 +417,8 @@ class Player:
             and not any(line.is_busy for node in world.nodes.values() for line in node.lines)
         )
 
-    def _leaves(self, node: SimulatedNode) -> None:
+    def leaves(self, node: SimulatedNode) -> None:
+        """It is away."""
         self.world.faulty = True
         self.away.add(node.name)
 
@@ -418,9 +427,9 @@ class Player:
             self.trace(f"{node.name} starts")
             node.start()
             self.away.discard(node.name)
-            self._notice()
+            self.notice()
 
-    def _notice(self) -> None:
+    def notice(self) -> None:
         """Discovery's next round, or not yet."""
         if self.chance.random() < 0.7:
             self.world.look_around()

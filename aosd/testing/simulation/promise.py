@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aosd.consistency.folders import above
 from aosd.model.errors import ClusterError, KeyConflict
+from aosd.model.versions import version_of
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation.nodes import Mutation, holders
 from aosd.testing.simulation.paths import bucket_of, joined, split
@@ -53,16 +54,20 @@ class Promise:
                 raise PromiseBroken(f"{key} is lost: {possible} of {lying or 'nothing'}")
 
     def copies(self, key: str) -> dict[str, Copy]:
-        """Who has the key, running or not."""
-        return holders(self._world.nodes.values(), *split(key))
+        """Who has the key, running or not, of those that count."""
+        counting = [node for node in self._world.nodes.values() if node.counts]
+        return holders(counting, *split(key))
 
     def effective(self, key: str, copy: Copy) -> str:
         """The stamp that a copy counts as, for the gateway that there is."""
-        stamp = copy.stamp or ""
         gateway = self._world.gateway
-        if gateway is None or not gateway.assembly.beginning.ready:
-            return stamp
-        return gateway.assembly.journal.counts_as(*split(key), stamp)
+
+        def counts_as(stamp: str) -> str:
+            if gateway is None or not gateway.assembly.beginning.ready:
+                return stamp
+            return gateway.assembly.journal.counts_as(*split(key), stamp)
+
+        return version_of(copy.head, counts_as).stamp
 
     # -- what nodes do ----------------------------------------------------------------------------
 
@@ -78,6 +83,8 @@ class Promise:
         if world.is_tracing:
             world.trace(f"    {mutation.node} {key}: {shown(before)} -> {shown(after)}{late}")
         if mutation.late or before is None or world.gateway is None:
+            return
+        if not world.nodes[mutation.node].counts:
             return
         was = self.effective(key, before)
         deleted = world.gateway.assembly.journal.delete_of(*split(key)) or ""
@@ -120,8 +127,8 @@ class Promise:
         if world.reference.may_be(write.key, world.clock.seconds()) != [write]:
             return
         lying = [each for each in self.copies(write.key).values() if each.data == write.value]
-        lossy = [each for each in world.nodes.values() if each.shifted_s >= write.began_s]
-        if len(lying) + len(lossy) < world.replicas:
+        lossy = [each for each in world.machines.values() if each.shifted_s >= write.began_s]
+        if len(lying) + len(lossy) < min(world.replicas, len(world.operator.members())):
             raise PromiseBroken(f"{what} was acknowledged, and lies on {len(lying)} nodes")
 
     def listed(self, found: Collection[str], prefix: str, began_s: float, what: str) -> None:
@@ -155,7 +162,7 @@ class Promise:
 
     def _at_rest_since_s(self, key: str) -> float:
         """Since when no copy of it was made, changed, removed, or lost."""
-        shifted_s = max(node.shifted_s for node in self._world.nodes.values())
+        shifted_s = max(node.shifted_s for node in self._world.machines.values())
         return max(shifted_s, self._touched_s.get(key, float("-inf")))
 
     def conflicted(self, key: str, code: str, began_s: float, what: str) -> None:

@@ -12,9 +12,12 @@ from aosd.consistency.folders import above
 from aosd.consistency.registers import KINDS
 from aosd.model.marker import MARKER_KEY, read_marker
 from aosd.model.node import NodeState
-from aosd.model.objects import SYSTEM_BUCKET
+from aosd.model.objects import STAMP_HEADER, SYSTEM_BUCKET, Headers
 from aosd.model.quorum import memory_acks
 from aosd.model.stamp import stamp_time_s
+from aosd.testing.memory_disk import Copy
+from aosd.testing.simulation.nodes import SimulatedNode
+from aosd.testing.simulation.operators import OUT
 from aosd.testing.simulation.paths import bucket_of, split
 from aosd.testing.simulation.promise import shown
 from aosd.testing.simulation.reference import PromiseBroken
@@ -56,9 +59,8 @@ def why_not_quiet(world: World) -> str:
     if gateway.operations:
         return "requests in flight"
     assembly = gateway.assembly
-    if len(assembly.roster.ring.members) != len(world.nodes):
-        whys = {name: each.why for name, each in assembly.roster.watched.items()}
-        return f"not all nodes are members: {whys}"
+    if why := world.operator.why_not_done():
+        return why
     for candidate in assembly.roster.members():
         if candidate.state is not NodeState.UP:
             return f"{candidate.name} is {candidate.state}"
@@ -80,12 +82,16 @@ def become_quiet(world: World) -> None:
     world.trace("quiet")
     heal(world)
     until_s = world.clock.seconds() + _PATIENCE_S
-    still = 0
+    still, waited = 0, False
     while still < 2:
         if world.clock.seconds() > until_s:
             raise PromiseBroken(f"it doesn't become quiet: {why_not_quiet(world)}")
         if world.gateway is None:
             world.start_gateway()
+        _operate(world, patient=world.clock.seconds() < until_s - _PATIENCE_S + _TIDY_S)
+        if world.clock.seconds() > until_s - _PATIENCE_S / 2 and not waited:
+            waited = _wait_for_uploads(world)
+            until_s = world.clock.seconds() + _PATIENCE_S
         # What happened just now has to be noticed first.
         world.pass_time(2.5)
         if why_not_quiet(world):
@@ -96,6 +102,36 @@ def become_quiet(world: World) -> None:
             world.sleep(20.0)
     world.all_idle()
     world.trace("all is quiet")
+
+
+def _operate(world: World, *, patient: bool) -> None:
+    """Who is gone for ever is removed, as soon as that can be; who was to be adopted, is.
+
+    In the end even if it is refused: so few were lost that nothing was.
+    """
+    operator = world.operator
+    verbs = {name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)}
+    verbs |= dict.fromkeys(operator.asked_for, "adopt")
+    for name, verb in verbs.items():
+        if world.is_ready and not operator.wanted(name).acting:
+            how = {"lose": True} if verb == "remove" and not patient else {}
+            world.wait(world.acts(verb, name, **how))
+
+
+def _wait_for_uploads(world: World) -> bool:
+    """A node isn't drained before what is open on it is over: clients abort it, or time does."""
+    changes = world.operator.changes
+    if changes is None or changes.phase() != "emptying" or not has_open_uploads(world):
+        return False
+    world.trace("what is open on a draining node ends")
+    for upload in world.uploads:
+        if not upload.ending and world.is_ready:
+            world.wait(world.abort_upload(upload))
+    world.sleep(_TIDY_S)
+    if why_not_quiet(world) and has_open_uploads(world):
+        world.tally["a drain waits for uploads that nobody ends"] += 1
+        world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
+    return True
 
 
 def check_quiet(world: World) -> None:
@@ -128,7 +164,7 @@ def check_objects(world: World) -> None:
         copies = world.copies(key)
         wanted = {node.name for node in world.primaries(key)}
         versions = {
-            (copy.data, copy.etag, world.effective(key, copy), tuple(sorted(copy.headers)))
+            (copy.data, copy.etag, world.effective(key, copy), _headers(copy))
             for copy in copies.values()
         }
         told = {name: shown(copy) for name, copy in copies.items()}
@@ -148,6 +184,11 @@ def check_objects(world: World) -> None:
             raise PromiseBroken(f"after quiet {key} is {told}, not one of {possible}")
 
 
+def _headers(copy: Copy) -> Headers:
+    """All but the stamp; that of a foreign object is written out on its copies alone."""
+    return tuple(sorted(each for each in copy.headers if each[0] != STAMP_HEADER))
+
+
 # -- the cluster's memory --------------------------------------------------------------------------
 
 
@@ -160,7 +201,7 @@ def check_memory(world: World) -> None:
             raise PromiseBroken(f"after quiet {left}")
         world.sleep(120.0)
     remembered = _remembered_uploads(world)
-    for node in world.nodes.values():
+    for node in _members(world):
         for upload_id, upload in node.disk.uploads.items():
             if (node.name, upload_id) not in remembered:
                 told = f"{upload_id} of {upload.key} is open on {node.name}"
@@ -186,7 +227,7 @@ def _left_over(world: World) -> str:
         for known in gateway.store.uploads.of_clients(bucket):
             for name, upload_id in known.ids.items():
                 of_clients[name].add(upload_id)
-    for node in world.nodes.values():
+    for node in _members(world):
         for upload_id, upload in node.disk.uploads.items():
             if node.told.get(upload_id) is gateway.clock and upload_id not in of_clients[node.name]:
                 return f"{node.name} has {upload_id} of {upload.key} open"
@@ -209,7 +250,7 @@ def _open_though_over(world: World) -> str:
         if upload.over == "completed" and upload.over_run is not world.gateway:
             continue
         for name, upload_id in upload.ids.items() if upload.over else ():
-            if upload_id in world.nodes[name].disk.uploads:
+            if name in world.nodes and upload_id in world.nodes[name].disk.uploads:
                 return f"{name} has {upload_id} of {upload.path} open, which was {upload.over}"
     return ""
 
@@ -221,7 +262,7 @@ def _wrong_buckets(world: World) -> str:
         there = _bucket(world, name) is not None
         # One that nobody came to remember may be there, empty.
         unknown = world.gateway.assembly.buckets.get(name) is None
-        for node in world.nodes.values():
+        for node in _members(world):
             if unknown and not node.disk.buckets.get(name):
                 continue
             if (name in node.disk.buckets) is not there:
@@ -264,6 +305,7 @@ def _remembered_uploads(world: World) -> set[tuple[str, str]]:
         remembered |= {
             (name, upload_id)
             for name in told["nodes"]
+            if name in world.nodes
             for upload_id, upload in world.nodes[name].disk.uploads.items()
             if (upload.bucket, upload.key) == (told["bucket"], told["key"])
         }
@@ -278,7 +320,7 @@ def _wrong_registers(world: World) -> str:
     for kind in KINDS:
         for name, key, data in _records(world, f"{kind}/"):
             found.setdefault(key, {})[name] = data.decode()
-    wanted = memory_acks(world.replicas, len(world.nodes))
+    wanted = memory_acks(world.replicas, len(_members(world)))
     for key, told in found.items():
         kind, _, name = key.partition("/")
         register = gateway.assembly.recall.registers.get(kind, name)
@@ -292,7 +334,7 @@ def _wrong_registers(world: World) -> str:
         if register is None or register.stamp != newest:
             return f"{register} is known, and on nodes lies {told}"
     clusters: set[str] = set()
-    for node in world.nodes.values():
+    for node in _members(world):
         if (found_there := node.copy(SYSTEM_BUCKET, MARKER_KEY)) is None:
             return f"{node.name} has no marker"
         marker = read_marker(node.name, found_there.data)
@@ -310,9 +352,13 @@ def _wrong_registers(world: World) -> str:
     return ""
 
 
+def _members(world: World) -> list[SimulatedNode]:
+    return [world.nodes[name] for name in world.operator.members()]
+
+
 def _records(world: World, prefix: str) -> Iterator[tuple[str, str, bytes]]:
     """Node, key and bytes of everything under `prefix` in the cluster's memory."""
-    for node in world.nodes.values():
+    for node in _members(world):
         for key, copy in node.disk.buckets.get(SYSTEM_BUCKET, {}).items():
             if key.startswith(prefix):
                 yield node.name, key, copy.data

@@ -10,6 +10,10 @@ A read may return W unless an acknowledged write X, whose answer came before the
 is newer than W: by time, by what was learned, or by both in a chain. A write that wasn't
 acknowledged may appear and disappear until such an X is there. The first "write" of a key is
 a delete before all time.
+
+An object that lay on a node before that was adopted is a write, too: older than all that
+clients did, newer than nothing at all, and of two of them the one last modified is the newer
+one. It may be seen from when its node is to be adopted, and must be from when that was.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from enum import StrEnum
 
 Value = bytes | None
 """An object's bytes; None for no object."""
+
+_LONG_AGO_S = 1e12
 
 
 class Outcome(StrEnum):
@@ -38,7 +44,10 @@ class PromiseBroken(AssertionError):
 
 @dataclass(eq=False)
 class Write:
-    """A PUT, or with `value` None a DELETE; `etag` is what its acknowledgement told."""
+    """A PUT, or with `value` None a DELETE; `etag` is what its acknowledgement told.
+
+    `known_s` is when it was acknowledged, for an adopted object; for all else that is the end.
+    """
 
     number: int
     key: str
@@ -49,6 +58,7 @@ class Write:
     etag: str = ""
     only_if_new: bool = False
     beside: Write | None = None
+    known_s: float | None = None
 
     def __repr__(self) -> str:
         what = "nothing" if self.value is None else f"{self.value[:12]!r}…{len(self.value)}"
@@ -178,6 +188,27 @@ class Reference:
             for write in there.writes
         )
 
+    # -- what was there before --------------------------------------------------------------------
+
+    def brought(self, key: str, value: bytes, modified_s: float) -> Write:
+        """An object of a node that is to be adopted; `adopted` says when it counts."""
+        self._number += 1
+        at_s = modified_s - _LONG_AGO_S
+        write = Write(self._number, key, value, at_s, at_s, Outcome.UNKNOWN)
+        there = self._of(key)
+        there.writes.append(write)
+        there.present = None
+        if self._beside is not None:
+            write.beside = self._beside.brought(key, b"", modified_s)
+        return write
+
+    def adopted(self, write: Write, etag: str = "") -> None:
+        """Its node has been: from now on it is there, unless a client has written the key."""
+        write.outcome, write.known_s, write.etag = Outcome.ACKNOWLEDGED, self._now(), etag
+        self._of(write.key).present = None
+        if self._beside is not None and write.beside is not None:
+            self._beside.adopted(write.beside)
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _of(self, key: str) -> _Key:
@@ -192,7 +223,8 @@ class Reference:
         return [
             each
             for each in there.writes
-            if each.outcome is Outcome.ACKNOWLEDGED and each.ended_s <= began_s
+            if each.outcome is Outcome.ACKNOWLEDGED
+            and (each.ended_s if each.known_s is None else each.known_s) <= began_s
         ]
 
     def _superseded(self, there: _Key, write: Write, settled: list[Write]) -> bool:

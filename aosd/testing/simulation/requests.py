@@ -19,6 +19,7 @@ from aosd.model.errors import (
     NodeTimeout,
     NodeUnavailable,
 )
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.streams.bodies import HeldBody
 from aosd.testing.memory_disk import MemoryDisk
 from aosd.testing.simulation.weather import STALE_S, Destiny, Fate
@@ -77,6 +78,7 @@ class Request:
         self._done = False
         self._epoch = 0
         self._signed_s = 0.0
+        self._sent_s = 0.0
         self._destiny = Destiny(Fate.WELL, 0.0, 0.0)
         self._tries = 2 if verb in _REPEATED else 1
         self._timer: IDelayedCall | None = None
@@ -131,7 +133,7 @@ class Request:
         if self._ended:
             return
         node = self._node
-        self._signed_s = self._clock.now()
+        self._signed_s, self._sent_s = self._clock.now(), self._clock.seconds()
         self._destiny = node.weather.draw(node.chance, self.verb, self.key)
         if self._body is None:
             self._was_sent()
@@ -247,6 +249,8 @@ class Request:
 
     def _outcome(self, data: bytes, waits: bool, fate: Fate) -> Any:
         node = self._node
+        if waits and self._sent_s > node.barred_since_s and self.bucket not in ("", SYSTEM_BUCKET):
+            node.misused = f"{self.verb} {self.bucket}/{self.key}"
         try:
             node.check_signature(self._signed_s)
         except NodeRefused:

@@ -62,7 +62,7 @@ class ClientUpload:
         """Whether a node, or all, may know nothing of it any more, and rightly so."""
         return (
             self.ending
-            or any(node.shifted_s >= self.began_s for node in world.nodes.values())
+            or any(node.shifted_s >= self.began_s for node in world.machines.values())
             or world.clock.seconds() - self.began_s > _OLD_S
             or world.bucket_touched_s.get(bucket_of(self.path), 0.0) >= self.began_s
         )
@@ -205,7 +205,9 @@ class Completing(_OfUpload):
             self._world.promise.conflicted(path, error.code, began_s, self.what)
         if isinstance(error, NoSuchUpload | BadRequest):
             # Of itself it says that somebody has tried to end it.
-            lost = any(node.shifted_s >= self.upload.began_s for node in self._world.nodes.values())
+            lost = any(
+                node.shifted_s >= self.upload.began_s for node in self._world.machines.values()
+            )
             if (
                 not self._unsure
                 and not lost

@@ -29,6 +29,7 @@ from aosd.testing.simulation.clocks import WorldClock
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
 from aosd.testing.simulation.operations import Operation
+from aosd.testing.simulation.operators import Acting, Operator
 from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
 from aosd.testing.simulation.reference import PromiseBroken, Reference
@@ -57,6 +58,8 @@ class World(Clientele):
     `gateway_ahead_s` is how far the clock of the gateway's host is off. `tally` counts what
     befell whom.
 
+    `nodes` are those that there are, `gone` those that were lost for ever, with all on them.
+
     `reference` knows what clients wrote, by path, `tags` what is beside that; `buckets` which
     buckets they made (b"") and removed (None), `bucket_touched_s` when they were last at it;
     `uploads` are all that clients have begun.
@@ -81,6 +84,8 @@ class World(Clientele):
         self.bucket_touched_s: dict[str, float] = {}
         self.uploads: list[ClientUpload] = []
         self.nodes: dict[str, SimulatedNode] = {}
+        self.gone: dict[str, SimulatedNode] = {}
+        self.operator = Operator(self)
         self.gateway: Gateway | None = None
         self.gateway_ahead_s = 0.0
         self.clock_wrong_since_s = START_S
@@ -98,9 +103,9 @@ class World(Clientele):
 
     # -- nodes ------------------------------------------------------------------------------------
 
-    def add_node(self) -> SimulatedNode:
-        """A new empty node, seen by discovery."""
-        number = len(self.nodes) + 1
+    def add_node(self, *, unseen: bool = False) -> SimulatedNode:
+        """A new empty node, seen by discovery (`unseen`: at its next round)."""
+        number = len(self.machines) + 1
         node = SimulatedNode(
             f"n{number}",
             number,
@@ -111,8 +116,29 @@ class World(Clientele):
             tally=self.tally,
         )
         self.nodes[node.name] = node
+        if not unseen:
+            self.look_around()
+        return node
+
+    def add_foreign_node(self, objects: Sequence[tuple[str, bytes, float]]) -> SimulatedNode:
+        """A new node with objects: each a path, bytes, and when it was last modified."""
+        node = self.add_node(unseen=True)
+        for path, data, modified_s in objects:
+            self.operator.bring(node, path, data, modified_s)
         self.look_around()
         return node
+
+    def lose_for_ever(self, name: str) -> None:
+        """The node burns down: nothing that lay there is ever seen again."""
+        node = self.gone[name] = self.nodes.pop(name)
+        node.lose_power(0.0)
+        node.counts = False
+        self.trace(f"{name} is gone for ever")
+
+    @property
+    def machines(self) -> dict[str, SimulatedNode]:
+        """All nodes, those that are gone for ever, too."""
+        return {**self.nodes, **self.gone}
 
     def node(self, name: str) -> SimulatedNode:
         """The node of that name."""
@@ -140,19 +166,19 @@ class World(Clientele):
         """All nodes in the key's order, by the gateway's ring."""
         assert self.gateway is not None
         ring: Ring = self.gateway.assembly.roster.ring
-        return [self.nodes[name] for name in ring.order(*split(key))]
+        return [self.machines[name] for name in ring.order(*split(key))]
 
     # -- the gateway ------------------------------------------------------------------------------
 
     def start_gateway(self) -> Gateway:
         """A new run; there must be none."""
         assert self.gateway is None
-        by_address = {node.address: node for node in self.nodes.values()}
+        by_address = {node.address: node for node in self.machines.values()}
 
         def find(address: Any) -> SimulatedNode | None:
             found = by_address.get(address)
             if found is None:
-                by_address.update({node.address: node for node in self.nodes.values()})
+                by_address.update({node.address: node for node in self.machines.values()})
                 found = by_address.get(address)
             return found
 
@@ -196,7 +222,7 @@ class World(Clientele):
         self.buckets.all_idle()
 
     def _unplug(self, gateway: Gateway) -> None:
-        for node in self.nodes.values():
+        for node in self.machines.values():
             node.lines = [line for line in node.lines if line.clock is not gateway.clock]
 
     @property
@@ -218,6 +244,12 @@ class World(Clientele):
                 raise PromiseBroken(f"{operation.what} doesn't end in {limit_s:g} s")
             self.pass_time(0.05)
         return operation
+
+    def acts(self, verb: str, name: str, **how: Any) -> Acting:
+        """The operator's; see Acting."""
+        acting = Acting(self, verb, name, **how)
+        self._begin(acting)
+        return acting
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -287,6 +319,7 @@ class World(Clientele):
 
     def check(self) -> None:
         """See Promise.check."""
+        self.operator.watch()
         self.promise.check()
 
     def copies(self, key: str) -> dict[str, Copy]:

@@ -1,0 +1,551 @@
+"""Stories of changes by hand: nodes drained, weighed, removed, lost, and what comes between.
+
+They begin as the traces do: v1 on A and B, C the handoff, two copies; most with a node D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.standing import Membership
+from aosd.testing.simulation.nodes import Kind, SimulatedNode
+from aosd.testing.simulation.reference import PromiseBroken
+from aosd.testing.simulation.weather import Fate
+from tests.simulation.scenes import KEY, Scene, is_wiped, scene
+
+HOUR_S = 3600.0
+DAY_S = 86400.0
+LONG = b"v2 is so long that it flows"
+
+
+# -- draining --------------------------------------------------------------------------------------
+
+
+def a_node_is_drained_while_clients_write() -> None:
+    """A's copies go elsewhere; each is read meanwhile, and what is written then isn't on A."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 12)
+        _acts(s, "drain", s.a)
+        while _membership(s, s.a) is not Membership.DRAINED:
+            for number, key in enumerate(keys):
+                s.does(s.world.get(key))
+                if number % 3 == 0:
+                    s.does(s.world.put(key, b"%d" % s.world.clock.seconds()))
+            s.world.pass_time(1.0)
+        _expect(not s.a.objects(), "A is empty")
+        _expect(s.world.is_ready, "the store goes on")
+
+
+def a_write_lands_late_on_a_draining_node() -> None:
+    """A doesn't answer PUT v2, is drained, and stores v2 then: it isn't empty before that."""
+    with scene(nodes=4) as s:
+        s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=800.0)
+        s.ends(s.world.put(KEY, b"v2"))
+        _acts(s, "drain", s.a)
+        s.world.sleep(850.0)
+        s.read_in_every_way()
+        _until(s, s.a, Membership.DRAINED)
+
+
+def a_write_of_a_killed_gateway_lands_on_a_draining_node() -> None:
+    """The gateway dies with PUT v2 on its way to A; the next one drains A; then it lands."""
+    with scene(nodes=4) as s:
+        s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=800.0)
+        s.b.weather.foretell("put", KEY, Fate.SILENT)
+        s.killed_while_writing(b"v2")
+        _acts(s, "drain", s.a)
+        s.world.sleep(850.0)
+        s.read_in_every_way()
+        _until(s, s.a, Membership.DRAINED)
+
+
+def an_upload_is_open_across_a_drain() -> None:
+    """A client uploads to A and others; A is drained; the upload is completed afterwards."""
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        s.does(s.world.send_part(upload, 1, b"one of two"))
+        _acts(s, "drain", s.a)
+        s.world.sleep(2 * HOUR_S)
+        s.does(s.world.send_part(upload, 2, b"two"))
+        s.does(s.world.complete_upload(upload))
+        s.read_in_every_way()
+        _until(s, s.a, Membership.DRAINED)
+
+
+def a_long_put_flows_across_a_drain() -> None:
+    """PUT v2 has begun on A when A is to be drained, and ends long after no ring has A."""
+    with scene(nodes=4) as s:
+        slow = s.world.put(KEY, LONG * 8, gap_s=9.0)
+        s.world.pass_time(1.0)
+        _acts(s, "drain", s.a)
+        s.does(slow)
+        s.read_in_every_way()
+        _until(s, s.a, Membership.DRAINED)
+
+
+def a_key_comes_to_light_as_others_go() -> None:
+    """On A a copy of `x` that is dead hides `x/y`: A isn't empty before that has gone, too."""
+    with scene(nodes=4, kinds=[Kind(hides_beneath=True)] * 4) as s:
+        key = _of(s, "x", s.a)
+        s.does(s.world.put(key, b"v1"))
+        s.world.sleep(120.0)
+        for _ in range(40):
+            s.a.weather.foretell("delete", key, Fate.REFUSED)
+        s.does(s.world.delete(key))
+        beneath = _of(s, f"{key}/", s.a)
+        s.does(s.world.put(beneath, b"beneath"))
+        dead = s.a.copy(OBJECT_BUCKET, key)
+        _acts(s, "drain", s.a)
+        s.a.weather.foretold.clear()
+        _until(s, s.a, Membership.DRAINED)
+        _expect(dead is not None, "it was hidden")
+        s.does(s.world.get(beneath))
+
+
+def a_target_refuses_its_copies_during_a_drain() -> None:
+    """What A had can't be copied to where it belongs: A is kept until it can."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 8)
+        _acts(s, "weigh", s.c, weight=1.0)
+        for node in s.world.nodes.values():
+            if node is not s.a:
+                for key in keys:
+                    for _ in range(8):
+                        node.weather.foretell("put", key, Fate.REFUSED)
+        _acts(s, "drain", s.a)
+        s.world.sleep(60.0)
+        for key in keys:
+            s.does(s.world.get(key))
+        s.b.kill()
+        s.world.pass_time(10.0)
+        for key in keys:
+            s.ends(s.world.get(key))
+        s.b.start()
+        for node in s.world.nodes.values():
+            node.weather.foretold.clear()
+        _until(s, s.a, Membership.DRAINED)
+
+
+def a_bucket_is_deleted_while_a_node_is_drained() -> None:
+    """It is made and filled, A is drained, and it is deleted and made again meanwhile."""
+    with scene(nodes=4) as s:
+        s.does(s.world.make_bucket("box"))
+        keys = [f"box:{number}" for number in range(6)]
+        for key in keys:
+            s.does(s.world.put(key, b"v1"))
+        _acts(s, "drain", s.a)
+        for key in keys:
+            s.does(s.world.delete(key))
+        s.does(s.world.remove_bucket("box"))
+        s.does(s.world.make_bucket("box"))
+        s.does(s.world.put(keys[0], b"v2"))
+        s.does(s.world.make_bucket("crate"))
+        _until(s, s.a, Membership.DRAINED)
+
+
+def a_drained_disk_falls_back() -> None:
+    """A is drained; its disk falls back to what it was; years later A is to be a member again.
+
+    What was deleted meanwhile, and is forgotten by then, must not come back with it.
+    """
+    with scene(nodes=4) as s:
+        before = s.a.snapshot()
+        _acts(s, "drain", s.a)
+        _until(s, s.a, Membership.DRAINED)
+        s.does(s.world.delete(KEY))
+        s.world.sleep(9 * DAY_S, leap_s=HOUR_S)
+        s.a.kill()
+        s.a.restore(before)
+        s.a.start()
+        s.world.look_around()
+        s.world.pass_time(60.0)
+        s.read_in_every_way()
+        _acts(s, "undrain", s.a)
+        s.world.pass_time(60.0)
+        s.read_in_every_way()
+        s.restart_gateway()
+        s.world.until_ready()
+        s.world.pass_time(60.0)
+        s.read_in_every_way()
+        # It was asked to be emptied first.
+        is_wiped(s.a)
+
+
+# -- undoing, and several at once ------------------------------------------------------------------
+
+
+def a_drain_is_undone_when_half_is_done() -> None:
+    """A drain is undone while copies are made, and once more when A is being emptied."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 12)
+        _acts(s, "drain", s.a)
+        s.world.pass_time(0.5)
+        _acts(s, "undo", s.a)
+        _until(s, s.a, Membership.MEMBER)
+        _acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        for key in keys[:4]:
+            s.does(s.world.put(key, b"v2"))
+        _acts(s, "undo", s.a)
+        _until(s, s.a, Membership.MEMBER)
+        for key in keys:
+            s.does(s.world.get(key))
+
+
+def a_late_write_and_a_drain_that_is_undone() -> None:
+    """A write lands on A, where no ring looks for it by then, as its drain is undone."""
+    with scene(nodes=5) as s:
+        s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=500.0)
+        s.ends(s.world.put(KEY, b"v2"))
+        _acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        _acts(s, "undo", s.a)
+        s.world.sleep(600.0)
+        s.read_in_every_way()
+        _until(s, s.a, Membership.MEMBER)
+
+
+def two_drains_and_a_kill() -> None:
+    """A is drained, and B is to be; the gateway is killed in each phase: both are, in the end."""
+    with scene(nodes=5) as s:
+        _some(s, 8)
+        _acts(s, "drain", s.a)
+        _acts(s, "drain", s.b)
+        _expect([each for each, _ in s.assembly.changes.queue()] == [s.b.name], "B waits")
+        s.restart_gateway()
+        s.world.until_ready()
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.restart_gateway()
+        s.world.until_ready()
+        _until(s, s.a, Membership.DRAINED)
+        _until(s, s.b, Membership.DRAINED)
+        s.read_in_every_way()
+
+
+def a_clean_stop_in_the_middle_of_a_change() -> None:
+    """The gateway is stopped while A is drained, twice; it goes on where it was."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 8)
+        _acts(s, "drain", s.a)
+        s.world.pass_time(0.5)
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        for key in keys:
+            s.does(s.world.get(key))
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        for key in keys:
+            s.does(s.world.get(key))
+        _until(s, s.a, Membership.DRAINED)
+
+
+def a_node_is_added_while_another_drains() -> None:
+    """E comes while A is being drained: it waits, and gets its share afterwards."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 12)
+        _acts(s, "drain", s.a)
+        added = s.world.add_node()
+        for key in keys:
+            s.does(s.world.put(key, b"v2"))
+        _until(s, s.a, Membership.DRAINED)
+        _until(s, added, Membership.MEMBER)
+
+
+# -- removing --------------------------------------------------------------------------------------
+
+
+def a_node_is_lost_for_ever() -> None:
+    """A burns down and is removed: all has two copies again, in the ring without it."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 12)
+        s.world.lose_for_ever(s.a.name)
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        _acts(s, "remove", s.a)
+        for key in keys:
+            s.does(s.world.get(key))
+        _until(s, s.a, Membership.REMOVED)
+        s.b.kill()
+        s.world.pass_time(10.0)
+        for key in keys:
+            s.does(s.world.get(key))
+        s.b.start()
+
+
+def a_draining_node_is_lost_for_ever() -> None:
+    """A is being drained, and burns down in the middle of it; it is removed."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 12)
+        _acts(s, "drain", s.a)
+        s.world.pass_time(0.5)
+        s.world.lose_for_ever(s.a.name)
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        _removes(s, s.a)
+        for key in keys:
+            s.does(s.world.get(key))
+        _until(s, s.a, Membership.REMOVED)
+
+
+def a_node_is_replaced_by_a_new_one() -> None:
+    """A burns down; E is added first, as one does; then A is removed, which isn't refused."""
+    with scene(nodes=4) as s:
+        _some(s, 6)
+        s.world.lose_for_ever(s.a.name)
+        added = s.world.add_node()
+        s.until(lambda: _membership(s, added) is not None, "E joins", HOUR_S)
+        s.world.sleep(300.0)
+        _acts(s, "remove", s.a)
+        _until(s, s.a, Membership.REMOVED)
+        _until(s, added, Membership.MEMBER)
+
+
+def a_removed_node_comes_back_with_what_it_had() -> None:
+    """A was away, and removed; what it has is deleted, and forgotten; then A is there again."""
+    with scene(nodes=4) as s:
+        s.a.kill()
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.world.sleep(60.0)
+        _acts(s, "remove", s.a)
+        _until(s, s.a, Membership.REMOVED)
+        s.does(s.world.delete(KEY))
+        s.world.sleep(9 * DAY_S, leap_s=HOUR_S)
+        s.a.start()
+        s.world.look_around()
+        s.world.sleep(120.0)
+        s.read_in_every_way()
+        s.restart_gateway()
+        s.world.until_ready()
+        s.world.sleep(120.0)
+        s.read_in_every_way()
+
+
+def a_node_comes_back_while_it_is_removed() -> None:
+    """A is back, and not asked; its removal is taken back, and it is compared with the others."""
+    with scene(nodes=4) as s:
+        s.a.kill()
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.does(s.world.put(KEY, b"v2"))
+        s.world.sleep(60.0)
+        for node in (s.b, s.c, *s.others):
+            for _ in range(200):
+                node.weather.foretell("list", "", Fate.REFUSED)
+        _acts(s, "remove", s.a)
+        s.a.start()
+        s.world.look_around()
+        s.world.pass_time(30.0)
+        s.read_in_every_way()
+        _expect(_membership(s, s.a) is Membership.REMOVING, "it is being removed yet")
+        for node in s.world.nodes.values():
+            node.weather.foretold.clear()
+        _acts(s, "undo", s.a)
+        _until(s, s.a, Membership.MEMBER)
+        s.read_in_every_way()
+
+
+def the_last_copy_is_on_a_node_that_is_away() -> None:
+    """v2 is on A and on B, and B has lost it; A is away: it can't be removed before it was back."""
+    with scene(nodes=4) as s:
+        s.does(s.world.put(KEY, b"v2"))
+        s.a.kill()
+        s.reboots(s.b, lost_s=5.0)
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        for _ in range(20):
+            _refused(s, "remove", s.a)
+            s.world.pass_time(10.0)
+        s.a.start()
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "up", "up", HOUR_S)
+        s.read_in_every_way()
+
+
+def the_newest_version_is_known_by_its_mark() -> None:
+    """PUT v2 is on A alone by the time that A goes: the mark says so, and A isn't removed."""
+    with scene(nodes=4) as s:
+        s.world.sleep(120.0)
+        for node in (s.b, s.c, *s.others):
+            node.weather.foretell("put", KEY, Fate.REFUSED)
+        s.ends(s.world.put(KEY, b"v2"))
+        s.a.kill()
+        s.b.kill()
+        s.until(lambda: s.state(s.a) == s.state(s.b) == "down", "noticed")
+        for _ in range(6):
+            _refused(s, "remove", s.a)
+            _refused(s, "remove", s.b)
+            s.world.pass_time(10.0)
+        s.a.start()
+        s.b.start()
+        s.world.look_around()
+        s.world.sleep(120.0)
+        s.read_in_every_way()
+
+
+def one_copy_of_each_is_all_there_is() -> None:
+    """With one replica a node that is away can't be removed, as nobody else has what it had."""
+    with scene(nodes=4, replicas=2) as s:
+        _some(s, 4)
+        s.b.kill()
+        s.c.kill()
+        s.until(lambda: s.state(s.b) == s.state(s.c) == "down", "noticed")
+        _refused(s, "remove", s.b)
+        s.b.start()
+        s.c.start()
+        s.world.look_around()
+
+
+def a_drained_node_is_removed_and_blank() -> None:
+    """Nothing of ours is left on it; it isn't taken in again by itself, as long as it is there."""
+    with scene(nodes=4) as s:
+        _acts(s, "drain", s.a)
+        _until(s, s.a, Membership.DRAINED)
+        _acts(s, "remove", s.a)
+        _expect(SYSTEM_BUCKET not in s.a.disk.buckets, "it is blank")
+        s.world.sleep(300.0)
+        _expect(_membership(s, s.a) is Membership.REMOVED, "it is out")
+        s.read_in_every_way()
+
+
+def a_removed_node_leaves_uploads_behind() -> None:
+    """A client's upload was open on A when that burned down: after a week nobody remembers it."""
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        s.world.lose_for_ever(s.a.name)
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        _acts(s, "remove", s.a)
+        _until(s, s.a, Membership.REMOVED)
+
+
+# -- the share that moves --------------------------------------------------------------------------
+
+
+def what_moves_is_what_the_ring_says() -> None:
+    """A node is drained, one is added, one is weighed: each copy that is made has to be."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 60)
+        s.world.sleep(120.0)
+        for verb, name, how in (
+            ("drain", s.a.name, {}),
+            ("undrain", s.a.name, {}),
+            ("weigh", s.b.name, {"weight": 3.0}),
+            ("rezone", s.c.name, {"zone": s.b.name}),
+        ):
+            before = _places(s, keys)
+            made = _made(s)
+            _acts(s, verb, s.world.node(name), **how)
+            s.until(lambda: s.assembly.changes.changing, "changing")
+            s.until(lambda: not s.assembly.changes.changing, "over", HOUR_S)
+            s.world.sleep(300.0)  # what doesn't belong there any more goes
+            after = _places(s, keys)
+            wanted = sum(len(after[key] - before[key]) for key in keys)
+            told = f"{verb}: {_made(s) - made} copies made, {wanted} wanted"
+            _expect(_made(s) - made == wanted > 0, told)
+
+
+# -- what is expected ------------------------------------------------------------------------------
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise PromiseBroken(f"it isn't so: {what}")
+
+
+def _acts(s: Scene, verb: str, node: SimulatedNode, **how: object) -> None:
+    acting = s.world.acts(verb, node.name, **how)
+    s.world.wait(acting)
+    _expect(acting.error is None, f"{acting.what}: {acting.outcome}")
+
+
+def _removes(s: Scene, node: SimulatedNode) -> None:
+    """As soon as it can be: the others have to be compared before."""
+    until_s = s.world.clock.seconds() + HOUR_S
+    while True:
+        acting = s.world.acts("remove", node.name)
+        s.world.wait(acting)
+        if not acting.refused:
+            return
+        _expect(s.world.clock.seconds() < until_s, f"{acting.what}: {acting.outcome}")
+        s.world.sleep(30.0)
+
+
+def _refused(s: Scene, verb: str, node: SimulatedNode) -> None:
+    acting = s.world.acts(verb, node.name)
+    s.world.wait(acting)
+    s.world.check()
+    _expect(acting.refused, f"{acting.what} is refused: {acting.outcome}")
+
+
+def _membership(s: Scene, node: SimulatedNode) -> Membership | None:
+    return s.world.operator.membership(node.name)
+
+
+def _until(s: Scene, node: SimulatedNode, membership: Membership) -> None:
+    until_s = s.world.clock.seconds() + 3 * HOUR_S
+    while _membership(s, node) is not membership:
+        there = f"{node.name} is {_membership(s, node)}, not {membership}"
+        _expect(s.world.clock.seconds() < until_s, there)
+        s.world.sleep(5.0)
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+def _some(s: Scene, count: int) -> list[str]:
+    """So many keys, with an object each."""
+    keys = [f"x{number}" for number in range(count)]
+    for key in keys:
+        s.does(s.world.put(key, b"of " + key.encode()))
+    return [KEY, *keys]
+
+
+def _of(s: Scene, prefix: str, node: SimulatedNode) -> str:
+    """A key that has the node for a primary."""
+    keys = (f"{prefix}{number}" for number in range(1000))
+    return next(key for key in keys if node in s.world.primaries(key))
+
+
+def _places(s: Scene, keys: list[str]) -> dict[str, set[str]]:
+    return {key: {node.name for node in s.world.primaries(key)} for key in keys}
+
+
+def _made(s: Scene) -> int:
+    return sum(_copies_made(line) for line in s.lines if "swept" in line)
+
+
+def _copies_made(line: str) -> int:
+    return int(line.partition(" keys: ")[2].partition(" copies made")[0])
+
+
+STORIES: tuple[Callable[[], None], ...] = (
+    a_node_is_drained_while_clients_write,
+    a_write_lands_late_on_a_draining_node,
+    a_write_of_a_killed_gateway_lands_on_a_draining_node,
+    an_upload_is_open_across_a_drain,
+    a_long_put_flows_across_a_drain,
+    a_key_comes_to_light_as_others_go,
+    a_target_refuses_its_copies_during_a_drain,
+    a_bucket_is_deleted_while_a_node_is_drained,
+    a_drained_disk_falls_back,
+    a_drain_is_undone_when_half_is_done,
+    a_late_write_and_a_drain_that_is_undone,
+    two_drains_and_a_kill,
+    a_clean_stop_in_the_middle_of_a_change,
+    a_node_is_added_while_another_drains,
+    a_node_is_lost_for_ever,
+    a_draining_node_is_lost_for_ever,
+    a_node_is_replaced_by_a_new_one,
+    a_removed_node_comes_back_with_what_it_had,
+    a_node_comes_back_while_it_is_removed,
+    the_last_copy_is_on_a_node_that_is_away,
+    the_newest_version_is_known_by_its_mark,
+    one_copy_of_each_is_all_there_is,
+    a_drained_node_is_removed_and_blank,
+    a_removed_node_leaves_uploads_behind,
+    what_moves_is_what_the_ring_says,
+)
