@@ -394,3 +394,19 @@ class AdoptingTests(ChangesTestCase):
             self.assertEqual(self.holders(key), sorted(self.primaries(self.gateway, key)))
         self.assertIsNotNone(self.record(self.nodes["n4"], "members/n4"))
         self.assertIn(SYSTEM_BUCKET, self.nodes["n4"].buckets)
+
+    def test_one_that_is_removed_afterwards_stays_away(self) -> None:
+        """Until somebody consents anew: that to its first coming is used up."""
+        self.wait(120, self.over)
+        self.drained_and_removed("n4")
+        self.now(self.changes.adopt("n4"))
+        self.wait(240, lambda: self.over() and "n4" in self.members(self.gateway))
+        self.drained_and_removed("n4")
+        self.pass_s(60)
+        self.assertIs(self.membership("n4"), Membership.REMOVED)
+        self.assertIn("adopt takes it in again", self.gateway.why("n4"))
+
+    def drained_and_removed(self, name: str) -> None:
+        self.now(self.changes.drain(name))
+        self.wait(400, lambda: self.membership(name) is Membership.DRAINED)
+        self.now(self.changes.remove(name))
