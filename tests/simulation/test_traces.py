@@ -8,8 +8,10 @@ import pytest
 
 from tests.simulation import (
     bucketry,
+    adopting,
     copying,
     interrupted,
+    moving,
     nesting,
     remembering,
     repairing,
@@ -24,8 +26,10 @@ ALL = (
     *remembering.STORIES,
     *repairing.STORIES,
     *interrupted.STORIES,
+    *moving.STORIES,
     *nesting.STORIES,
     *bucketry.STORIES,
+    *adopting.STORIES,
     *copying.STORIES,
     *uploading.STORIES,
 )

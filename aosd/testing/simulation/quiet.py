@@ -157,6 +157,7 @@ def check_quiet(world: World) -> None:
 def check_objects(world: World) -> None:
     """Exactly R equal copies of each object lie in their places."""
     now_s = world.clock.seconds()
+    brought = world.operator.brought
     for key in sorted(world.reference.keys):
         if _bucket(world, bucket_of(key)) is None:
             continue  # see _wrong_buckets
@@ -172,7 +173,7 @@ def check_objects(world: World) -> None:
             if None not in possible:
                 raise PromiseBroken(f"after quiet {key} is gone")
             continue
-        hidden = [each for each in above(key) if world.copies(each)]
+        hidden = [each for each in above(key) if world.copies(each) and key not in brought]
         if hidden and any(node.kind.hides_beneath for node in world.nodes.values()):
             raise PromiseBroken(f"after quiet {key} and {hidden} are objects")
         if len(versions) > 1:
