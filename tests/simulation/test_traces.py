@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation import (
-    bucketry,
     adopting,
+    bucketry,
     copying,
     interrupted,
     moving,
