@@ -20,7 +20,7 @@ _OLD_S = START_S - _YEAR_S
 
 def what_a_node_brings_is_readable_at_once() -> None:
     """E is adopted: from when it is a member each of its objects is read, in every way."""
-    with scene() as s:
+    with scene(nodes=6) as s:
         keys = [f"f{number}" for number in range(12)]
         added = _comes(s, *keys)
         s.does(s.world.put(keys[0], b"written by a client"))

@@ -51,6 +51,8 @@ def a_write_lands_late_on_a_draining_node() -> None:
 def a_write_of_a_killed_gateway_lands_on_a_draining_node() -> None:
     """The gateway dies with PUT v2 on its way to A; the next one drains A; then it lands."""
     with scene(nodes=4) as s:
+        s.does(s.world.delete(KEY))
+        s.world.pass_time(70.0)
         s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=800.0)
         s.b.weather.foretell("put", KEY, Fate.SILENT)
         s.killed_while_writing(b"v2")
