@@ -17,7 +17,7 @@ from aosd.cluster.breaker import Breaker
 from aosd.cluster.changes import Changes
 from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
-from aosd.cluster.leaving import Leaving
+from aosd.cluster.leaving import Leaving, Space
 from aosd.cluster.losses import Losses
 from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
@@ -83,6 +83,7 @@ class Assembly:
         metrics: Metrics,
         make_id: Callable[[], str],
         clean: Clean = lambda *how: succeed(None),
+        space: Space = lambda *where: succeed(None),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -284,6 +285,7 @@ class Assembly:
                 to_the_end=to_the_end,
                 trouble=self._refusal,
                 queued=lambda: [name for name, _ in changes.queue()],
+                paused=lambda: self.keeper.paused,
             ),
             cleaning=cleaning,
             changes=changes,
@@ -291,6 +293,7 @@ class Assembly:
             marks=lambda: len(marks),
             unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
             absent=self._absent,
+            space=space,
         )
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 

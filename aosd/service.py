@@ -42,6 +42,7 @@ from aosd.nodes.examine import examine
 from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
+from aosd.nodes.space import space_of
 from aosd.observe.access import AccessLog
 from aosd.observe.logs import json_observer
 from aosd.observe.metrics import Metrics
@@ -99,6 +100,7 @@ class Daemon(Service):
             self._metrics,
             lambda: secrets.token_hex(8),
             self._clean,
+            self._space,
         )
         self._identities = Identities(self._root_pair, settings.identities)
         self._identities_file: IdentitiesFile | None = None
@@ -291,6 +293,13 @@ class Daemon(Service):
     ) -> Deferred[None]:
         asked = (name, address, credentials, cluster, buckets)
         return deferToThreadPool(self._reactor, self._threads, clean, *asked)
+
+    def _space(self, address: Address, credentials: Credentials) -> Deferred[int | None]:
+        def ask() -> int | None:
+            space = space_of(address, credentials)
+            return None if space is None else space.available_bytes
+
+        return deferToThreadPool(self._reactor, self._threads, ask)
 
     def _warn(self) -> None:
         settings = self._settings

@@ -97,6 +97,9 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         more = ["more"] if in_all > len(shown) else []
         words = f"{many(in_all, 'open upload')} would be aborted"
         lines.append(f"{words}: {listed([*shown, *more])}" if shown else words)
+    if unexplained := int(plan.get("unexplained") or 0):
+        words = f"{many(unexplained, 'copy')} that nothing explains"
+        lines.append(f"{words} would stay: see /-/repair")
     nodes = [str(each) for each in plan.get("nodes") or []]
     lines.append(f"aos-system would be removed from {listed(nodes) if nodes else 'no node'}")
     return lines

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.cluster.acts import ALL_WEIGHT
@@ -16,12 +17,17 @@ from aosd.consistency.registers import Registers
 from aosd.consistency.uploads import Uploads
 from aosd.model.errors import AosdError, ChangeRefused, NoNodes, NoSuchNode
 from aosd.model.leave import UNDOABLE, Leave, Phase, Plan
+from aosd.model.node import Address, Credentials
 from aosd.model.standing import Membership, Standing, read_standing
 
 _NAMED = 1000
 LEFT = "this cluster was left: the nodes hold plain objects; stop aosd"
 _CLEANING = "this cluster is being left: what is aosd's own is being removed from its nodes"
 _CLOSING = "this cluster is being left: no new writes are taken"
+
+
+Space = Callable[[Address, Credentials], Deferred[int | None]]
+"""How many bytes a node has left, or None where nobody knows."""
 
 
 class IChanges(Protocol):
@@ -48,17 +54,12 @@ class IGathered(Protocol):
     lost: set[str]
 
 
-async def _unknown(name: str) -> int | None:
-    return None
-
-
 class Leaving:
     """Goes through the phases of leaving, a step at each `advance`; what it is at is remembered.
 
     `gathered` compares one node's listing with all others'; with True it takes as long as it
-    needs to be sure. `absent` says why nothing is served yet ("": it is), and `space` how many
-    bytes a node has left, or None where nobody knows. `marks` counts them, and `unexplained`
-    the copies that the last sweep has reported.
+    needs to be sure. `absent` says why nothing is served yet ("": it is). `marks` counts them,
+    and `unexplained` the copies that the last sweep has reported.
     """
 
     _log = Logger()
@@ -76,7 +77,7 @@ class Leaving:
         marks: Callable[[], int],
         unexplained: Callable[[], int],
         absent: Callable[[], str],
-        space: Callable[[str], Coroutine[Any, Any, int | None]] = _unknown,
+        space: Space,
     ) -> None:
         self._roster = roster
         self._registers = registers
@@ -131,9 +132,9 @@ class Leaving:
     async def plan(self, gather: str | None = None) -> Plan:
         """What `leave` would do now; nothing is done. Raises as `leave` does, but ChangeRefused."""
         plan = self._plan(gather)
-        if gather is not None:
+        if gather is not None and not plan.refusal:
             found = await self._gathered(gather, False)
-            space = await self._space(gather)
+            space = await self._space_of(gather)
             plan.gather = {
                 "node": gather,
                 "keys": found.keys,
@@ -142,7 +143,7 @@ class Leaving:
                 "lacking_bytes": found.lacking_bytes,
                 "space_bytes": space,
             }
-            plan.refusal = plan.refusal or _too_small(gather, found.lacking_bytes, space)
+            plan.refusal = _too_small(gather, found.lacking_bytes, space)
         return plan
 
     async def leave(self, gather: str | None = None) -> None:
@@ -155,7 +156,7 @@ class Leaving:
                 raise ChangeRefused(f"the cluster is being left already: {self.phase}")
             return
         plan = self._plan(gather)
-        if not plan.refusal and gather is not None and await self._space(gather) is not None:
+        if not plan.refusal and gather is not None and await self._space_of(gather) is not None:
             plan = await self.plan(gather)
         if plan.refusal:
             raise ChangeRefused(plan.refusal)
@@ -315,6 +316,12 @@ class Leaving:
             for each in self._standings()
             if each.membership.counts or each.membership is Membership.DRAINED
         ]
+
+    async def _space_of(self, name: str) -> int | None:
+        sighting = self._roster.watched[name].sighting
+        if sighting is None or sighting.address is None or sighting.credentials is None:
+            return None
+        return await self._space(sighting.address, sighting.credentials)
 
     async def _abort_uploads(self) -> bool:
         """Whether there were any, on nodes that are members yet."""

@@ -61,8 +61,8 @@ class Standing:
 
     `coming` is another place of a member, while that change is under way. `left`: no ring
     that counts has it, and what it still holds is being moved. `adopted`: it came with
-    objects, which may belong on others alone; `foreign`: it did so once, and may hide some of
-    them yet. `since` is the stamp of when its part in a
+    objects, which may belong on others alone; `foreign`: it did so once, and originals without a
+    stamp may be left on it, some of them hidden. `since` is the stamp of when its part in a
     change began ("": unknown). `hides`: see INode's hiding in ports.Candidate.
     """
 

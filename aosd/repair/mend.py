@@ -307,8 +307,8 @@ class _Mending:
         off its node, and that was overwritten or deleted before it could be removed, is like
         none of the copies any more.
         """
-        foreign = {name for name, each in self._candidates.items() if each.foreign}
-        return foreign.union(each.name for each in self._mender.placement.strays())
+        foreign = frozenset(name for name, each in self._candidates.items() if each.foreign)
+        return frozenset(foreign).union(each.name for each in self._mender.placement.strays())
 
     def _counts_as(self, stamp: str) -> str:
         return self._mender.journal.counts_as(self._bucket, self._key, stamp)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.integration import s3
 from tests.integration.daemon import Daemon, running_daemon
@@ -17,7 +18,8 @@ from tests.integration.waiting import until
 MIB = 1024 * 1024
 PHOTOS, LOGS = "photos", "some.logs"
 ODD = ["ä ö/ü", "a+b&c=d%20e", "deep/er/and/deeper", "dots.../x", "~tilde", "q?x#y", "日本/語"]
-ADMIN = {"AOSD_SWEEP_KEYS_PER_S": "100000"}
+TOKEN = "token-of-these-tests"
+ADMIN = {"AOSD_OPERATOR_TOKEN": TOKEN}
 
 
 class Original(NamedTuple):
@@ -186,11 +188,18 @@ def test_without_consent_it_is_left_alone(tmp_path: Path, start: Callable[..., R
     file = write_nodes_file(tmp_path / "nodes.toml", nodes)
     with running_daemon(tmp_path / "daemon", file, up=(), environment=s3.ENVIRONMENT) as daemon:
         daemon.wait_until_ready()
-        why = {each["name"]: each.get("reason", "") for each in daemon.nodes()["nodes"]}["n1"]
-        assert "didn't write" in why
+        assert "didn't write" in reason(daemon, "n1")
         names = [each["Name"] for each in of_node(nodes[0]).list_buckets()["Buckets"]]
         assert "aos-system" not in names
         assert copies(nodes, PHOTOS, originals[0].key) == ["n1"]
+
+
+def act(daemon: Daemon, target: str, status: int) -> Any:
+    """What an operator's POST is answered with."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = daemon.ask("POST", f"/-/nodes/{target}", headers, timeout_s=60.0)
+    assert answer.status == status, answer.body
+    return answer.json
 
 
 def test_one_is_adopted_by_a_cluster(
@@ -199,8 +208,12 @@ def test_one_is_adopted_by_a_cluster(
     nodes = [start("n1"), start("n2"), start("n3", kind)]
     originals = fill(nodes[2], "new")
     clash = f"new/{1:03}"
+    there = of_node(nodes[2])
+    # Only who knows its name finds the second one on MinIO.
+    for key in ("nest", "nest/x"):
+        there.put_object(Bucket=PHOTOS, Key=key, Body=key.encode())
     file = write_nodes_file(tmp_path / "nodes.toml", nodes[:2])
-    environment = s3.ENVIRONMENT | ADMIN | {"AOSD_ADOPT": "n3"}
+    environment = s3.ENVIRONMENT | ADMIN
     with running_daemon(
         tmp_path / "daemon", file, up=("n1", "n2"), environment=environment
     ) as daemon:
@@ -208,12 +221,22 @@ def test_one_is_adopted_by_a_cluster(
         door.create_bucket(Bucket=PHOTOS)
         door.put_object(Bucket=PHOTOS, Key=clash, Body=b"ours")
         door.put_object(Bucket=PHOTOS, Key="gone", Body=b"ours")
-        of_node(nodes[2]).put_object(Bucket=PHOTOS, Key="gone", Body=b"theirs")
+        there.put_object(Bucket=PHOTOS, Key="gone", Body=b"theirs")
         door.delete_object(Bucket=PHOTOS, Key="gone")
         # A bucket that was deleted in the cluster is there again with the node.
         door.create_bucket(Bucket=LOGS)
         door.delete_bucket(Bucket=LOGS)
         write_nodes_file(file, nodes)
+        until(lambda: "didn't write" in reason(daemon, "n3"), "it is there, and waits", 60)
+        told = act(daemon, "n3/adopt?dry_run=1", 200)
+        conflicts = {each["key"]: (each["wins"], each["loses"]) for each in told["conflicts"]}
+        expected = {clash: ("cluster", "n3"), "gone": ("cluster", "n3")}
+        if kind == "seaweedfs":
+            expected["nest/x"] = ("", "")
+        assert conflicts == expected
+        assert told["conflicts_in_all"] == len(expected)
+        assert "aos-system" not in [each["Name"] for each in there.list_buckets()["Buckets"]]
+        act(daemon, "n3/adopt", 202)
         until(lambda: daemon.states().get("n3") in ("up", "returning"), "it joins", 60)
         mine = [each for each in originals if each.key != clash]
         assert_readable(daemon, mine)
@@ -221,6 +244,8 @@ def test_one_is_adopted_by_a_cluster(
             assert s3.body_of(door.get_object(Bucket=PHOTOS, Key=clash)) == b"ours"
             with s3.refused("NoSuchKey", 404):
                 door.get_object(Bucket=PHOTOS, Key="gone")
+            for key in ("nest", "nest/x"):
+                assert s3.body_of(door.get_object(Bucket=PHOTOS, Key=key)) == key.encode()
             until(lambda: calm(daemon), "all has its copies", 120)
         assert_readable(daemon, mine)
         assert_copied(nodes, mine)
@@ -228,11 +253,29 @@ def test_one_is_adopted_by_a_cluster(
         for name in copies(nodes, PHOTOS, clash):
             node = next(each for each in nodes if each.name == name)
             assert original(of_node(node), PHOTOS, clash).data == b"ours"
+        for key in ("nest", "nest/x"):
+            assert sum(has(node, key) for node in nodes) == 2
         # What is written and deleted from now on is as anywhere.
         door.put_object(Bucket=PHOTOS, Key=mine[0].key, Body=b"newer")
         door.delete_object(Bucket=PHOTOS, Key=mine[1].key)
         assert s3.body_of(door.get_object(Bucket=PHOTOS, Key=mine[0].key)) == b"newer"
         assert copies(nodes, PHOTOS, mine[1].key) == []
+        door.delete_object(Bucket=PHOTOS, Key="nest/x")
+        assert not any(has(node, "nest/x") for node in nodes)
+
+
+def has(node: RealNode, key: str) -> bool:
+    """Whether the node has it, be it listed or not."""
+    try:
+        of_node(node).head_object(Bucket=PHOTOS, Key=key)
+    except ClientError:
+        return False
+    return True
+
+
+def reason(daemon: Daemon, name: str) -> str:
+    """What /-/nodes tells of a node."""
+    return str({each["name"]: each["reason"] for each in daemon.nodes()["nodes"]}.get(name))
 
 
 def test_buckets_that_stand_in_the_way(tmp_path: Path, start: Callable[..., RealNode]) -> None:
@@ -245,7 +288,6 @@ def test_buckets_that_stand_in_the_way(tmp_path: Path, start: Callable[..., Real
     environment = s3.ENVIRONMENT | {"AOSD_ADOPT": "n3"}
     with running_daemon(tmp_path / "daemon", file, up=(), environment=environment) as daemon:
         daemon.wait_until_ready()
-        why = {each["name"]: each.get("reason", "") for each in daemon.nodes()["nodes"]}["n3"]
-        assert why == "versioning is on in its bucket kept"
+        assert reason(daemon, "n3") == "versioning is on in its bucket kept"
         names = [each["Name"] for each in there.list_buckets()["Buckets"]]
         assert "aos-system" not in names

@@ -162,7 +162,8 @@ def test_a_node_is_drained_comes_back_and_is_weighed(operator: Operator) -> None
     operator.run("changes", "--wait")
     assert operator.node("n2")["weight"] == 2
     operator.run("node", "weight", "n2", "1")
-    assert len(operator.objects_of("n2")) == held
+    # What is too many goes with the next sweep, when the ring is what it is.
+    until(lambda: len(operator.objects_of("n2")) == held, "n2 has its share", 60)
 
 
 def test_an_interrupted_wait_changes_nothing(operator: Operator) -> None:
@@ -175,8 +176,9 @@ def test_an_interrupted_wait_changes_nothing(operator: Operator) -> None:
     assert (waiting.returncode, written) == (130, "")
     assert "aosctl node undo n3 takes it back" in said.splitlines()[-1]
     assert operator.node("n3")["coming"]["zone"] == "rack1"
-    operator.run("repair", "start")
     operator.run("node", "undo", "n3")
+    assert operator.node("n3")["coming"] is None
+    operator.run("repair", "start")
     assert operator.node("n3")["zone"] == "n3"
 
 

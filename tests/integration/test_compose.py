@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import docker
 import pytest
 
 from tests.integration.conftest import Compose
+from tests.integration.operations_page import for_docker
 from tests.integration.waiting import until
 
 NODES = [f"amazin-object-storage-node-{number}" for number in (1, 2, 3)]
@@ -203,6 +205,27 @@ def test_a_recreated_node_is_the_same_by_its_name(
         assert_all_there(gateway)
     finally:
         squatter.remove(force=True)
+
+
+def test_a_disk_is_replaced_as_the_page_says(
+    docker_engine: docker.DockerClient, compose: Compose, gateway: Gateway
+) -> None:
+    """What docs/operations.md has for compose, line by line."""
+    was = docker_engine.containers.get(NODES[1]).id
+    for line in for_docker():
+        program, what, *words = shlex.split(line)
+        assert program == "docker", line
+        if what == "compose":
+            options = ["-T"] if words[0] == "exec" else []
+            compose.run(words[0], *options, *words[1:])
+        else:
+            assert (what, words[0]) == ("volume", "rm"), line
+            docker_engine.volumes.get(words[1].replace("aosd_", f"{compose.project}_")).remove()
+        assert_all_there(gateway)
+    assert docker_engine.containers.get(NODES[1]).id != was
+    until(lambda: gateway.state(NODES[1]) == "up", "the new one is up", deadline_s=RESTART_S)
+    assert_all_in_place(gateway)
+    assert NODES[1] in set().union(*(gateway.primaries(key) for key in KEYS))
 
 
 def test_a_fourth_node_joins(

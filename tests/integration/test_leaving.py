@@ -60,6 +60,7 @@ def left_nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("gather", ["", "n1"])
 def test_plain_objects_are_left(left_nodes: list[RealNode], gather: str, tmp_path: Path) -> None:
     file = write_nodes_file(tmp_path / "nodes.toml", left_nodes)
@@ -83,15 +84,17 @@ def test_plain_objects_are_left(left_nodes: list[RealNode], gather: str, tmp_pat
     for node in left_nodes:
         assert "nothing-in-it" in before[node.name]
     copies = {name: [n for n in names if name[1] in before[n].get(name[0], ())] for name in OBJECTS}
-    for (bucket, key), wanted in OBJECTS.items():
-        holders = copies[bucket, key]
+    for (bucket, key), holders in copies.items():
         assert len(holders) == 2, (bucket, key)
         assert not gather or gather in holders
-        for node in left_nodes:
-            if node.name in holders:
-                assert_plain(node, bucket, key, wanted)
+    for node in left_nodes:
+        client = plain_client(node)
+        for (bucket, key), wanted in OBJECTS.items():
+            if node.name in copies[bucket, key]:
+                assert_plain(client, bucket, key, wanted)
     founds_nothing(file, tmp_path / "second")
     assert what_lies_there(left_nodes) == before
+    taken_in_again(left_nodes, file, tmp_path / "third")
 
 
 def founds_nothing(file: Path, folder: Path) -> None:
@@ -103,6 +106,39 @@ def founds_nothing(file: Path, folder: Path) -> None:
         )
         assert daemon.ask("GET", "/-/ready").status == 503
         assert daemon.nodes()["cluster"] is None
+
+
+def taken_in_again(nodes: list[RealNode], file: Path, folder: Path) -> None:
+    """By a daemon that may: with the stamps that they have."""
+    stamps = stamps_of(nodes)
+    names = [each.name for each in nodes]
+    environment = {**ENVIRONMENT, "AOSD_ADOPT": " ".join(names)}
+    with running_daemon(folder, file, up=names, environment=environment) as daemon:
+        client = s3.client(daemon)
+        for (bucket, key), wanted in OBJECTS.items():
+            answer = client.get_object(Bucket=bucket, Key=key)
+            assert s3.body_of(answer) == wanted.data, key
+            assert (answer["ContentType"], answer["Metadata"]) == (
+                wanted.content_type,
+                wanted.metadata,
+            )
+        listed = [key for bucket, key in OBJECTS if bucket == "photos"]
+        assert s3.all_keys(client, "photos") == sorted(listed, key=str.encode)
+        # Not a copy was written anew, but for those that belong elsewhere in the new ring.
+        assert stamps_of(nodes) == stamps
+
+
+def stamps_of(nodes: list[RealNode]) -> dict[tuple[str, str], set[str]]:
+    """The stamps of all copies, by bucket and key."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for node in nodes:
+        client = plain_client(node)
+        there = {bucket: s3.all_keys(client, bucket) for bucket in ("object", "photos")}
+        for bucket, key in OBJECTS:
+            if key in there[bucket]:
+                metadata = client.head_object(Bucket=bucket, Key=key)["Metadata"]
+                found.setdefault((bucket, key), set()).add(metadata["aos-stamp"])
+    return found
 
 
 def write_all(daemon: Daemon) -> None:
@@ -164,9 +200,9 @@ def what_lies_there(nodes: list[RealNode]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def assert_plain(node: RealNode, bucket: str, key: str, wanted: Plain) -> None:
-    answer = plain_client(node).get_object(Bucket=bucket, Key=key)
+def assert_plain(client: Any, bucket: str, key: str, wanted: Plain) -> None:
+    answer = client.get_object(Bucket=bucket, Key=key)
     metadata = {n: v for n, v in answer["Metadata"].items() if not n.startswith("aos-")}
-    assert s3.body_of(answer) == wanted.data, (node.name, key)
-    assert answer["ContentType"] == wanted.content_type, (node.name, key)
-    assert metadata == wanted.metadata, (node.name, key)
+    assert s3.body_of(answer) == wanted.data, key
+    assert answer["ContentType"] == wanted.content_type, key
+    assert metadata == wanted.metadata, key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from aosd.cluster.acts import ALL_WEIGHT
 from aosd.model.errors import ChangeRefused, NodeUnavailable, NoSuchNode
@@ -98,11 +98,7 @@ class GatheringTests(LeavingCase):
         self.failureResultOf(Deferred.fromCoroutine(leaving.leave("n2")), ChangeRefused)
         self.reachable("n2")
         self.wait(60, lambda: self.first.state("n2") is NodeState.UP)
-
-        async def space(name: str) -> int:
-            return 10
-
-        leaving._space = space
+        leaving._space = lambda address, credentials: succeed(10)
         refused = Deferred.fromCoroutine(leaving.leave("n2"))
         self.assertIn("space for 10 bytes", str(self.failureResultOf(refused, ChangeRefused).value))
         self.now(self.first.assembly.changes.drain("n2"))

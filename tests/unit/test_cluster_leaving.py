@@ -151,6 +151,18 @@ class LeavingTests(LeavingCase):
         self.wait_for(self.first, Phase.LEFT, 120)
         self.assert_plain()
 
+    def test_what_a_pause_of_repair_keeps_from_ending_is_told(self) -> None:
+        self.now(self.first.assembly.keeper.pause())
+        self.unreach("n3")
+        self.pass_s(15)
+        self.reachable("n3")
+        self.wait(60, lambda: self.first.roster.watched["n3"].candidate.node is not None)
+        self.leave(self.first)
+        self.pass_s(30)
+        self.assertIn("repair is paused: start it; node n3 is returning", self.waits(self.first))
+        self.now(self.first.assembly.keeper.resume())
+        self.wait_for(self.first, Phase.LEFT)
+
     def test_marks_are_mended_first(self) -> None:
         holder = self.primaries(self.first, "k1")[0]
         self.nodes[holder].script("put", timed_out(carried_out=True))

@@ -83,6 +83,9 @@ class DoctorTests(DoorTestCase):
         self.assertEqual(answer.status, 200, answer.body)
         return answer.json
 
+    def whats(self) -> list[str]:
+        return [each["what"] for each in self.findings()["cluster"]]
+
     def cluster(self, what: str) -> Any:
         """The check of that name; the only one."""
         (found,) = (each for each in self.findings()["cluster"] if each["what"] == what)
@@ -169,6 +172,22 @@ class DoctorTests(DoorTestCase):
             (one["ok"], one["found"]), (False, "nodes that take writes: 1; each write goes to 2")
         )
         self.assertIs(self.cluster("members")["ok"], False)
+
+    def test_one_that_drains_takes_no_writes_for_long(self) -> None:
+        self.now(self.gateway.assembly.changes.drain("n1"))
+        self.assertIn("add a node", self.cluster("enough nodes")["do"])
+        self.assertIs(self.ask("/-/nodes").json["next_may_go"], False)
+
+    def test_a_cluster_that_is_being_left(self) -> None:
+        leaving = self.gateway.assembly.leaving
+        self.assertEqual([each for each in self.whats() if each == "leaving"], [])
+        self.now(leaving.leave())
+        self.assertIn("this cluster is being left", self.cluster("leaving")["found"])
+        self.wait(120, lambda: bool(leaving.absent))
+        asked: list[tuple[Any, ...]] = []
+        self.on_examine = asked.append
+        self.findings()
+        self.assertEqual({each[5] for each in asked}, {False})
 
     def test_providers_and_what_they_see(self) -> None:
         (provider,) = self.gateway.roster.providers

@@ -24,6 +24,7 @@ def check_cluster(assembly: Assembly, *, now_s: float, sweep_interval_s: float) 
         _weights(assembly),
         _gateways(assembly),
         _change(assembly),
+        *_leaving(assembly),
         _marks(assembly),
         _sweep(assembly, now_s, sweep_interval_s),
         _repair(assembly),
@@ -74,7 +75,10 @@ def _members(assembly: Assembly) -> Check:
 
 def _enough(assembly: Assembly) -> Check:
     replicas = assembly.store.replicas
-    takers = [each for each in assembly.roster.members() if each.state is NodeState.UP]
+    # A node that is on its way out takes what the former ring wants, and no more.
+    ring = assembly.roster.ring.members
+    members = [each for each in assembly.roster.members() if each.name in ring]
+    takers = [each for each in members if each.state is NodeState.UP]
     found = f"nodes that take writes: {len(takers)}; each write goes to {replicas}"
     if len(takers) < replicas:
         return Check(
@@ -125,6 +129,13 @@ def _change(assembly: Assembly) -> Check:
     if why := changes.waiting_for():
         return Check("change", True, f"{words}; it waits, as {why}", "see to that, or undo it")
     return Check("change", True, words)
+
+
+def _leaving(assembly: Assembly) -> Iterable[Check]:
+    told = assembly.leaving.told()
+    if told is not None:
+        waits = f"; it waits: {', '.join(told['waits'])}" if told["waits"] else ""
+        yield Check("leaving", True, f"this cluster is being left: {told['phase']}{waits}")
 
 
 def _marks(assembly: Assembly) -> Check:

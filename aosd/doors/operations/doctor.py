@@ -72,6 +72,8 @@ class Doctor:
         assembly = self._assembly
         standing = assembly.changes.standing(name)
         member = standing is not None and standing.membership.counts
+        if assembly.leaving.absent:
+            member = False  # what is ours is being taken off it, or is gone
         incarnation = standing.incarnation if standing is not None and member else ""
         await self._places.acquire()
         try:

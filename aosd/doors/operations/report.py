@@ -162,7 +162,8 @@ class Oversight:
 
     def _too_few(self) -> list[str]:
         """Why a write would be refused if another node went."""
-        members = self._roster.members()
+        ring = self._roster.ring.members
+        members = [each for each in self._roster.members() if each.name in ring]
         takers = [each.name for each in members if each.state is NodeState.UP]
         if len(takers) > self._replicas:
             return []

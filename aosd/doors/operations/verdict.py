@@ -16,9 +16,9 @@ class Facts:
     """What is known of a key.
 
     `heads` has every node that told what it has; those that could hold the key and didn't are
-    in `unknown`. `primaries` are those of every ring that counts, `former` the ones that only
-    the ring before has, `emptied` the nodes whose copies are on their way to others. `why` says
-    why the partition isn't settled ("": it is). `bucket_gone` says why the bucket isn't served.
+    in `unknown`. `primaries` are those of every ring that counts, `emptied` the nodes whose copies
+    are on their way to others. `why` says why the partition isn't settled ("": it is),
+    `bucket_gone` why the bucket isn't served.
     """
 
     primaries: Sequence[str]
@@ -27,7 +27,6 @@ class Facts:
     found: Newest
     deleted: str | None
     restamped: Mapping[str, str]
-    former: Collection[str] = ()
     emptied: Collection[str] = ()
     changing: bool = False
     why: str = ""
