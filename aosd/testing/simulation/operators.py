@@ -149,6 +149,23 @@ class Acting(Operation):
             wanted.memberships.add(_COMES_TO[self.verb])
 
 
+class Pausing(Operation):
+    """Repair is paused, or goes on if it was."""
+
+    def __init__(self, world: World, *, paused: bool) -> None:
+        super().__init__(world)
+        self._paused = paused
+        self.what = f"OPERATOR {'pauses' if paused else 'resumes'} repair"
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        keeper = self._gateway.assembly.keeper
+        return keeper.pause() if self._paused else keeper.resume()
+
+    def _done(self, result: Any) -> str:
+        self._world.tally["operator: repair paused" if self._paused else "repair goes on"] += 1
+        return "accepted"
+
+
 _COMES_TO = {
     "drain": Membership.DRAINED,
     "undrain": Membership.MEMBER,

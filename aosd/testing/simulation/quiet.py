@@ -110,11 +110,13 @@ def _operate(world: World, *, patient: bool) -> None:
     In the end even if it is refused: so few were lost that nothing was.
     """
     operator = world.operator
+    if world.gateway is not None and world.is_ready and world.gateway.assembly.keeper.paused:
+        world.wait(world.pauses(paused=False))
     verbs = {name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)}
     verbs |= dict.fromkeys(operator.asked_for, "adopt")
     for name, verb in verbs.items():
         if world.is_ready and not operator.wanted(name).acting:
-            how = {"lose": True} if verb == "remove" and not patient else {}
+            how: dict[str, bool] = {"lose": True} if verb == "remove" and not patient else {}
             world.wait(world.acts(verb, name, **how))
 
 
