@@ -383,9 +383,16 @@ class AdoptingTests(ChangesTestCase):
         self.assertIn("adopt", self.gateway.why("n4"))
         self.assertIsNone(self.record(self.nodes["n4"], MARKER_KEY))
         self.now(self.changes.adopt("n4"))
+        self.freeze()
         self.wait(10, lambda: "n4" in self.members(self.gateway))
         for number in range(20):
             self.assertEqual(self.read(self.gateway, f"old{number}"), b"old")
+        self.gateway.see("n1", "n2", "n3")
+        self.pass_s(90)
+        why = self.refused(self.changes.remove("n4"), ChangeRefused)
+        self.assertIn("came with objects", why)
+        self.gateway.see(*self.names)
+        self.thaw()
         self.wait(400, self.over)
         self.assertFalse(self.standing("n4").adopted)
         for number in range(20):
