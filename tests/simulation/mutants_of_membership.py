@@ -100,7 +100,7 @@ def change_over_before_all_is_copied() -> Patches:
 @mutant(moving.a_drained_disk_falls_back)
 def drained_node_joins_again_with_what_it_holds() -> Patches:
     """Draining: a drained node joins again only empty."""
-    return [(Standings, "is_to_be_empty", lambda self, name: False)]
+    return [(Emptying, "check_empty", _no_reason)]
 
 
 @mutant(moving.nothing_is_forgotten_while_a_change_stands_still)
