@@ -232,6 +232,7 @@ class Changes:
             if not queued.asked:
                 return
             try:
+                await self._check_empty(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
                 self._log.warn(
@@ -279,6 +280,8 @@ class Changes:
 
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""
+        self._check(name)
+        await self._check_empty(name, wanted)
         standing = self._check(name)
         after = carried_out(standing, wanted, self._stamps.reading)
         _check_left([after, *(each for each in self._standings.all() if each.name != name)])
@@ -291,6 +294,12 @@ class Changes:
         queued = wanted.queued(self._stamps.next())
         await self._standings.amend(name, lambda now: replace(now, queued=queued))
         return self._done(name)
+
+    async def _check_empty(self, name: str, wanted: Wish) -> None:
+        """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty."""
+        standing = self._check(name)
+        if wanted.act is Act.UNDRAIN and standing.membership is Membership.DRAINED:
+            await self._emptying.check_empty(name)
 
     async def _begin(self, name: str, wanted: Wish) -> None:
         since = self._stamps.next()

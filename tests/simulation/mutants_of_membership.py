@@ -23,6 +23,7 @@ from aosd.membership import Members
 from aosd.model.standing import Membership, Place, Standing
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import _Mending
+from aosd.repair.pausing import Pausing
 from tests.simulation import adopting, moving, repairing
 from tests.simulation.mutation import Patches, mutant
 
@@ -99,7 +100,19 @@ def change_over_before_all_is_copied() -> Patches:
 @mutant(moving.a_drained_disk_falls_back)
 def drained_node_joins_again_with_what_it_holds() -> Patches:
     """Draining: a drained node joins again only empty."""
-    return [(Standings, "is_to_be_empty", lambda self, name: False)]
+    return [(Emptying, "check_empty", _no_reason)]
+
+
+@mutant(moving.nothing_is_forgotten_while_a_change_stands_still)
+def journal_forgets_while_the_ring_changes() -> Patches:
+    """Journal: no entry goes while a ring change is under way, as nothing is removed then."""
+    return [(Assembly, "_may_forget", lambda *_: True)]
+
+
+@mutant(moving.repair_is_paused_while_a_node_is_drained)
+def pause_is_not_heeded() -> Patches:
+    """Repair: while it is paused, a change of the ring stands still."""
+    return [(Pausing, "paused", property(lambda self: False))]
 
 
 # -- one change after the other --------------------------------------------------------------------
