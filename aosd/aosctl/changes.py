@@ -11,7 +11,7 @@ from aosd.aosctl.call import Call, Command, pass_call
 from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.progress import done_so_far, rest_of, what_goes_on
 from aosd.aosctl.tables import Column, show_table
-from aosd.aosctl.words import number
+from aosd.aosctl.words import moment, number
 
 
 @click.command(cls=Command)
@@ -31,7 +31,7 @@ def command(call: Call, wait: bool) -> None:
     call.tell(*change_lines(told))
     if told.get("queue"):
         rows = [
-            [str(each["node"]), queued_words(each), str(each.get("asked_at") or "by discovery")]
+            [str(each["node"]), queued_words(each), moment(each.get("asked_at")) or "by discovery"]
             for each in told["queue"]
         ]
         show_table(call.out, [Column("WAITS"), Column("TO"), Column("ASKED")], rows)

@@ -17,6 +17,9 @@ from aosd.aosctl.tables import Column, show_table
 from aosd.model.errors import AosdError
 
 _UNHEALTHY = 4
+_ASK_AS_IT_DOES = (
+    "to have it look itself, say --token, or give aosctl what it was given (--nodes, --data)"
+)
 
 
 @click.command(cls=Command)
@@ -46,7 +49,7 @@ def examined_from_here(call: Call, error: AosdError) -> dict[str, Any]:
     if isinstance(error, Unreachable):
         what, do = "daemon", "start it, or see its log for why it ended: nothing is served"
     else:
-        what, do = "daemon", "see what the nodes lack; the daemon needs them too"
+        what, do = "daemon", _ASK_AS_IT_DOES
     cluster = [{"what": what, "ok": False, "found": str(error), "do": do}]
     nodes: list[dict[str, Any]] = []
     try:

@@ -9,7 +9,7 @@ import click
 
 from aosd.aosctl.call import Call, Command, pass_call
 from aosd.aosctl.tables import Column, show_table
-from aosd.aosctl.words import listed, many, size
+from aosd.aosctl.words import listed, many, moment, size
 
 _STRANGER = "none"
 
@@ -62,7 +62,7 @@ def version_lines(told: Mapping[str, Any]) -> list[str]:
         listed([str(each) for each in version["holders"]]) if version["holders"] else "no node"
     )
     return [
-        f"{size(version['size'])}, written {version['at']}, on {holders}",
+        f"{size(version['size'])}, written {moment(version['at'])}, on {holders}",
         f"ETag {version['etag']}, stamp {version['stamp']}",
     ]
 
@@ -85,6 +85,8 @@ def order_rows(told: Mapping[str, Any]) -> list[list[str]]:
         state = str(former[name]["state"]) if name in former else ""
         role = f"was {former[name]['role']}" if name in former else "stray"
         rows.append([name, role, state, *copy_cells(name, copies)])
+    if len({row[-1] for row in rows if row[-1]}) == 1:
+        rows = [[*row[:-1], ""] for row in rows]  # it stands above the table
     return rows
 
 
@@ -97,7 +99,7 @@ def copy_cells(name: str, copies: Mapping[str, Any]) -> list[str]:
         return ["none", "", ""]
     if "error" in copy:
         return ["unknown", "", ""]
-    written = str(copy.get("at") or copy.get("counts_at") or "")
+    written = moment(copy.get("at") or copy.get("counts_at"))
     return [str(copy.get("is") or ""), written, size(copy.get("size") or 0)]
 
 
@@ -138,7 +140,7 @@ def record_lines(told: Mapping[str, Any]) -> list[str]:
     journal: Mapping[str, Any] = told.get("journal") or {}
     lines = []
     if journal.get("deleted"):
-        lines.append(f"deleted {told.get('deleted_at')}, stamp {journal['deleted']}")
+        lines.append(f"deleted {moment(told.get('deleted_at'))}, stamp {journal['deleted']}")
     if journal.get("bucket_deleted"):
         lines.append(f"its bucket was deleted, stamp {journal['bucket_deleted']}")
     restamped: Sequence[Mapping[str, Any]] = journal.get("restamped") or []
@@ -148,7 +150,7 @@ def record_lines(told: Mapping[str, Any]) -> list[str]:
     for mark in told.get("marks") or []:
         what = "the partition" if mark.get("whole_partition") else "the key"
         where = listed([str(each) for each in mark["nodes"]]) if mark.get("nodes") else "all nodes"
-        words = f"marked {mark.get('at')}: {what} may differ on {where}"
+        words = f"marked {moment(mark.get('at'))}: {what} may differ on {where}"
         if silent := mark.get("silent"):
             words += f"; no answer came from {listed([str(each) for each in silent])}"
         lines.append(words)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?Z?")
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 _ALL = 1e20
@@ -54,6 +57,12 @@ def brief(seconds: float | None) -> str:
     for long, short in _BRIEF:
         words = words.replace(f"{long}s", short).replace(long, short)
     return words
+
+
+def moment(told: object) -> str:
+    """A time as the daemon tells it, to the second: `2026-11-26 20:00:00 UTC`; "" for none."""
+    found = _MOMENT.fullmatch(str(told))
+    return f"{found[1]} {found[2]} UTC" if found else str(told or "")
 
 
 def many(count: int, word: str) -> str:

@@ -198,6 +198,8 @@ class Changes:
                 return standing
             case Membership.DRAINED:
                 there = await self._cleaned(name)
+                if watched := self._roster.watched.get(name):
+                    watched.consented = False  # that was to its last coming, not to the next
                 await self._standings.amend(name, lambda now: _removed(now, there=there))
                 return self._done(name)
         if why := await self.why_not_removed(name, lose=lose):

@@ -130,10 +130,13 @@ class Emptying:
         if node is None:
             return "it can't be asked now"
         try:
-            found = await _first_key(node)
+            return await self._why_not(name, node)
         except NodeError as error:
             return str(error)
-        if found:
+
+    async def _why_not(self, name: str, node: INode) -> str:
+        """See _why_not_empty; raises NodeError."""
+        if found := await _first_key(node):
             self._found_empty.discard(name)
             return f"{found} lies on it yet"
         self._found_empty.add(name)

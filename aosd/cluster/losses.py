@@ -64,8 +64,11 @@ class Losses:
         await self._confirm_all_but(name)
         members = [each.name for each in self._standings.members()]
         others = [each for each in self._roster.members() if each.name != name]
-        if name not in members:
+        standing = self._standings.get(name)
+        if standing is None or name not in members:
             return ""
+        if standing.adopted:
+            return f"{name} came with objects, and some may have no other copy yet"
         copies = needed(self._replicas, len(members))
         if copies == 1:
             return f"there is one copy of each object: those on {name} lie nowhere else"

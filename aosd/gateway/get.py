@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aosd.gateway.look import Located, before, come_to_light, judge, look
+from aosd.gateway.look import Located, before, bring_to_light, judge, look
 from aosd.gateway.parts import Part, part_of
 from aosd.gateway.requests import Found, Get
 from aosd.gateway.store import Store, ask, cluster_errors
@@ -177,13 +177,15 @@ class _Opening:
                 except NodeError:
                     continue  # before the head: nobody noticed
                 except (NoSuchKey, RangeNotSatisfiable) as error:
-                    hidden = isinstance(error, NoSuchKey) and bool(store.hiding(key))
+                    is_missing = isinstance(error, NoSuchKey)
+                    hidden = is_missing and store.may_be_hidden(bucket, key, candidate.name, None)
                     if hidden or store.why_unsettled(bucket, key):
                         break
                     raise
-                if not store.why_unsettled(bucket, key):
+                hidden = store.may_be_hidden(bucket, key, candidate.name, reading.head)
+                if not hidden and not store.why_unsettled(bucket, key):
                     return self._resumable(reading)
-                # The node turned out to have been away while it was asked.
+                # It may be alone with it, or turned out to have been away while it was asked.
                 reading.abandon()
                 break
         for _ in range(_LOOKS):
@@ -195,8 +197,8 @@ class _Opening:
     async def _compared(self, *, hidden: bool) -> IReading | None:
         """The version that counts of all copies; the likeliest is on its way meanwhile.
 
-        None when what was found is gone before it could be opened. What was `hidden` has come to
-        light when it is found.
+        None when what was found is gone before it could be opened. What may be `hidden` is brought
+        to light when it is found.
         """
         store, bucket, key = self._store, self._bucket, self._key
         known = before(store, bucket, key)
@@ -220,7 +222,7 @@ class _Opening:
             if located.head is None:
                 raise NoSuchKey("no such object")
             if hidden:
-                await come_to_light(store, bucket, key, located.holders)
+                await bring_to_light(store, bucket, key, located.holders)
             if reading is not None and likeliest[0] in located.holders:
                 found, reading = reading, None
                 return found

@@ -74,7 +74,7 @@ async def look(
             except NodeError:
                 continue
             if not store.why_unsettled(bucket, key):
-                hidden = located.head is None and bool(store.hiding(key))
+                hidden = store.may_be_hidden(bucket, key, candidate.name, located.head)
                 if not hidden:
                     return located
             break  # the node turned out to have been away while it was asked
@@ -83,18 +83,21 @@ async def look(
     answers = await ask(candidates, lambda node: node.head(bucket, key))
     located = judge(store, bucket, key, known, candidates, answers)
     if hidden and located.head is not None:
-        await come_to_light(store, bucket, key, located.holders)
+        await bring_to_light(store, bucket, key, located.holders)
     return located
 
 
-async def come_to_light(store: Store, bucket: str, key: str, holders: Iterable[Candidate]) -> None:
-    """Leave a mark of a key that no listing shows: it hasn't its copies yet.
+async def bring_to_light(store: Store, bucket: str, key: str, holders: Iterable[Candidate]) -> None:
+    """Leave a mark of a key that no listing may show, unless its primaries all have it.
 
     When none can be left, it is found again by whoever asks next.
     """
+    names = frozenset(each.name for each in holders)
+    if names.issuperset(each.name for each in store.primaries(bucket, key)):
+        store.compared.add((bucket, key))
+        return
     if store.refusal():
         return
-    names = frozenset(each.name for each in holders)
     mark = Mark(bucket, key, store.stamps.next(), names, frozenset(), written=False)
     try:
         await store.marks.leave(mark, partition(bucket, key))

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
-from aosd.consistency.folders import Folders
+from aosd.consistency.folders import Folders, Recent
 from aosd.consistency.holders import Orders, could_hold, hiding, primaries
 from aosd.consistency.journal import Journal
 from aosd.consistency.ledger import Ledger
@@ -127,6 +127,8 @@ class Store:
     zone: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
     folders: Folders = field(default_factory=Folders)
+    # Originals on nodes that may hide them, of which all primaries were found to have copies.
+    compared: Recent = field(default_factory=Recent)
 
     # -- whom to ask ------------------------------------------------------------------------------
 
@@ -161,7 +163,20 @@ class Store:
 
     def hiding(self, key: str) -> tuple[Candidate, ...]:
         """Those that may have the key though no listing shows it: see `holders.hiding`."""
-        return hiding(key, self.placement.members())
+        # Asked for each key that isn't settled, or is missing.
+        return hiding(key, self.placement.members()) if "/" in key else ()
+
+    def may_be_hidden(self, bucket: str, key: str, name: str, head: ObjectHead | None) -> bool:
+        """Whether what node `name`, a primary, has of the key (None: nothing) isn't all there is.
+
+        No listing may show it, and so no sweep has seen to its copies: that node lacks one, or
+        has the original and is alone with it.
+        """
+        if head is None:
+            return bool(self.hiding(key))
+        if head.stamp is not None or (bucket, key) in self.compared:
+            return False
+        return any(each.name == name for each in self.hiding(key))
 
     @property
     def settling(self) -> tuple[int, int]:

@@ -61,12 +61,18 @@ def version_of(head: ObjectHead, counts_as: CountsAs) -> Version:
     A copy of a foreign object carries the original's stamp written out: both are one version.
     A stamp in no form of ours is none: who writes to a node directly could make it anything.
     """
-    stamp = head.stamp or ""
-    if is_stamp(stamp):
-        return Version(counts_as(stamp), head.etag)
-    if not stamp.startswith("-"):
-        stamp = foreign_stamp(head.modified_s, head.etag)
-    return Version(stamp, head.etag)
+    stamp = told_stamp(head.stamp or "", head.modified_s, head.etag)
+    return Version(counts_as(stamp) if is_stamp(stamp) else stamp, head.etag)
+
+
+def told_stamp(stamp: str, modified_s: float, etag: str) -> str:
+    """What a copy that tells this stamp ("": it has none) has as its own, or the foreign one's.
+
+    `modified_s` is the node's Last-Modified, of which whole seconds count.
+    """
+    if is_stamp(stamp) or stamp.startswith("-"):
+        return stamp
+    return foreign_stamp(int(modified_s), etag)
 
 
 def newest(versions: Mapping[str, Version | None], deleted: str | None) -> Newest:

@@ -34,6 +34,7 @@ from aosd.repair.sweep import Sweep, Swept
 from aosd.repair.tending import Tending
 
 _TICK_S = 1.0
+_TO_END_S = 10.0
 
 
 class Keeper:
@@ -182,10 +183,11 @@ class Keeper:
     async def pause(self) -> None:
         """Run no sweeps until `resume`, which other runs of the gateway keep to, too.
 
-        The one that runs is cut short. Raises NoQuorum when that can't be remembered.
+        The one that runs ends with the keys that it is at, or some seconds later at most.
+        Raises NoQuorum when that can't be remembered.
         """
         await self._pausing.set(paused=True)
-        self._sweeping.cut_short()
+        self._stand_still()
 
     async def resume(self) -> None:
         """Go on; what there is an occasion for is begun at once. Raises NoQuorum."""
@@ -221,12 +223,20 @@ class Keeper:
             return
         if self._mending.running is None and len(self._marks):
             self._mending.begin(self._marked.mend_due())
-        if self.paused or self._makes_way():
-            self._sweeping.cut_short()  # one by the calendar is gone on with later
+        if self.paused:
+            self._stand_still()
+        elif self._makes_way():
+            self._sweeping.cut_short()  # it is gone on with later
         if self._sweeping.running is None and not self.paused and self._wants_sweep():
             self._sweeping.begin(self._sweep())
         if self._tending.running is None and self.tending.due():
             self._tending.begin(self.tending.tend())
+
+    def _stand_still(self) -> None:
+        """Let what is being copied be copied, unless it takes long."""
+        sweep = self.sweep
+        if sweep is None or not sweep.is_mending or sweep.stop() >= _TO_END_S:
+            self._sweeping.cut_short()
 
     def _makes_way(self) -> bool:
         """Whether the sweep that runs has no occasion but the calendar, and another one has."""

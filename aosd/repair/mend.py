@@ -308,7 +308,7 @@ class _Mending:
         none of the copies any more.
         """
         foreign = frozenset(name for name, each in self._candidates.items() if each.foreign)
-        return foreign.union(each.name for each in self._mender.placement.strays())
+        return frozenset(foreign).union(each.name for each in self._mender.placement.strays())
 
     def _counts_as(self, stamp: str) -> str:
         return self._mender.journal.counts_as(self._bucket, self._key, stamp)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -20,7 +20,7 @@ from aosd.model.names import why_no_key
 from aosd.model.nesting import Nesting
 from aosd.model.objects import Entry
 from aosd.model.ring import partition
-from aosd.model.stamp import is_stamp
+from aosd.model.versions import told_stamp
 from aosd.ports import INode, IPlacement
 from aosd.repair.mend import Mended, Mender
 from aosd.repair.pace import Pace
@@ -109,6 +109,9 @@ class Sweep:
     ) -> None:
         self.so_far = Swept()
         self.began_s = clock.seconds()
+        # Whether keys are being looked at more closely, or mended.
+        self.is_mending = False
+        self._stopped_s: float | None = None
         self._placement = placement
         self._replicas = replicas
         self._mender = mender
@@ -161,8 +164,21 @@ class Sweep:
         so_far = self.so_far
         return None if self._failed or self._lost else (so_far.bucket, so_far.after)
 
+    def stop(self) -> float:
+        """End it between two keys; for how many seconds that has been asked for already.
+
+        Cancelling ends it at once, and what a copy on its way does then isn't known for as long
+        as requests may take effect late.
+        """
+        if self._stopped_s is None:
+            self._stopped_s = self._clock.seconds()
+        return self._clock.seconds() - self._stopped_s
+
     async def run(self) -> Swept:
-        """Compare everything, once. Cancelling ends it; what has its turn goes on."""
+        """Compare everything, once. Cancelling ends it; what has its turn goes on.
+
+        Raises CancelledError when it was stopped, too.
+        """
         members = self._placement.members()
         nodes = {each.name: each.node for each in members if each.node is not None}
         self._members = frozenset(each.name for each in members)
@@ -218,10 +234,13 @@ class Sweep:
             few = self._by_stamp * _DEARER_BY <= len(batch)
             self._wants_stamps = self._compares_all or not few
             for first in range(0, len(doubtful), _AT_ONCE):
+                self._check()
+                self.is_mending = True
                 await self._settle(bucket, doubtful[first : first + _AT_ONCE])
             so_far.keys += len(batch)
             self._on_keys(len(batch))
             so_far.after = batch[-1].key
+            self._check()
             await self._keys.spend(len(batch))
 
     def _report(self, bucket: str, found: Found, why: str) -> None:
@@ -229,6 +248,10 @@ class Sweep:
         told = [(bucket, found.key, Report(name, why)) for name in sorted(found.entries)]
         self.so_far.reported += len(told)
         self.so_far.reports.extend(told)
+
+    def _check(self) -> None:
+        if self._stopped_s is not None:
+            raise CancelledError
 
     def _judge(self, bucket: str, found: Found, windows: Windows) -> _Verdict:
         orders = self._placement.orders(bucket, found.key)
@@ -265,8 +288,12 @@ class Sweep:
         """Whether the listings tell stamps that agree, also if a page was of a while ago."""
         if windows.touched_about(found.window, bucket, found.key):
             return False
-        stamps = [each.stamp or "" for each in entries]
-        return all(map(is_stamp, stamps)) and self._mender.agree(bucket, found.key, stamps)
+        stamps = [
+            told_stamp(each.stamp, each.modified_s, each.etag)
+            for each in entries
+            if each.stamp is not None
+        ]
+        return len(stamps) == len(entries) and self._mender.agree(bucket, found.key, stamps)
 
     async def _settle(self, bucket: str, doubtful: list[tuple[Found, _Verdict]]) -> None:
         """Look at some keys more closely, at once."""
@@ -284,6 +311,7 @@ class Sweep:
             elif outcome is not None:
                 copied_bytes += outcome.size_bytes
                 self._count(bucket, key, outcome)
+        self.is_mending = False
         await self._copied.spend(copied_bytes)
 
     async def _look_at(self, bucket: str, found: Found, verdict: _Verdict) -> Mended | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ PHOTOS, LOGS = "photos", "some.logs"
 ODD = ["ä ö/ü", "a+b&c=d%20e", "deep/er/and/deeper", "dots.../x", "~tilde", "q?x#y", "日本/語"]
 TOKEN = "token-of-these-tests"
 ADMIN = {"AOSD_OPERATOR_TOKEN": TOKEN}
+
+pytestmark = pytest.mark.timeout(300)
 
 
 class Original(NamedTuple):
@@ -38,8 +41,9 @@ def pair_of(node: RealNode) -> s3.Pair:
     return s3.Pair(node.credentials.access_key, node.credentials.secret_key)
 
 
+@cache
 def of_node(node: RealNode) -> Any:
-    """A client of the node itself."""
+    """A client of the node itself: one for all, as making one takes long."""
     return s3.client(node.port, pair_of(node))
 
 

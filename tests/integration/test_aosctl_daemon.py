@@ -206,6 +206,36 @@ def test_a_bar_on_a_terminal(operator: Operator) -> None:
     operator.run("node", "weight", "n3", "1")
 
 
+def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> None:
+    with running_nodes(tmp_path, ["n5"]) as [fifth]:
+        fifth.put("brought", b"from before")
+        fifth.put(KEYS[0], b"other bytes")
+        operator.nodes["n5"] = fifth
+        write_nodes_file(operator.file, list(operator.nodes.values()))
+        until(lambda: "n5: " in operator.run("nodes").stdout, "n5 is seen", 30)
+        assert operator.node("n5")["membership"] is None
+
+        [conflict] = operator.told("node", "adopt", "n5", "--dry-run")["conflicts"]
+        assert (conflict["key"], conflict["wins"]) == (KEYS[0], "cluster")
+        shown = operator.run("node", "adopt", "n5", "--dry-run").stdout
+        assert "1 key is there twice with different bytes" in shown
+        assert f"object/{KEYS[0]}  cluster  n5" in shown
+        assert "--yes does it" in operator.refused("node", "adopt", "n5", code=2)
+
+        operator.run("node", "adopt", "n5", "--yes")
+        assert operator.node("n5")["membership"] == "member"
+        for key, data in (("brought", b"from before"), (KEYS[0], KEYS[0].encode())):
+            assert operator.daemon.ask("GET", f"/object/{key}").body == data
+        assert len(operator.told("explain", "object/brought")["version"]["holders"]) == 2
+
+        # It goes as it came, and leaves the others what it brought.
+        operator.run("node", "drain", "n5")
+        operator.run("node", "remove", "n5", "--yes")
+        del operator.nodes["n5"]
+        write_nodes_file(operator.file, list(operator.nodes.values()))
+    assert operator.daemon.ask("DELETE", "/object/brought").status == 204
+
+
 def test_a_removed_node(operator: Operator) -> None:
     assert "drain it first" in operator.refused("node", "remove", "n4", "--yes", code=1)
     assert "--yes does it" in operator.refused("node", "remove", "n4", code=2)

@@ -97,6 +97,36 @@ def test_plain_objects_are_left(left_nodes: list[RealNode], gather: str, tmp_pat
     taken_in_again(left_nodes, file, tmp_path / "third")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["leaving: cleaning", "node n1 holds plain objects alone"])
+def test_a_run_that_is_killed_while_it_cleans_is_gone_on_with(
+    left_nodes: list[RealNode], when: str, tmp_path: Path
+) -> None:
+    file = write_nodes_file(tmp_path / "nodes.toml", left_nodes)
+    names = [each.name for each in left_nodes]
+    first = Daemon(tmp_path / "first", [f"--nodes=static:{file}"], ENVIRONMENT)
+    try:
+        first.wait_until_up(*names)
+        for number in range(20):
+            assert first.ask("PUT", f"/object/k{number}", body=b"%d" % number).status == 201
+        leave(first, "")
+        until(lambda: when in first.log, when, 60)
+    finally:
+        first.kill()
+    clients = [plain_client(node) for node in left_nodes]
+
+    def has_memory() -> list[Any]:
+        listed = (client.list_buckets()["Buckets"] for client in clients)
+        return [each for each in listed if "aos-system" in [found["Name"] for found in each]]
+
+    with running_daemon(tmp_path / "second", file, environment=ENVIRONMENT) as second:
+        until(lambda: not has_memory(), "nothing of aosd is left", 60)
+        assert second.ask("GET", "/-/ready").status == 503
+    assert not has_memory()
+    keys = sorted(key for client in clients for key in s3.all_keys(client, "object"))
+    assert keys == sorted([f"k{number}" for number in range(20)] * 2)
+
+
 def founds_nothing(file: Path, folder: Path) -> None:
     with running_daemon(folder, file, environment=ENVIRONMENT) as daemon:
         reached = "it holds objects"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.standing import Membership
-from aosd.testing.simulation.nodes import Kind, SimulatedNode
+from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.reference import PromiseBroken
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import KEY, Scene, is_wiped, scene
@@ -26,15 +26,15 @@ def a_node_is_drained_while_clients_write() -> None:
     """A's copies go elsewhere; each is read meanwhile, and what is written then isn't on A."""
     with scene(nodes=4) as s:
         keys = _some(s, 12)
-        _acts(s, "drain", s.a)
-        while _membership(s, s.a) is not Membership.DRAINED:
+        acts(s, "drain", s.a)
+        while membership(s, s.a) is not Membership.DRAINED:
             for number, key in enumerate(keys):
                 s.does(s.world.get(key))
                 if number % 3 == 0:
                     s.does(s.world.put(key, b"%d" % s.world.clock.seconds()))
             s.world.pass_time(1.0)
-        _expect(not s.a.objects(), "A is empty")
-        _expect(s.world.is_ready, "the store goes on")
+        expect(not s.a.objects(), "A is empty")
+        expect(s.world.is_ready, "the store goes on")
 
 
 def a_write_lands_late_on_a_draining_node() -> None:
@@ -42,22 +42,24 @@ def a_write_lands_late_on_a_draining_node() -> None:
     with scene(nodes=4) as s:
         s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=800.0)
         s.ends(s.world.put(KEY, b"v2"))
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.sleep(850.0)
         s.read_in_every_way()
-        _until(s, s.a, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
 
 
 def a_write_of_a_killed_gateway_lands_on_a_draining_node() -> None:
     """The gateway dies with PUT v2 on its way to A; the next one drains A; then it lands."""
     with scene(nodes=4) as s:
+        s.does(s.world.delete(KEY))
+        s.world.pass_time(70.0)
         s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=800.0)
         s.b.weather.foretell("put", KEY, Fate.SILENT)
         s.killed_while_writing(b"v2")
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.sleep(850.0)
         s.read_in_every_way()
-        _until(s, s.a, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
 
 
 def an_upload_is_open_across_a_drain() -> None:
@@ -66,12 +68,12 @@ def an_upload_is_open_across_a_drain() -> None:
         upload = s.ends(s.world.begin_upload(KEY)).upload
         assert upload is not None and s.a.name in upload.ids
         s.does(s.world.send_part(upload, 1, b"one of two"))
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.sleep(2 * HOUR_S)
         s.does(s.world.send_part(upload, 2, b"two"))
         s.does(s.world.complete_upload(upload))
         s.read_in_every_way()
-        _until(s, s.a, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
 
 
 def a_long_put_flows_across_a_drain() -> None:
@@ -79,42 +81,23 @@ def a_long_put_flows_across_a_drain() -> None:
     with scene(nodes=4) as s:
         slow = s.world.put(KEY, LONG * 8, gap_s=9.0)
         s.world.pass_time(1.0)
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.does(slow)
         s.read_in_every_way()
-        _until(s, s.a, Membership.DRAINED)
-
-
-def a_key_comes_to_light_as_others_go() -> None:
-    """On A a copy of `x` that is dead hides `x/y`: A isn't empty before that has gone, too."""
-    with scene(nodes=4, kinds=[Kind(hides_beneath=True)] * 4) as s:
-        key = _of(s, "x", s.a)
-        s.does(s.world.put(key, b"v1"))
-        s.world.sleep(120.0)
-        for _ in range(40):
-            s.a.weather.foretell("delete", key, Fate.REFUSED)
-        s.does(s.world.delete(key))
-        beneath = _of(s, f"{key}/", s.a)
-        s.does(s.world.put(beneath, b"beneath"))
-        dead = s.a.copy(OBJECT_BUCKET, key)
-        _acts(s, "drain", s.a)
-        s.a.weather.foretold.clear()
-        _until(s, s.a, Membership.DRAINED)
-        _expect(dead is not None, "it was hidden")
-        s.does(s.world.get(beneath))
+        until(s, s.a, Membership.DRAINED)
 
 
 def a_target_refuses_its_copies_during_a_drain() -> None:
     """What A had can't be copied to where it belongs: A is kept until it can."""
     with scene(nodes=4) as s:
         keys = _some(s, 8)
-        _acts(s, "weigh", s.c, weight=1.0)
+        acts(s, "weigh", s.c, weight=1.0)
         for node in s.world.nodes.values():
             if node is not s.a:
                 for key in keys:
                     for _ in range(8):
                         node.weather.foretell("put", key, Fate.REFUSED)
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.sleep(60.0)
         for key in keys:
             s.does(s.world.get(key))
@@ -125,7 +108,7 @@ def a_target_refuses_its_copies_during_a_drain() -> None:
         s.b.start()
         for node in s.world.nodes.values():
             node.weather.foretold.clear()
-        _until(s, s.a, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
 
 
 def a_bucket_is_deleted_while_a_node_is_drained() -> None:
@@ -135,14 +118,14 @@ def a_bucket_is_deleted_while_a_node_is_drained() -> None:
         keys = [f"box:{number}" for number in range(6)]
         for key in keys:
             s.does(s.world.put(key, b"v1"))
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         for key in keys:
             s.does(s.world.delete(key))
         s.does(s.world.remove_bucket("box"))
         s.does(s.world.make_bucket("box"))
         s.does(s.world.put(keys[0], b"v2"))
         s.does(s.world.make_bucket("crate"))
-        _until(s, s.a, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
 
 
 def a_drained_disk_falls_back() -> None:
@@ -152,8 +135,8 @@ def a_drained_disk_falls_back() -> None:
     """
     with scene(nodes=4) as s:
         before = s.a.snapshot()
-        _acts(s, "drain", s.a)
-        _until(s, s.a, Membership.DRAINED)
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
         s.does(s.world.delete(KEY))
         s.world.sleep(9 * DAY_S, leap_s=HOUR_S)
         s.a.kill()
@@ -162,7 +145,7 @@ def a_drained_disk_falls_back() -> None:
         s.world.look_around()
         s.world.pass_time(60.0)
         s.read_in_every_way()
-        _acts(s, "undrain", s.a)
+        acts(s, "undrain", s.a)
         s.world.pass_time(60.0)
         s.read_in_every_way()
         s.restart_gateway()
@@ -180,16 +163,16 @@ def a_drain_is_undone_when_half_is_done() -> None:
     """A drain is undone while copies are made, and once more when A is being emptied."""
     with scene(nodes=4) as s:
         keys = _some(s, 12)
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.pass_time(0.5)
-        _acts(s, "undo", s.a)
-        _until(s, s.a, Membership.MEMBER)
-        _acts(s, "drain", s.a)
+        acts(s, "undo", s.a)
+        until(s, s.a, Membership.MEMBER)
+        acts(s, "drain", s.a)
         s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
         for key in keys[:4]:
             s.does(s.world.put(key, b"v2"))
-        _acts(s, "undo", s.a)
-        _until(s, s.a, Membership.MEMBER)
+        acts(s, "undo", s.a)
+        until(s, s.a, Membership.MEMBER)
         for key in keys:
             s.does(s.world.get(key))
 
@@ -199,28 +182,28 @@ def a_late_write_and_a_drain_that_is_undone() -> None:
     with scene(nodes=5) as s:
         s.a.weather.foretell("put", KEY, Fate.SILENT_LATE, there_s=500.0)
         s.ends(s.world.put(KEY, b"v2"))
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
-        _acts(s, "undo", s.a)
+        acts(s, "undo", s.a)
         s.world.sleep(600.0)
         s.read_in_every_way()
-        _until(s, s.a, Membership.MEMBER)
+        until(s, s.a, Membership.MEMBER)
 
 
 def two_drains_and_a_kill() -> None:
     """A is drained, and B is to be; the gateway is killed in each phase: both are, in the end."""
     with scene(nodes=5) as s:
         _some(s, 8)
-        _acts(s, "drain", s.a)
-        _acts(s, "drain", s.b)
-        _expect([each for each, _ in s.assembly.changes.queue()] == [s.b.name], "B waits")
+        acts(s, "drain", s.a)
+        acts(s, "drain", s.b)
+        expect([each for each, _ in s.assembly.changes.queue()] == [s.b.name], "B waits")
         s.restart_gateway()
         s.world.until_ready()
         s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
         s.restart_gateway()
         s.world.until_ready()
-        _until(s, s.a, Membership.DRAINED)
-        _until(s, s.b, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
+        until(s, s.b, Membership.DRAINED)
         s.read_in_every_way()
 
 
@@ -228,7 +211,7 @@ def a_clean_stop_in_the_middle_of_a_change() -> None:
     """The gateway is stopped while A is drained, twice; it goes on where it was."""
     with scene(nodes=4) as s:
         keys = _some(s, 8)
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.pass_time(0.5)
         s.restart_gateway(clean=True)
         s.world.until_ready()
@@ -239,19 +222,19 @@ def a_clean_stop_in_the_middle_of_a_change() -> None:
         s.world.until_ready()
         for key in keys:
             s.does(s.world.get(key))
-        _until(s, s.a, Membership.DRAINED)
+        until(s, s.a, Membership.DRAINED)
 
 
 def a_node_is_added_while_another_drains() -> None:
     """E comes while A is being drained: it waits, and gets its share afterwards."""
     with scene(nodes=4) as s:
         keys = _some(s, 12)
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         added = s.world.add_node()
         for key in keys:
             s.does(s.world.put(key, b"v2"))
-        _until(s, s.a, Membership.DRAINED)
-        _until(s, added, Membership.MEMBER)
+        until(s, s.a, Membership.DRAINED)
+        until(s, added, Membership.MEMBER)
 
 
 # -- removing --------------------------------------------------------------------------------------
@@ -264,10 +247,10 @@ def a_node_is_lost_for_ever() -> None:
         s.world.lose_for_ever(s.a.name)
         s.world.look_around()
         s.until(lambda: s.state(s.a) == "down", "noticed")
-        _acts(s, "remove", s.a)
+        acts(s, "remove", s.a)
         for key in keys:
             s.does(s.world.get(key))
-        _until(s, s.a, Membership.REMOVED)
+        until(s, s.a, Membership.REMOVED)
         s.b.kill()
         s.world.pass_time(10.0)
         for key in keys:
@@ -279,7 +262,7 @@ def a_draining_node_is_lost_for_ever() -> None:
     """A is being drained, and burns down in the middle of it; it is removed."""
     with scene(nodes=4) as s:
         keys = _some(s, 12)
-        _acts(s, "drain", s.a)
+        acts(s, "drain", s.a)
         s.world.pass_time(0.5)
         s.world.lose_for_ever(s.a.name)
         s.world.look_around()
@@ -287,7 +270,7 @@ def a_draining_node_is_lost_for_ever() -> None:
         _removes(s, s.a)
         for key in keys:
             s.does(s.world.get(key))
-        _until(s, s.a, Membership.REMOVED)
+        until(s, s.a, Membership.REMOVED)
 
 
 def a_node_is_replaced_by_a_new_one() -> None:
@@ -296,11 +279,11 @@ def a_node_is_replaced_by_a_new_one() -> None:
         _some(s, 6)
         s.world.lose_for_ever(s.a.name)
         added = s.world.add_node()
-        s.until(lambda: _membership(s, added) is not None, "E joins", HOUR_S)
+        s.until(lambda: membership(s, added) is not None, "E joins", HOUR_S)
         s.world.sleep(300.0)
-        _acts(s, "remove", s.a)
-        _until(s, s.a, Membership.REMOVED)
-        _until(s, added, Membership.MEMBER)
+        acts(s, "remove", s.a)
+        until(s, s.a, Membership.REMOVED)
+        until(s, added, Membership.MEMBER)
 
 
 def a_removed_node_comes_back_with_what_it_had() -> None:
@@ -310,8 +293,8 @@ def a_removed_node_comes_back_with_what_it_had() -> None:
         s.world.look_around()
         s.until(lambda: s.state(s.a) == "down", "noticed")
         s.world.sleep(60.0)
-        _acts(s, "remove", s.a)
-        _until(s, s.a, Membership.REMOVED)
+        acts(s, "remove", s.a)
+        until(s, s.a, Membership.REMOVED)
         s.does(s.world.delete(KEY))
         s.world.sleep(9 * DAY_S, leap_s=HOUR_S)
         s.a.start()
@@ -335,16 +318,16 @@ def a_node_comes_back_while_it_is_removed() -> None:
         for node in (s.b, s.c, *s.others):
             for _ in range(200):
                 node.weather.foretell("list", "", Fate.REFUSED)
-        _acts(s, "remove", s.a)
+        acts(s, "remove", s.a)
         s.a.start()
         s.world.look_around()
         s.world.pass_time(30.0)
         s.read_in_every_way()
-        _expect(_membership(s, s.a) is Membership.REMOVING, "it is being removed yet")
+        expect(membership(s, s.a) is Membership.REMOVING, "it is being removed yet")
         for node in s.world.nodes.values():
             node.weather.foretold.clear()
-        _acts(s, "undo", s.a)
-        _until(s, s.a, Membership.MEMBER)
+        acts(s, "undo", s.a)
+        until(s, s.a, Membership.MEMBER)
         s.read_in_every_way()
 
 
@@ -401,12 +384,12 @@ def one_copy_of_each_is_all_there_is() -> None:
 def a_drained_node_is_removed_and_blank() -> None:
     """Nothing of ours is left on it; it isn't taken in again by itself, as long as it is there."""
     with scene(nodes=4) as s:
-        _acts(s, "drain", s.a)
-        _until(s, s.a, Membership.DRAINED)
-        _acts(s, "remove", s.a)
-        _expect(SYSTEM_BUCKET not in s.a.disk.buckets, "it is blank")
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        acts(s, "remove", s.a)
+        expect(SYSTEM_BUCKET not in s.a.disk.buckets, "it is blank")
         s.world.sleep(300.0)
-        _expect(_membership(s, s.a) is Membership.REMOVED, "it is out")
+        expect(membership(s, s.a) is Membership.REMOVED, "it is out")
         s.read_in_every_way()
 
 
@@ -418,8 +401,8 @@ def a_removed_node_leaves_uploads_behind() -> None:
         s.world.lose_for_ever(s.a.name)
         s.world.look_around()
         s.until(lambda: s.state(s.a) == "down", "noticed")
-        _acts(s, "remove", s.a)
-        _until(s, s.a, Membership.REMOVED)
+        acts(s, "remove", s.a)
+        until(s, s.a, Membership.REMOVED)
 
 
 # -- the share that moves --------------------------------------------------------------------------
@@ -438,28 +421,30 @@ def what_moves_is_what_the_ring_says() -> None:
         ):
             before = _places(s, keys)
             made = _made(s)
-            _acts(s, verb, s.world.node(name), **how)
+            acts(s, verb, s.world.node(name), **how)
             s.until(lambda: s.assembly.changes.changing, "changing")
             s.until(lambda: not s.assembly.changes.changing, "over", HOUR_S)
             s.world.sleep(300.0)  # what doesn't belong there any more goes
             after = _places(s, keys)
             wanted = sum(len(after[key] - before[key]) for key in keys)
             told = f"{verb}: {_made(s) - made} copies made, {wanted} wanted"
-            _expect(_made(s) - made == wanted > 0, told)
+            expect(_made(s) - made == wanted > 0, told)
 
 
 # -- what is expected ------------------------------------------------------------------------------
 
 
-def _expect(holds: bool, what: str) -> None:
+def expect(holds: bool, what: str) -> None:
+    """It is so, or nothing is worth looking at."""
     if not holds:
         raise PromiseBroken(f"it isn't so: {what}")
 
 
-def _acts(s: Scene, verb: str, node: SimulatedNode, **how: object) -> None:
+def acts(s: Scene, verb: str, node: SimulatedNode, **how: object) -> None:
+    """The operator's act is accepted."""
     acting = s.world.acts(verb, node.name, **how)
     s.world.wait(acting)
-    _expect(acting.error is None, f"{acting.what}: {acting.outcome}")
+    expect(acting.error is None, f"{acting.what}: {acting.outcome}")
 
 
 def _removes(s: Scene, node: SimulatedNode) -> None:
@@ -470,7 +455,7 @@ def _removes(s: Scene, node: SimulatedNode) -> None:
         s.world.wait(acting)
         if not acting.refused:
             return
-        _expect(s.world.clock.seconds() < until_s, f"{acting.what}: {acting.outcome}")
+        expect(s.world.clock.seconds() < until_s, f"{acting.what}: {acting.outcome}")
         s.world.sleep(30.0)
 
 
@@ -478,18 +463,20 @@ def _refused(s: Scene, verb: str, node: SimulatedNode) -> None:
     acting = s.world.acts(verb, node.name)
     s.world.wait(acting)
     s.world.check()
-    _expect(acting.refused, f"{acting.what} is refused: {acting.outcome}")
+    expect(acting.refused, f"{acting.what} is refused: {acting.outcome}")
 
 
-def _membership(s: Scene, node: SimulatedNode) -> Membership | None:
+def membership(s: Scene, node: SimulatedNode) -> Membership | None:
+    """Where the node stands."""
     return s.world.operator.membership(node.name)
 
 
-def _until(s: Scene, node: SimulatedNode, membership: Membership) -> None:
+def until(s: Scene, node: SimulatedNode, wanted: Membership) -> None:
+    """Let time pass until it stands there."""
     until_s = s.world.clock.seconds() + 3 * HOUR_S
-    while _membership(s, node) is not membership:
-        there = f"{node.name} is {_membership(s, node)}, not {membership}"
-        _expect(s.world.clock.seconds() < until_s, there)
+    while membership(s, node) is not wanted:
+        there = f"{node.name} is {membership(s, node)}, not {wanted}"
+        expect(s.world.clock.seconds() < until_s, there)
         s.world.sleep(5.0)
 
 
@@ -502,12 +489,6 @@ def _some(s: Scene, count: int) -> list[str]:
     for key in keys:
         s.does(s.world.put(key, b"of " + key.encode()))
     return [KEY, *keys]
-
-
-def _of(s: Scene, prefix: str, node: SimulatedNode) -> str:
-    """A key that has the node for a primary."""
-    keys = (f"{prefix}{number}" for number in range(1000))
-    return next(key for key in keys if node in s.world.primaries(key))
 
 
 def _places(s: Scene, keys: list[str]) -> dict[str, set[str]]:
@@ -528,7 +509,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     an_upload_is_open_across_a_drain,
     a_long_put_flows_across_a_drain,
-    a_key_comes_to_light_as_others_go,
     a_target_refuses_its_copies_during_a_drain,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,

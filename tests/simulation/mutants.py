@@ -17,6 +17,7 @@ from tests.simulation import (
     mutants_of_buckets,
     mutants_of_copies,
     mutants_of_folders,
+    mutants_of_membership,
     mutants_of_memory,
     mutants_of_uploads,
 )
@@ -26,6 +27,7 @@ PARTS = (
     mutants_of_copies,
     mutants_of_memory,
     mutants_of_folders,
+    mutants_of_membership,
     mutants_of_buckets,
     mutants_of_uploads,
 )

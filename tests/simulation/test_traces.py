@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation import (
+    adopting,
     bucketry,
     copying,
     interrupted,
+    moving,
     nesting,
     remembering,
     repairing,
@@ -24,8 +26,10 @@ ALL = (
     *remembering.STORIES,
     *repairing.STORIES,
     *interrupted.STORIES,
+    *moving.STORIES,
     *nesting.STORIES,
     *bucketry.STORIES,
+    *adopting.STORIES,
     *copying.STORIES,
     *uploading.STORIES,
 )

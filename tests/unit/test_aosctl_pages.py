@@ -117,7 +117,7 @@ class ChangesTests(AosctlCase):
 
     def test_a_queue_that_is_paused(self) -> None:
         queue = [
-            {"node": "n1", "act": "weigh", "weight": 0.5, "asked_at": "2026-11-26 20:00:00"},
+            {"node": "n1", "act": "weigh", "weight": 0.5, "asked_at": "2026-11-26T20:00:00.123Z"},
             {"node": "n2", "act": "rezone", "zone": "rack1", "asked_at": "2026-11-26 20:00:01"},
             {"node": "n3", "act": "join", "weight": None, "asked": "", "asked_at": None},
         ]
@@ -133,8 +133,8 @@ class ChangesTests(AosctlCase):
                 "3,000 copies made (3.0 GiB), 7 removed in 1 minute 1 second",
                 "repair is paused, and every change with it: aosctl repair start goes on",
                 "WAITS  TO            ASKED",
-                "n1     weigh 0.5     2026-11-26 20:00:00",
-                "n2     rezone rack1  2026-11-26 20:00:01",
+                "n1     weigh 0.5     2026-11-26 20:00:00 UTC",
+                "n2     rezone rack1  2026-11-26 20:00:01 UTC",
                 "n3     join          by discovery",
             ],
         )
@@ -201,7 +201,7 @@ class ExplainTests(AosctlCase):
             return {"name": name, "role": role, "zone": name, "state": state}
 
         def copy(stamp: str | None, found: str, counts: str, **also: Any) -> dict[str, Any]:
-            told = {"stamp": stamp, "at": stamp and "2026-11-26 20:00:00", "size": 2048}
+            told = {"stamp": stamp, "at": stamp and "2026-11-26T20:00:00.730Z", "size": 2048}
             return {**told, "counts_as": counts, "is": found, "belongs": True, **also}
 
         return {
@@ -212,7 +212,7 @@ class ExplainTests(AosctlCase):
             "why": "node n2 is down",
             "version": {
                 "stamp": STAMP,
-                "at": "2026-11-26 20:00:00",
+                "at": "2026-11-26T20:00:00.730Z",
                 "etag": "e",
                 "size": 2048,
                 "holders": ["n1", "n4"],
@@ -227,7 +227,9 @@ class ExplainTests(AosctlCase):
                 "n1": copy(STAMP, "newest", STAMP),
                 "n2": {"error": "it can't be asked now"},
                 "n3": None,
-                "n4": copy(None, "older", STAMP, belongs=False, counts_at="2025-01-01 00:00:00"),
+                "n4": copy(
+                    None, "older", STAMP, belongs=False, size=1024, counts_at="2025-01-01T00:00:00Z"
+                ),
             },
             "former_order": [place("n4", "primary"), place("n1", "primary"), place("n5", "none")],
             "strays": ["n4"],
@@ -256,16 +258,16 @@ class ExplainTests(AosctlCase):
             self.lines("explain", "photos/2026/film"),
             [
                 "photos/2026/film",
-                "2.0 KiB, written 2026-11-26 20:00:00, on n1 and n4",
+                "2.0 KiB, written 2026-11-26 20:00:00 UTC, on n1 and n4",
                 f"ETag e, stamp {STAMP}",
                 "",
                 "Order, of partition 17 of ring r",
-                "NODE  ROLE         STATE  COPY     WRITTEN                 SIZE",
-                "n1    primary      up     newest   2026-11-26 20:00:00  2.0 KiB",
+                "NODE  ROLE         STATE  COPY     WRITTEN                     SIZE",
+                "n1    primary      up     newest   2026-11-26 20:00:00 UTC  2.0 KiB",
                 "n2    primary      down   unknown",
                 "n3    handoff      up     none",
                 "n5                 up",
-                "n4    was primary  up     older    2025-01-01 00:00:00  2.0 KiB",
+                "n4    was primary  up     older    2025-01-01 00:00:00 UTC  1.0 KiB",
                 f"n1: stamp {STAMP}",
                 "n2: it can't be asked now",
                 f"n4: no stamp, aosd didn't write it, counts as {STAMP}; it doesn't belong there",
@@ -273,9 +275,9 @@ class ExplainTests(AosctlCase):
                 "asked for every key, until they are sorted out: n4",
                 "",
                 "On record",
-                f"deleted 2026-11-26 19:00:00, stamp {STAMP}",
+                f"deleted 2026-11-26 19:00:00 UTC, stamp {STAMP}",
                 f"what is stamped {STAMP} counts as {LATER}",
-                "marked 2026-11-26 20:01:00: the key may differ on n1 and n2; no answer came "
+                "marked 2026-11-26 20:01:00 UTC: the key may differ on n1 and n2; no answer came "
                 "from n2",
                 "a change of it takes effect just now; 1 other waits",
                 "its partition isn't settled: node n2 is down",
@@ -285,6 +287,15 @@ class ExplainTests(AosctlCase):
             ],
         )
         self.assertEqual(self.daemon.asked, ["GET explain?bucket=photos&key=2026/film"])
+
+    def test_a_size_that_all_have_stands_above_the_table(self) -> None:
+        told = self.told()
+        told["copies"]["n4"]["size"] = 2048
+        self.daemon.pages["explain"] = told
+        self.assertIn(
+            "n1    primary      up     newest   2026-11-26 20:00:00 UTC",
+            self.lines("explain", "photos/2026/film"),
+        )
 
     def test_nothing_there(self) -> None:
         self.daemon.pages["explain"] = self.told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -15,7 +16,7 @@ from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
 from aosd.model.errors import KeyConflict, NoQuorum, NoSuchKey
 from aosd.model.node import NodeState
-from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.objects import OBJECT_BUCKET, STAMP_HEADER, SYSTEM_BUCKET
 from aosd.model.versions import foreign_stamp
 from aosd.testing.bodies import BytesSource, CollectingConsumer
 from aosd.testing.faults import refused
@@ -138,6 +139,25 @@ class FoundingTests(AdoptingTestCase):
             self.assertTrue(self.lies_right(gateway, *KEYS, "other"))
             self.tearDown()
             self.running = []
+
+    def test_what_aosd_left_is_what_it_was(self) -> None:
+        """Objects of a cluster that was left have their stamps, and are in two versions here."""
+        older, newer = (f"0193594b3a7c-000{n}-0000000a" for n in (1, 2))
+        for name, stamp, data in (("n1", older, b"older"), ("n2", newer, b"newer")):
+            self.bring(name, *KEYS, data=data)
+            there = self.nodes[name].buckets[PHOTOS]
+            for key in KEYS:
+                there[key] = replace(there[key], headers=((STAMP_HEADER, stamp.encode()),))
+        gateway = self.begun("n1", "n2", "n3", adopt=("n1", "n2"))
+        for _ in range(2):
+            for key in KEYS:
+                self.assertEqual(self.fetch(gateway, key), b"newer")
+            self.wait(120, lambda: self.over(gateway))
+        self.assertTrue(self.lies_right(gateway, *KEYS))
+        stamps = {self.nodes[name].buckets[PHOTOS][KEYS[0]].stamp for name in self.holders(KEYS[0])}
+        self.assertEqual(stamps, {newer})
+        self.write(gateway, KEYS[0], b"newest")
+        self.assertEqual(self.fetch(gateway, KEYS[0]), b"newest")
 
     def test_the_same_key_on_two(self) -> None:
         self.bring("n1", *KEYS, data=b"earlier", age_s=2000)
@@ -353,16 +373,30 @@ class HiddenTests(AdoptingTestCase):
     def test_it_is_read_all_the_same_and_gets_its_copies_then(self) -> None:
         for key in self.beneath:
             self.assertEqual(self.fetch(self.gateway, key), key.encode())
-        self.wait(60, lambda: self.lies_right(self.gateway, *self.alone))
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.beneath))
         self.wait(60, lambda: self.over(self.gateway))
         for key in (*self.objects, *self.beneath):
             self.assertEqual(self.fetch(self.gateway, key), key.encode())
         self.assertTrue(self.lies_right(self.gateway, *self.objects))
 
     def test_a_head_does_the_same(self) -> None:
-        key = self.alone[0]
-        self.assertTrue(self.now(head(self.gateway.store, Get(PHOTOS, key))))
-        self.wait(60, lambda: self.lies_right(self.gateway, key))
+        for key in self.hidden:
+            self.assertTrue(self.now(head(self.gateway.store, Get(PHOTOS, key))))
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.hidden))
+
+    def test_an_original_that_has_its_copies_is_compared_once(self) -> None:
+        for key in self.beneath:
+            self.fetch(self.gateway, key)
+        self.wait(60, lambda: self.lies_right(self.gateway, *self.beneath))
+        self.wait(60, lambda: self.over(self.gateway))
+        asked = []
+        for _ in range(3):
+            for node in self.nodes.values():
+                node.requests.clear()
+            for key in self.beneath:
+                self.fetch(self.gateway, key)
+            asked.append(sum(node.requests.total() for node in self.nodes.values()))
+        self.assertEqual(asked[2], len(self.beneath))
 
     def test_a_delete_reaches_it(self) -> None:
         key = self.alone[0]

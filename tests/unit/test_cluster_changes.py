@@ -383,9 +383,16 @@ class AdoptingTests(ChangesTestCase):
         self.assertIn("adopt", self.gateway.why("n4"))
         self.assertIsNone(self.record(self.nodes["n4"], MARKER_KEY))
         self.now(self.changes.adopt("n4"))
+        self.freeze()
         self.wait(10, lambda: "n4" in self.members(self.gateway))
         for number in range(20):
             self.assertEqual(self.read(self.gateway, f"old{number}"), b"old")
+        self.gateway.see("n1", "n2", "n3")
+        self.pass_s(90)
+        why = self.refused(self.changes.remove("n4"), ChangeRefused)
+        self.assertIn("came with objects", why)
+        self.gateway.see(*self.names)
+        self.thaw()
         self.wait(400, self.over)
         self.assertFalse(self.standing("n4").adopted)
         for number in range(20):
@@ -394,3 +401,19 @@ class AdoptingTests(ChangesTestCase):
             self.assertEqual(self.holders(key), sorted(self.primaries(self.gateway, key)))
         self.assertIsNotNone(self.record(self.nodes["n4"], "members/n4"))
         self.assertIn(SYSTEM_BUCKET, self.nodes["n4"].buckets)
+
+    def test_one_that_is_removed_afterwards_stays_away(self) -> None:
+        """Until somebody consents anew: that to its first coming is used up."""
+        self.wait(120, self.over)
+        self.drained_and_removed("n4")
+        self.now(self.changes.adopt("n4"))
+        self.wait(240, lambda: self.over() and "n4" in self.members(self.gateway))
+        self.drained_and_removed("n4")
+        self.pass_s(60)
+        self.assertIs(self.membership("n4"), Membership.REMOVED)
+        self.assertIn("adopt takes it in again", self.gateway.why("n4"))
+
+    def drained_and_removed(self, name: str) -> None:
+        self.now(self.changes.drain(name))
+        self.wait(400, lambda: self.membership(name) is Membership.DRAINED)
+        self.now(self.changes.remove(name))

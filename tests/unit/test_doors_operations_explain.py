@@ -135,6 +135,13 @@ class VerdictTests(SynchronousTestCase):
         self.assertIn("2023-11-14T22:13:20.000Z", said)
         stray = self.of({"n1": self.head(NEW), "n2": self.head(NEW), "n3": self.head(None)})
         self.assertIn("didn't write what node n3 has, where it doesn't belong: it is kept", stray)
+        stray = self.of(
+            {"n1": self.head(NEW), "n2": self.head(NEW), "n3": self.head(None)},
+            foreign={"n3"},
+            why="a sweep is due",
+        )
+        self.assertIn("The copy on node n3 will be removed", stray)
+        self.assertNotIn("it is kept", stray)
 
     def test_one_stamp_and_two_etags(self) -> None:
         said = self.of({"n1": self.head(NEW), "n2": self.head(NEW, '"0"')})

@@ -11,7 +11,7 @@ from aosd.model.errors import ChangeRefused, NoQuorum
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.repair.sweep import Sweep
-from aosd.testing.faults import refused
+from aosd.testing.faults import late, refused
 from tests.unit.cluster_case import ClusterTestCase, Gateway
 
 KEYS = tuple(f"k{number:03d}" for number in range(200))
@@ -60,6 +60,38 @@ class ChangeTests(_Paused):
         self.assertEqual(self.gateway.metrics.registry.get_sample_value("aosd_repair_paused"), 1.0)
         self.assertTrue(self.gateway.assembly.keeper.report()["paused"])
         self.assertTrue(self.gateway.assembly.keeper.progress.told()["paused"])
+
+    def copying(self) -> Deferred[None]:
+        """What is sent to the new node from now on isn't answered before this fires."""
+        gate: Deferred[None] = Deferred()
+        self.nodes["n4"].script("put", late(lambda: gate), times=None)
+        sweep = self.gateway.assembly.keeper.sweep
+        assert sweep is not None
+        self.wait(10, lambda: sweep.is_mending)
+        return gate
+
+    def test_a_copy_on_its_way_ends_first(self) -> None:
+        gate, before = self.copying(), self.lies_on_n4()
+        self.pause(self.gateway)
+        self.pass_s(5)
+        self.assertTrue(self.sweeps(self.gateway))
+        self.nodes["n4"].heal()
+        gate.callback(None)
+        self.pass_s(1)
+        self.assertFalse(self.sweeps(self.gateway))
+        self.assertTrue(before < self.lies_on_n4() <= before + 16)
+        self.assertEqual(len(self.gateway.assembly.marks), 0)
+
+    def test_one_that_takes_long_is_given_up(self) -> None:
+        gate = self.copying()
+        self.pause(self.gateway)
+        self.pass_s(8)
+        self.assertTrue(self.sweeps(self.gateway))
+        self.pass_s(3)
+        self.assertFalse(self.sweeps(self.gateway))
+        self.assertTrue(len(self.gateway.assembly.marks))  # it may land yet
+        self.nodes["n4"].heal()
+        gate.callback(None)
 
     def test_also_when_a_node_tells_of_it_that_knows_more(self) -> None:
         register = Register("repair", "pause", self.gateway.store.stamps.next(), {"paused": True})

@@ -15,6 +15,7 @@ from aosd.model.errors import NodeNonsense
 from aosd.model.node import Member, NodeState
 from aosd.model.objects import STAMP_HEADER
 from aosd.model.ring import Ring
+from aosd.model.versions import foreign_stamp
 from aosd.repair.mend import Mender
 from aosd.repair.pace import Pace
 from aosd.repair.sweep import Sweep, Swept
@@ -182,14 +183,25 @@ class SweepTests(SynchronousTestCase):
         self.assertEqual(swept.made, 1)
         self.assertEqual({one.buckets[BUCKET]["a"].stamp, other.buckets[BUCKET]["a"].stamp}, {S2})
 
-    def test_listed_stamps_of_what_is_dead_or_foreign_say_nothing(self) -> None:
+    def test_listed_stamps_of_what_is_dead_say_nothing(self) -> None:
         self.tells(*self.nodes)
         self.lay_right("a", "d")
-        self.lay_right("f", stamp=None)
         self.successResultOf(Deferred.fromCoroutine(self.store.journal.deleted(BUCKET, "d", S2)))
         swept = self.swept_late()
-        self.assertEqual(swept.compared, 3)
+        self.assertEqual(swept.compared, 2)
         self.assertEqual(swept.removed, 2)
+
+    def test_foreign_objects_are_told_by_their_times_and_their_copies_by_stamps(self) -> None:
+        self.tells(*self.nodes)
+        for key, modified_s in (("same", LONG_AGO_S + 0.7), ("other", LONG_AGO_S + 1.2)):
+            original, copy = self.order(key)[:2]
+            self.lay(original, key, stamp=None, modified_s=modified_s)
+            etag = original.buckets[BUCKET][key].etag
+            self.lay(copy, key, stamp=foreign_stamp(int(LONG_AGO_S), etag))
+        swept = self.swept_late()
+        self.assertEqual((swept.compared, swept.made), (2, 1))
+        stamps = [node.buckets[BUCKET]["other"].stamp for node in self.order("other")[:2]]
+        self.assertIn(foreign_stamp(int(LONG_AGO_S) + 1, etag), stamps)
 
     def test_what_was_written_of_late_is_looked_at(self) -> None:
         self.tells(*self.nodes)

@@ -63,6 +63,7 @@ class Explaining:
             deleted=deleted,
             restamped=restamped,
             emptied=emptied,
+            foreign={each.name for each in assembly.roster.members() if each.foreign},
             changing=assembly.roster.changing,
             why=why,
             marked=store.marks.marked(number),

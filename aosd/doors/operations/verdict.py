@@ -17,7 +17,8 @@ class Facts:
 
     `heads` has every node that told what it has; those that could hold the key and didn't are
     in `unknown`. `primaries` are those of every ring that counts, `emptied` the nodes whose copies
-    are on their way to others. `why` says why the partition isn't settled ("": it is),
+    are on their way to others, `foreign` those that came with objects: what has no stamp there is
+    the cluster's. `why` says why the partition isn't settled ("": it is),
     `bucket_gone` why the bucket isn't served.
     """
 
@@ -28,6 +29,7 @@ class Facts:
     deleted: str | None
     restamped: Mapping[str, str]
     emptied: Collection[str] = ()
+    foreign: Collection[str] = ()
     changing: bool = False
     why: str = ""
     marked: bool = False
@@ -119,7 +121,11 @@ def _to_do(facts: Facts) -> Iterable[str]:
     if facts.has_two_sizes:
         yield "Its copies have two sizes: one is damaged. All are kept, and reported by /-/repair."
         return
-    foreign = [name for name in facts.astray if _is_foreign(facts.heads[name])]
+    foreign = [
+        name
+        for name in facts.astray
+        if _is_foreign(facts.heads[name]) and name not in facts.foreign
+    ]
     astray = [name for name in facts.astray if name not in foreign or name in facts.emptied]
     if found.version is not None and facts.lacking:
         yield f"It belongs on {_names(facts.lacking)} too, and will be copied there."

@@ -23,6 +23,7 @@ _KINDS = {
     "bring": 1.0,
     "adopt": 2.0,
     "burn": 0.7,
+    "pause": 0.7,
 }
 _FOREIGN_BUCKET = "attic"
 _YEAR_S = 365 * 86400.0
@@ -47,6 +48,8 @@ class Acts:
                 self._bring()
             elif kind == "burn":
                 self._burn()
+            elif kind == "pause":
+                self._pause()
             elif self.world.is_ready:
                 self._act(kind)
 
@@ -92,6 +95,11 @@ class Acts:
             self.player.loses(node)
             self.world.lose_for_ever(node.name)
             self.player.notice()
+
+    def _pause(self) -> None:
+        gateway = self.world.gateway
+        if gateway is not None and self.world.is_ready:
+            self.world.pauses(paused=not gateway.assembly.keeper.paused)
 
     # -- nodes that come --------------------------------------------------------------------------
 

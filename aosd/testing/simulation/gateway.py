@@ -171,7 +171,10 @@ class Gateway:
     def _clean(
         self, name: str, address: Address, credentials: Credentials, cluster: str, buckets: bool
     ) -> Deferred[None]:
-        return self._contact(name, address, lambda node: node.clean())
+        leaving = self._contact(name, address, lambda node: node.is_left())
+        return leaving.addCallback(
+            lambda _: self._contact(name, address, lambda node: node.clean(buckets=buckets))
+        )
 
     def _contact(
         self, name: str, address: Address, act: Callable[[SimulatedNode], Any]

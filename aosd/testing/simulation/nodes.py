@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aosd.consistency.buckets import names_in
 from aosd.model.errors import NodeError, NodeRefused
-from aosd.model.marker import MARKER_KEY
+from aosd.model.marker import MARKER_KEY, read_marker
 from aosd.model.node import Address
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET, Page
 from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot, Upload
@@ -241,9 +241,16 @@ class SimulatedNode:
         self.disk.buckets.setdefault(bucket, {})[key] = copy
         return copy
 
-    def clean(self) -> None:
-        """Nothing of aosd's is left."""
-        for bucket in [each for each, there in self.disk.buckets.items() if not there]:
+    def is_left(self) -> None:
+        """Its marker says so from now on."""
+        there = self.disk.buckets.get(SYSTEM_BUCKET, {})
+        if (copy := there.get(MARKER_KEY)) is not None:
+            marker = replace(read_marker(self.name, copy.data), left=True)
+            there[MARKER_KEY] = Copy(marker.to_bytes(), '"marker"', self.now())
+
+    def clean(self, *, buckets: bool) -> None:
+        """Nothing of aosd's is left; with `buckets` none that is empty, either."""
+        for bucket in [each for each, there in self.disk.buckets.items() if buckets and not there]:
             del self.disk.buckets[bucket]
         self.disk.buckets.pop(SYSTEM_BUCKET, None)
         self.disk.uploads.clear()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aosd.model.errors import BadRequest, ChangeRefused, NoSuchNode
+from aosd.model.objects import OBJECT_BUCKET
 from aosd.model.standing import Act, Membership, Place, Standing
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operations import Operation
@@ -54,7 +55,6 @@ class Brought:
     modified_s: float
     etag: str
     write: Write | None = None
-    bucket: Write | None = None
 
 
 def end_of(standing: Standing) -> Standing:
@@ -149,6 +149,23 @@ class Acting(Operation):
             wanted.memberships.add(_COMES_TO[self.verb])
 
 
+class Pausing(Operation):
+    """Repair is paused, or goes on if it was."""
+
+    def __init__(self, world: World, *, paused: bool) -> None:
+        super().__init__(world)
+        self._paused = paused
+        self.what = f"OPERATOR {'pauses' if paused else 'resumes'} repair"
+
+    def _run(self) -> Coroutine[Any, Any, Any]:
+        keeper = self._gateway.assembly.keeper
+        return keeper.pause() if self._paused else keeper.resume()
+
+    def _done(self, result: Any) -> str:
+        self._world.tally["operator: repair paused" if self._paused else "repair goes on"] += 1
+        return "accepted"
+
+
 _COMES_TO = {
     "drain": Membership.DRAINED,
     "undrain": Membership.MEMBER,
@@ -168,6 +185,8 @@ class Operator:
         self.weights: set[float] = {1.0}
         self.zones: set[str] = set()
         self._world = world
+        # Buckets that came with nodes.
+        self._buckets: dict[str, Write] = {}
         self._wanted: dict[str, Wanted] = {}
         self._standings: dict[str, Standing] = {}
         self._drained_s: dict[str, float] = {}
@@ -256,8 +275,9 @@ class Operator:
         for each in self.foreign.get(name, ()):
             if each.write is None:
                 each.write = world.reference.brought(each.path, each.data, each.modified_s)
-                if bucket_of(each.path) != "object":
-                    each.bucket = world.buckets.brought(bucket_of(each.path), b"", each.modified_s)
+                bucket = bucket_of(each.path)
+                if bucket != OBJECT_BUCKET and bucket not in self._buckets:
+                    self._buckets[bucket] = world.buckets.brought(bucket, b"", 0.0)
 
     @property
     def asked_for(self) -> list[str]:
@@ -267,6 +287,11 @@ class Operator:
             for name in self.waiting
             if any(each.write is not None for each in self.foreign[name])
         ]
+
+    @property
+    def brought(self) -> set[str]:
+        """The paths of all that nodes came with."""
+        return {each.path for all_of_it in self.foreign.values() for each in all_of_it}
 
     @property
     def waiting(self) -> list[str]:
@@ -336,8 +361,9 @@ class Operator:
                 continue
             world.tally["an object is adopted"] += 1
             world.reference.adopted(each.write, each.etag)
-            if each.bucket is not None:
-                world.buckets.adopted(each.bucket)
+            bucket = self._buckets.get(bucket_of(each.path))
+            if bucket is not None and bucket.known_s is None:
+                world.buckets.adopted(bucket)
 
     def _check_drained(self, name: str) -> None:
         node = self._world.machines[name]

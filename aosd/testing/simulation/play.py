@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from aosd.testing.memory_disk import Snapshot
 from aosd.testing.simulation.acts import Acts
 from aosd.testing.simulation.clients import Clients
+from aosd.testing.simulation.leaving import leave
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.quiet import check_orphans_go, has_open_uploads
 from aosd.testing.simulation.reference import PromiseBroken
@@ -117,7 +118,9 @@ class Player:
                 story.rounds += 1
                 self.lossy.clear()
                 self.away.clear()
-            if has_open_uploads(world):
+            if self.operated and chance.random() < 0.25:
+                leave(world, chance)
+            elif has_open_uploads(world):
                 check_orphans_go(world)
             world.end()
         story.acknowledged = world.reference.acknowledged

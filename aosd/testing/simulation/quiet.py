@@ -110,11 +110,13 @@ def _operate(world: World, *, patient: bool) -> None:
     In the end even if it is refused: so few were lost that nothing was.
     """
     operator = world.operator
+    if world.gateway is not None and world.is_ready and world.gateway.assembly.keeper.paused:
+        world.wait(world.pauses(paused=False))
     verbs = {name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)}
     verbs |= dict.fromkeys(operator.asked_for, "adopt")
     for name, verb in verbs.items():
         if world.is_ready and not operator.wanted(name).acting:
-            how = {"lose": True} if verb == "remove" and not patient else {}
+            how: dict[str, bool] = {"lose": True} if verb == "remove" and not patient else {}
             world.wait(world.acts(verb, name, **how))
 
 
@@ -157,6 +159,7 @@ def check_quiet(world: World) -> None:
 def check_objects(world: World) -> None:
     """Exactly R equal copies of each object lie in their places."""
     now_s = world.clock.seconds()
+    brought = world.operator.brought
     for key in sorted(world.reference.keys):
         if _bucket(world, bucket_of(key)) is None:
             continue  # see _wrong_buckets
@@ -172,7 +175,7 @@ def check_objects(world: World) -> None:
             if None not in possible:
                 raise PromiseBroken(f"after quiet {key} is gone")
             continue
-        hidden = [each for each in above(key) if world.copies(each)]
+        hidden = [each for each in above(key) if world.copies(each) and key not in brought]
         if hidden and any(node.kind.hides_beneath for node in world.nodes.values()):
             raise PromiseBroken(f"after quiet {key} and {hidden} are objects")
         if len(versions) > 1:

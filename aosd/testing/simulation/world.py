@@ -29,7 +29,7 @@ from aosd.testing.simulation.clocks import WorldClock
 from aosd.testing.simulation.gateway import Gateway
 from aosd.testing.simulation.nodes import Kind, Mutation, SimulatedNode
 from aosd.testing.simulation.operations import Operation
-from aosd.testing.simulation.operators import Acting, Operator
+from aosd.testing.simulation.operators import Acting, Operator, Pausing
 from aosd.testing.simulation.paths import split
 from aosd.testing.simulation.promise import Promise
 from aosd.testing.simulation.reference import PromiseBroken, Reference
@@ -250,6 +250,12 @@ class World(Clientele):
         acting = Acting(self, verb, name, **how)
         self._begin(acting)
         return acting
+
+    def pauses(self, *, paused: bool) -> Pausing:
+        """The operator's; see Pausing."""
+        pausing = Pausing(self, paused=paused)
+        self._begin(pausing)
+        return pausing
 
     # -- time -------------------------------------------------------------------------------------
 
