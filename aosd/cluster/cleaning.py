@@ -161,11 +161,17 @@ class Cleaning:
                 self._log.info("{error}", error=error)
 
     async def _tell(self, leave: Leave) -> None:
-        """Let the nodes that are yet to be cleaned know, each of them that can be asked."""
+        """Let the nodes that are yet to be cleaned know, each of them that can be asked.
+
+        On one that is blank, such as a drained one with another disk, nothing of ours lies.
+        """
         nodes: list[INode] = []
         for name in leave.nodes:
             watched = self._roster.watched.get(name)
-            if watched is not None and watched.node is not None:
+            if watched is None or watched.node is None:
+                continue
+            # A member has got its marker since it was met.
+            if watched.incarnation is not None or not watched.is_blank:
                 nodes.append(watched.node)
         await self._registers.tell(nodes, LEAVE, CLUSTER, leave.value())
 

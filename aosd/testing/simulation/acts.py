@@ -42,6 +42,8 @@ class Acts:
         """One act, or two at once."""
         for _ in range(self.chance.choice((1, 1, 1, 2))):
             kind = self.chance.choices(list(_KINDS), list(_KINDS.values()))[0]
+            if self.world.operator.waiting and self.chance.random() < 0.3:
+                kind = "adopt"
             if kind == "grow":
                 self._grow()
             elif kind == "bring":
@@ -64,7 +66,7 @@ class Acts:
         elif kind == "undrain":
             world.acts("undrain", self._one_of(Membership.DRAINED) or name)
         elif kind == "undo":
-            world.acts("undo", name)
+            world.acts("undo", self._one_that_moves() or name)
         elif kind == "weigh":
             world.acts("weigh", name, weight=chance.choice((0.1, 0.5, 1.0, 1.0, 2.0, 100.0)))
         elif kind == "rezone":
@@ -76,6 +78,9 @@ class Acts:
             elif removed := self._one_of(Membership.REMOVED):
                 world.acts("adopt", removed)
         elif kind == "remove":
+            down = [each for each, node in world.nodes.items() if not node.running]
+            if down and chance.random() < 0.5:
+                name = chance.choice(down)
             self._remove(self._one_of(Membership.DRAINED) or name)
 
     def _remove(self, name: str) -> None:
@@ -138,6 +143,11 @@ class Acts:
         operator = self.world.operator
         names = [name for name in self.world.machines if operator.membership(name) is membership]
         return self.chance.choice(names) if names and self.chance.random() < 0.7 else None
+
+    def _one_that_moves(self) -> str | None:
+        standings = [self.world.operator.standing(name) for name in self.world.machines]
+        names = [each.name for each in standings if each and (each.moves or each.queued)]
+        return self.chance.choice(names) if names and self.chance.random() < 0.8 else None
 
     def _may_do_without(self, name: str) -> bool:
         """Whether enough others are to stay."""

@@ -327,7 +327,7 @@ class Operator:
         for node in self._world.nodes.values():
             if node.misused:
                 raise PromiseBroken(f"{node.name} is out, and was asked to {node.misused}")
-            if node.is_blank and node.barred_since_s < float("inf"):
+            if not node.has_objects and node.barred_since_s < float("inf"):
                 node.was_blank = True
 
     def _came_to(self, standing: Standing, before: Membership | None) -> None:
