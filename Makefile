@@ -24,7 +24,7 @@ run-embedded: tools ## the gateway on port 3000 and three S3 servers as its chil
 
 test: tools ## unit, contract and property tests; no Docker needed
 	$(BIN)/python -m tools.same_unit_tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 	    tests/unit tests/contract tests/property tests/simulation $(ARGS)
 
 simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 10000)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from aosd.cluster.acts import Wish, carried_out, undone, wish, wish_of
+from aosd.cluster.acts import Wish, carried_out, together, undone, wish, wish_of
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
 from aosd.cluster.roster import Roster
@@ -19,6 +20,8 @@ from aosd.model.node import Address, Credentials, NodeState
 from aosd.model.ring import Ring
 from aosd.model.stamp import StampClock
 from aosd.model.standing import Act, Membership, Queued, Standing, ring_members
+
+T = TypeVar("T")
 
 Clean = Callable[[str, Address, Credentials], Deferred[None]]
 """Take everything of ours off an empty node; fires when that is done."""
@@ -54,6 +57,8 @@ class Changes:
         self._emptying = emptying
         self._clean = clean
         self._absent = absent
+        # Whether another change is under way holds only until the next one is begun.
+        self._turn = DeferredLock()
 
     # -- what there is ----------------------------------------------------------------------------
 
@@ -164,26 +169,23 @@ class Changes:
 
     async def drain(self, name: str) -> Standing:
         """Let all its copies go elsewhere; it is read from until it holds nothing."""
-        return await self._ask(name, wish(Act.DRAIN))
+        return await self._alone(lambda: self._ask(name, wish(Act.DRAIN)))
 
     async def undrain(self, name: str) -> Standing:
         """Let it be a member again, however far its draining is."""
-        return await self._ask(name, wish(Act.UNDRAIN))
+        return await self._alone(lambda: self._ask(name, wish(Act.UNDRAIN)))
 
     async def weigh(self, name: str, weight: float) -> Standing:
         """Give it another share of first copies: 0.1 to 100; 0 is draining."""
-        return await self._ask(name, wish(Act.WEIGH, weight=weight))
+        return await self._alone(lambda: self._ask(name, wish(Act.WEIGH, weight=weight)))
 
     async def rezone(self, name: str, zone: str) -> Standing:
         """Say with which other nodes it fails."""
-        return await self._ask(name, wish(Act.REZONE, zone=zone))
+        return await self._alone(lambda: self._ask(name, wish(Act.REZONE, zone=zone)))
 
     async def undo(self, name: str) -> Standing:
         """Take back what was asked for last, queued or half done."""
-        self._check(name)
-        since = self._stamps.next()
-        await self._standings.amend(name, lambda now: undone(now, since))
-        return self._done(name)
+        return await self._alone(lambda: self._undo(name))
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
         """Forget a node that is drained, or that is lost for good.
@@ -192,22 +194,7 @@ class Changes:
         that it had. Refused when it is in use, and, but for `lose`, when it may have the last
         copy of something.
         """
-        standing = self._check(name)
-        match standing.membership:
-            case Membership.REMOVED | Membership.REMOVING:
-                return standing
-            case Membership.DRAINED:
-                there = await self._cleaned(name)
-                if watched := self._roster.watched.get(name):
-                    watched.consented = False  # that was to its last coming, not to the next
-                await self._standings.amend(name, lambda now: _removed(now, there=there))
-                return self._done(name)
-        if why := await self.why_not_removed(name, lose=lose):
-            raise ChangeRefused(why)
-        _check_left(each for each in self._standings.all() if each.name != name)
-        since = self._stamps.next()
-        await self._standings.amend(name, lambda now: _lost(now, since))
-        return self._done(name)
+        return await self._alone(lambda: self._remove(name, lose=lose))
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
@@ -226,12 +213,17 @@ class Changes:
     async def tend(self) -> None:
         """Begin what has waited, if its time has come, and end what nothing but time kept."""
         await self._emptying.tend()
+        await self._alone(lambda: self._begin_next())
+
+    async def _begin_next(self) -> None:
         if self._roster.changing or self._absent():
             return
         for name, queued in self.queue():
             if not queued.asked:
                 return
             try:
+                await self._check_empty(name, wish_of(queued))
+                self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
                 self._log.warn(
@@ -277,25 +269,78 @@ class Changes:
             raise NoSuchNode(f"node {name} is no member" if known else f"no node {name} is known")
         return standing
 
+    def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
+        return self._turn.run(lambda: Deferred.fromCoroutine(work()))
+
+    async def _undo(self, name: str) -> Standing:
+        standing = self._check(name)
+        since = self._stamps.next()
+        _check_left([undone(standing, since), *self._others(name)])
+        await self._standings.amend(name, lambda now: undone(now, since))
+        return self._done(name)
+
+    async def _remove(self, name: str, *, lose: bool) -> Standing:
+        standing = self._check(name)
+        match standing.membership:
+            case Membership.REMOVED | Membership.REMOVING:
+                return standing
+            case Membership.DRAINED:
+                there = await self._cleaned(name)
+                if watched := self._roster.watched.get(name):
+                    watched.consented = False  # that was to its last coming, not to the next
+                await self._standings.amend(name, lambda now: _removed(now, there=there))
+                return self._done(name)
+        if why := await self.why_not_removed(name, lose=lose):
+            raise ChangeRefused(why)
+        _check_left(self._others(name))
+        since = self._stamps.next()
+        await self._standings.amend(name, lambda now: _lost(now, since))
+        return self._done(name)
+
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""
+        self._check(name)
+        await self._check_empty(name, wanted)
         standing = self._check(name)
+        wanted = together(standing, wanted)
         after = carried_out(standing, wanted, self._stamps.reading)
-        _check_left([after, *(each for each in self._standings.all() if each.name != name)])
+        _check_left([after, *self._others(name)])
         if after == standing:
             return standing
-        busy = any(each.name != name and _is_under_way(each) for each in self._standings.all())
-        if not busy or after == replace(standing, queued=None):
+        if not self._is_before(standing) or after == replace(standing, queued=None):
             await self._begin(name, wanted)
             return self._done(name)
-        queued = wanted.queued(self._stamps.next())
+        asked = self._stamps.next() if standing.queued is None else standing.queued.asked
+        queued = wanted.queued(asked)
         await self._standings.amend(name, lambda now: replace(now, queued=queued))
         return self._done(name)
+
+    async def _check_empty(self, name: str, wanted: Wish) -> None:
+        """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty."""
+        standing = self._check(name)
+        if wanted.act is Act.UNDRAIN and standing.membership is Membership.DRAINED:
+            await self._emptying.check_empty(name)
+
+    def _is_before(self, standing: Standing) -> bool:
+        """Whether what is asked of this node now has to wait for what was asked of others."""
+        others = self._others(standing.name)
+        if any(_is_under_way(each) for each in others):
+            return True
+        return not _is_under_way(standing) and any(each.queued for each in others)
+
+    def _check_begun(self, name: str, wanted: Wish) -> None:
+        """Of what waited: much may have come between, and what waits itself may never begin."""
+        others = [replace(each, queued=None) for each in self._others(name)]
+        _check_left([carried_out(self._check(name), wanted, self._stamps.reading), *others])
 
     async def _begin(self, name: str, wanted: Wish) -> None:
         since = self._stamps.next()
         await self._standings.amend(name, lambda now: carried_out(now, wanted, since))
         self._done(name)
+
+    def _others(self, name: str) -> list[Standing]:
+        return [each for each in self._standings.all() if each.name != name]
 
     def _done(self, name: str) -> Standing:
         """Let the rings follow; a node that counts no more, or once more, is met afresh."""
@@ -329,8 +374,13 @@ def _holds_up_joins(standing: Standing) -> bool:
 
 
 def _check_left(standings: Iterable[Standing]) -> None:
-    if not ring_members(standings):
+    """Of those that wait to be drained it is as if they were."""
+    if not ring_members(each for each in standings if not _waits_to_be_drained(each)):
         raise ChangeRefused("no node would be left to hold anything")
+
+
+def _waits_to_be_drained(standing: Standing) -> bool:
+    return standing.queued is not None and standing.queued.act is Act.DRAIN
 
 
 def _over(was: Standing, now: Standing) -> Standing:
