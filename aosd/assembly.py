@@ -221,6 +221,7 @@ class Assembly:
             emptying,
             lambda name, address, credentials: clean(name, address, credentials, "", True),
             self._absent,
+            admission.bars,
         )
         admission.waits = self.changes.join_waits
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
