@@ -126,13 +126,10 @@ def _undrained(standing: Standing, since: str) -> Standing:
             return replace(standing, membership=Membership.MEMBER, since="")
         case Membership.DRAINING | Membership.DRAINED:
             # What it holds yet, and others don't, is to be found until all is where it belongs.
-            drained = standing.membership is Membership.DRAINED
-            adopted = standing.adopted or not drained
+            adopted = standing.adopted or standing.membership is Membership.DRAINING
             return replace(
                 standing,
                 membership=Membership.JOINING,
-                # Whoever finds it empty says which disk it is.
-                incarnation="" if drained else standing.incarnation,
                 left=False,
                 adopted=adopted,
                 since=since,

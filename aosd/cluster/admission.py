@@ -15,7 +15,7 @@ from aosd.cluster.standings import Standings
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.model.errors import AosdError, NodeError
-from aosd.model.marker import Introduction, Marker, read_marker
+from aosd.model.marker import Marker, read_marker
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.standing import Membership, Standing, read_standing
@@ -114,7 +114,7 @@ class Admission:
             return  # it went away meanwhile
         self._settled.unwatched(name, self.late_until_s())
         if known:
-            await self._take_back(watched, introduction, marker, brings=brings)
+            watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
         await self._standings.enter(
@@ -131,23 +131,6 @@ class Admission:
         if known:
             await self._standings.amend(watched.member.name, _bringing)
             self._standings.set_rings()
-
-    async def _take_back(
-        self, watched: WatchedMember, introduction: Introduction, marker: Marker, *, brings: bool
-    ) -> None:
-        """Let a member in that was away, or was drained and is to be one again."""
-        name = watched.member.name
-        if self._standings.is_to_be_empty(name):
-            if introduction.objects and not brings:
-                watched.refuse("it was drained, and holds objects all the same: empty it first")
-                return
-            # From here on what it holds is what it got as a member.
-            await self._standings.amend(
-                name, lambda now: replace(now, incarnation=marker.incarnation)
-            )
-            if watched.introduction is not introduction:
-                return
-        watched.admit(marker.incarnation, away=True)
 
     def _kept_out(self, watched: WatchedMember, standing: Standing, *, is_marked: bool) -> str:
         """Why one that isn't a member any more can't be one again; "" when it can."""

@@ -218,6 +218,7 @@ class Changes:
             if not queued.asked:
                 return
             try:
+                await self._check_empty(name, wish_of(queued))
                 self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
@@ -306,6 +307,8 @@ class Changes:
 
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""
+        self._check(name)
+        await self._check_empty(name, wanted)
         standing = self._check(name)
         wanted = together(standing, wanted)
         after = carried_out(standing, wanted, self._stamps.reading)
@@ -319,6 +322,12 @@ class Changes:
         queued = wanted.queued(asked)
         await self._standings.amend(name, lambda now: replace(now, queued=queued))
         return self._done(name)
+
+    async def _check_empty(self, name: str, wanted: Wish) -> None:
+        """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty."""
+        standing = self._check(name)
+        if wanted.act is Act.UNDRAIN and standing.membership is Membership.DRAINED:
+            await self._emptying.check_empty(name)
 
     def _is_before(self, standing: Standing) -> bool:
         """Whether what is asked of this node now has to wait for what was asked of others."""

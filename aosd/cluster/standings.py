@@ -108,18 +108,6 @@ class Standings:
         """
         return self._roster.told_by(self.all())
 
-    def is_to_be_empty(self, name: str) -> bool:
-        """Whether it was drained, and is to join again: not with what it holds by now.
-
-        What was deleted while it didn't count may be forgotten.
-        """
-        standing = self.get(name)
-        return (
-            standing is not None
-            and standing.membership is Membership.JOINING
-            and not standing.incarnation
-        )
-
     def is_returning(self, name: str) -> bool:
         """Whether it is known to have been away, and wasn't compared with all others since."""
         return self._settled.may_lack(name, self._roster.names)
