@@ -224,6 +224,7 @@ class Assembly:
             emptying,
             lambda name, address, credentials: clean(name, address, credentials, "", True),
             self._absent,
+            admission.bars,
         )
         admission.waits = changes.join_waits
         members = Members(roster, changes, self.heartbeat, certainty.refusal)

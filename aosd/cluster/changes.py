@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from aosd.cluster.acts import Wish, carried_out, together, undone, wish, wish_of
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
+from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.model.errors import ChangeRefused, ClusterError, NoNodes, NoSuchNode
@@ -32,7 +33,8 @@ class Changes:
 
     What is asked for while another change is under way is queued in the node's own register;
     an act on a node that has a part in the change itself replaces that part at once. A node
-    that is lost for good is taken out at once, whatever is under way.
+    that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
+    a node out whoever consents.
 
     All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
     can be remembered now.
@@ -49,6 +51,7 @@ class Changes:
         emptying: Emptying,
         clean: Clean,
         absent: Callable[[], str],
+        bars: Callable[[str], str],
     ) -> None:
         self._roster = roster
         self._standings = standings
@@ -57,6 +60,7 @@ class Changes:
         self._emptying = emptying
         self._clean = clean
         self._absent = absent
+        self._bars = bars
         # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
 
@@ -130,11 +134,7 @@ class Changes:
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
         if act is Act.JOIN:
-            watched = self._roster.watched.get(name)
-            if watched is None:
-                raise NoSuchNode(f"no node {name} is known")
-            if watched.incarnation is not None:
-                raise ChangeRefused(f"node {name} is a member")
+            watched = self._newcomer(name)
             members = {**present.members, name: watched.member}
             return present, Ring(members.values())
         if standing is None:
@@ -198,12 +198,8 @@ class Changes:
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
-        watched = self._roster.watched.get(name)
-        if watched is None:
-            raise NoSuchNode(f"no node {name} is known")
+        watched = self._newcomer(name)
         standing = self._standings.get(name)
-        if watched.incarnation is not None:
-            raise ChangeRefused(f"node {name} is a member")
         watched.consented = True
         watched.meet_again()
         return standing
@@ -268,6 +264,17 @@ class Changes:
             known = name in self._roster.watched
             raise NoSuchNode(f"node {name} is no member" if known else f"no node {name} is known")
         return standing
+
+    def _newcomer(self, name: str) -> WatchedMember:
+        """One that may be taken in, if somebody consents."""
+        watched = self._roster.watched.get(name)
+        if watched is None:
+            raise NoSuchNode(f"no node {name} is known")
+        if watched.incarnation is not None:
+            raise ChangeRefused(f"node {name} is a member")
+        if why := self._bars(name):
+            raise ChangeRefused(f"node {name} can't be taken in: {why}")
+        return watched
 
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
