@@ -92,6 +92,9 @@ def _drained(standing: Standing, since: str) -> Standing:
             return replace(
                 standing, membership=Membership.DRAINING, coming=None, left=False, since=since
             )
+        case Membership.JOINING if not standing.incarnation:
+            # It was drained, and nobody has found it empty yet: it was never let in.
+            return replace(standing, membership=Membership.DRAINED, since="")
         case Membership.JOINING:
             # No ring that counts will have had it; what it got by then is to go.
             return replace(standing, membership=Membership.DRAINING, left=True, since=since)

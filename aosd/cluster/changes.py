@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from aosd.cluster.acts import Wish, carried_out, undone, wish, wish_of
@@ -20,6 +21,8 @@ from aosd.model.ring import Ring
 from aosd.model.stamp import StampClock
 from aosd.model.standing import Act, Membership, Queued, Standing, ring_members
 
+T = TypeVar("T")
+
 Clean = Callable[[str, Address, Credentials], Deferred[None]]
 """Take everything of ours off an empty node; fires when that is done."""
 
@@ -29,7 +32,8 @@ class Changes:
 
     What is asked for while another change is under way is queued in the node's own register;
     an act on a node that has a part in the change itself replaces that part at once. A node
-    that is lost for good is taken out at once, whatever is under way.
+    that is lost for good is taken out at once, whatever is under way. Of acts at the same time
+    each is judged by what the ones before it have made of the rings.
 
     All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
     can be remembered now.
@@ -54,6 +58,9 @@ class Changes:
         self._emptying = emptying
         self._clean = clean
         self._absent = absent
+        self._turn = DeferredLock()
+        # Nodes that are being removed.
+        self._going: set[str] = set()
 
     # -- what there is ----------------------------------------------------------------------------
 
@@ -155,8 +162,7 @@ class Changes:
         standing = self._check(name)
         if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
             return ""
-        watched = self._roster.watched.get(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
+        if self._answers(name):
             return await self._losses.why_in_use(name)
         return "" if lose else await self._losses.why_not(name)
 
@@ -180,10 +186,7 @@ class Changes:
 
     async def undo(self, name: str) -> Standing:
         """Take back what was asked for last, queued or half done."""
-        self._check(name)
-        since = self._stamps.next()
-        await self._standings.amend(name, lambda now: undone(now, since))
-        return self._done(name)
+        return await self._in_turn(lambda: self._undo(name))
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
         """Forget a node that is drained, or that is lost for good.
@@ -197,17 +200,10 @@ class Changes:
             case Membership.REMOVED | Membership.REMOVING:
                 return standing
             case Membership.DRAINED:
-                there = await self._cleaned(name)
-                if watched := self._roster.watched.get(name):
-                    watched.consented = False  # that was to its last coming, not to the next
-                await self._standings.amend(name, lambda now: _removed(now, there=there))
-                return self._done(name)
+                return await self._remove_drained(name)
         if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
-        _check_left(each for each in self._standings.all() if each.name != name)
-        since = self._stamps.next()
-        await self._standings.amend(name, lambda now: _lost(now, since))
-        return self._done(name)
+        return await self._in_turn(lambda: self._remove_lost(name))
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
@@ -226,6 +222,10 @@ class Changes:
     async def tend(self) -> None:
         """Begin what has waited, if its time has come, and end what nothing but time kept."""
         await self._emptying.tend()
+        if not self._turn.locked:  # else it is looked at again in a moment
+            await self._in_turn(self._begin_next)
+
+    async def _begin_next(self) -> None:
         if self._roster.changing or self._absent():
             return
         for name, queued in self.queue():
@@ -252,10 +252,16 @@ class Changes:
 
         What the coming ring wants has been copied: it is the ring, or nodes are empty.
         """
-        moving = [each for each in self._standings.all() if each.moves]
-        if not moving:
+        if not any(each.moves for each in self._standings.all()):
             await self._emptying.swept(unmended, removed)
             return
+        shape = self._roster.shape
+        await self._in_turn(lambda: self._end_moves(shape))
+
+    async def _end_moves(self, shape: Hashable) -> None:
+        if shape != self._roster.shape:
+            return  # something else was asked for meanwhile
+        moving = [each for each in self._standings.all() if each.moves]
         for each in moving:
             watched = self._roster.watched.get(each.name)
             joins = each.membership is Membership.JOINING
@@ -275,13 +281,33 @@ class Changes:
         if standing is None:
             known = name in self._roster.watched
             raise NoSuchNode(f"node {name} is no member" if known else f"no node {name} is known")
+        if name in self._going:
+            raise ChangeRefused(f"node {name} is being removed")
         return standing
+
+    async def _in_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        await self._turn.acquire()
+        try:
+            return await act()
+        finally:
+            self._turn.release()
+
+    def _answers(self, name: str) -> bool:
+        watched = self._roster.watched.get(name)
+        return watched is not None and watched.state is not NodeState.DOWN
+
+    def _check_others(self, after: Standing) -> None:
+        """Raise ChangeRefused unless a node is left when this one is as it is to be."""
+        _check_left([after, *(each for each in self._standings.all() if each.name != after.name)])
 
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""
+        return await self._in_turn(lambda: self._ask_now(name, wanted))
+
+    async def _ask_now(self, name: str, wanted: Wish) -> Standing:
         standing = self._check(name)
         after = carried_out(standing, wanted, self._stamps.reading)
-        _check_left([after, *(each for each in self._standings.all() if each.name != name)])
+        self._check_others(after)
         if after == standing:
             return standing
         busy = any(each.name != name and _is_under_way(each) for each in self._standings.all())
@@ -294,8 +320,41 @@ class Changes:
 
     async def _begin(self, name: str, wanted: Wish) -> None:
         since = self._stamps.next()
+        # What was asked for before may have been carried out since this was.
+        self._check_others(carried_out(self._check(name), wanted, since))
         await self._standings.amend(name, lambda now: carried_out(now, wanted, since))
         self._done(name)
+
+    async def _undo(self, name: str) -> Standing:
+        standing, since = self._check(name), self._stamps.next()
+        self._check_others(undone(standing, since))
+        await self._standings.amend(name, lambda now: undone(now, since))
+        return self._done(name)
+
+    async def _remove_drained(self, name: str) -> Standing:
+        await self._in_turn(lambda: self._let_go(name))
+        try:
+            there = await self._cleaned(name)
+            if watched := self._roster.watched.get(name):
+                watched.consented = False  # that was to its last coming, not to the next
+            await self._standings.amend(name, lambda now: _removed(now, there=there))
+            return self._done(name)
+        finally:
+            self._going.discard(name)
+
+    async def _let_go(self, name: str) -> None:
+        """From here on nothing else may be asked of it."""
+        if self._check(name).membership is not Membership.DRAINED:
+            raise ChangeRefused(f"node {name} isn't drained any more")
+        self._going.add(name)
+
+    async def _remove_lost(self, name: str) -> Standing:
+        standing, since = self._check(name), self._stamps.next()
+        if self._answers(name):
+            raise ChangeRefused(f"node {name} is back")
+        self._check_others(_lost(standing, since))
+        await self._standings.amend(name, lambda now: _lost(now, since))
+        return self._done(name)
 
     def _done(self, name: str) -> Standing:
         """Let the rings follow; a node that counts no more, or once more, is met afresh."""
