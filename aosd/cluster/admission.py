@@ -141,12 +141,19 @@ class Admission:
             if introduction.objects and not brings:
                 watched.refuse("it was drained, and holds objects all the same: empty it first")
                 return
+            if why := self.waits(name):
+                watched.refuse(why)
+                return
             # From here on what it holds is what it got as a member.
             await self._standings.amend(
                 name, lambda now: replace(now, incarnation=marker.incarnation)
             )
+            self._standings.set_rings()
             if watched.introduction is not introduction:
                 return
+        standing = self._standings.get(name)
+        if standing is None or not standing.counts:
+            return  # it was asked to go meanwhile
         watched.admit(marker.incarnation, away=True)
 
     def _kept_out(self, watched: WatchedMember, standing: Standing, *, is_marked: bool) -> str:
@@ -251,7 +258,7 @@ class Admission:
             if watched is None or watched.node is None:
                 await self._standings.amend(name, lambda now: replace(now, left=False))
             return
-        if watched is None or not standing.membership.counts:
+        if watched is None or not standing.counts:
             return
         incarnation = watched.incarnation or standing.incarnation
         same_disk = incarnation == standing.incarnation

@@ -98,14 +98,15 @@ class Changes:
             (each.name, each.queued) for each in self._standings.all() if each.queued is not None
         ]
         waiting.sort(key=lambda each: each[1].asked)
-        joins = [
-            (name, Queued(Act.JOIN, ""))
-            for name, watched in sorted(self._roster.watched.items())
+        joins = {
+            name
+            for name, watched in self._roster.watched.items()
             if watched.incarnation is None
             and watched.introduction is not None
             and watched.why == self.join_waits(name)
-        ]
-        return [*waiting, *joins]
+        }
+        joins.update(each.name for each in self._standings.all() if each.is_out)
+        return [*waiting, *((name, Queued(Act.JOIN, "")) for name in sorted(joins))]
 
     def join_waits(self, name: str) -> str:
         """Why a new node has to wait before it joins; "" when it hasn't.
@@ -145,6 +146,8 @@ class Changes:
             standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
             standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
+            if standings[name].is_out:  # as it is once it was found empty
+                standings[name] = replace(standings[name], incarnation="any")
             present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
@@ -160,7 +163,8 @@ class Changes:
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
         """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
         standing = self._check(name)
-        if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
+        gone = (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING)
+        if standing.membership in gone or standing.is_out:
             return ""
         if self._answers(name):
             return await self._losses.why_in_use(name)
@@ -196,11 +200,10 @@ class Changes:
         copy of something.
         """
         standing = self._check(name)
-        match standing.membership:
-            case Membership.REMOVED | Membership.REMOVING:
-                return standing
-            case Membership.DRAINED:
-                return await self._remove_drained(name)
+        if standing.membership in (Membership.REMOVED, Membership.REMOVING):
+            return standing
+        if _is_drained(standing):
+            return await self._remove_drained(name)
         if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
         return await self._in_turn(lambda: self._remove_lost(name))
@@ -337,14 +340,14 @@ class Changes:
             there = await self._cleaned(name)
             if watched := self._roster.watched.get(name):
                 watched.consented = False  # that was to its last coming, not to the next
-            await self._standings.amend(name, lambda now: _removed(now, there=there))
+            await self._standings.amend(name, lambda now: _forgotten(now, there=there))
             return self._done(name)
         finally:
             self._going.discard(name)
 
     async def _let_go(self, name: str) -> None:
         """From here on nothing else may be asked of it."""
-        if self._check(name).membership is not Membership.DRAINED:
+        if not _is_drained(self._check(name)):
             raise ChangeRefused(f"node {name} isn't drained any more")
         self._going.add(name)
 
@@ -396,6 +399,16 @@ def _over(was: Standing, now: Standing) -> Standing:
     """The change is over, unless something else was asked for meanwhile."""
     same = (now.membership, now.place, now.coming) == (was.membership, was.place, was.coming)
     return now.over() if same else now
+
+
+def _is_drained(standing: Standing) -> bool:
+    return standing.membership is Membership.DRAINED or standing.is_out
+
+
+def _forgotten(standing: Standing, *, there: bool) -> Standing:
+    if not _is_drained(standing):
+        raise ChangeRefused(f"node {standing.name} isn't drained any more")
+    return _removed(standing, there=there)
 
 
 def _removed(standing: Standing, *, there: bool) -> Standing:

@@ -41,7 +41,7 @@ class Standings:
 
     def members(self) -> list[Standing]:
         """Of those that are members, by name."""
-        return [each for each in self.all() if each.membership.counts]
+        return [each for each in self.all() if each.counts]
 
     def were_returning(self) -> set[str]:
         """The members that were when this was remembered last."""
@@ -114,11 +114,7 @@ class Standings:
         What was deleted while it didn't count may be forgotten.
         """
         standing = self.get(name)
-        return (
-            standing is not None
-            and standing.membership is Membership.JOINING
-            and not standing.incarnation
-        )
+        return standing is not None and standing.is_out
 
     def is_returning(self, name: str) -> bool:
         """Whether it is known to have been away, and wasn't compared with all others since."""

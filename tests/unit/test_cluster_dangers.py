@@ -10,7 +10,7 @@ from aosd.gateway.list import list_objects
 from aosd.model.errors import ChangeRefused, NoQuorum, NoSuchKey
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET
-from aosd.model.standing import Membership
+from aosd.model.standing import Act, Membership
 from aosd.testing.faults import late, refused
 from aosd.testing.memory_node import Copy
 from tests.unit.cluster_case import Gateway
@@ -233,3 +233,38 @@ class DrainedAgainTests(ChangesTestCase):
         self.failureResultOf(undraining, ChangeRefused)
         self.assertIs(self.membership("n1"), Membership.REMOVED)
         self.check_all()
+
+
+class SmallTests(ChangesTestCase):
+    """As many nodes as there are replicas: what is remembered has to stand on all of them."""
+
+    count = 2
+
+    def test_a_drained_one_is_taken_in_again(self) -> None:
+        self.now(self.changes.drain("n2"))
+        self.wait(240, self.over)
+        self.now(self.changes.undrain("n2"))
+        self.delete(self.gateway, "k0")
+        self.put(self.gateway, "k0", b"k0")
+        self.wait(240, lambda: self.over() and self.membership("n2") is Membership.MEMBER)
+        self.check_all()
+
+    def test_while_it_isnt_there_nothing_waits_for_it(self) -> None:
+        self.now(self.changes.drain("n2"))
+        self.wait(240, self.over)
+        self.gateway.see("n1")
+        self.pass_s(30)
+        self.now(self.changes.undrain("n2"))
+        self.assertEqual([name for name, _ in self.changes.queue()], ["n2"])
+        self.pass_s(30)
+        self.delete(self.gateway, "k0")
+        self.put(self.gateway, "k0", b"k0")
+        self.now(self.changes.undo("n2"))
+        self.assertIs(self.membership("n2"), Membership.DRAINED)
+        self.check_all()
+
+    def test_what_it_would_move_is_foretold(self) -> None:
+        self.now(self.changes.drain("n2"))
+        self.wait(240, self.over)
+        former, coming = self.changes.proposed(Act.UNDRAIN, "n2")
+        self.assertEqual((len(former.members), len(coming.members)), (1, 2))
