@@ -17,6 +17,7 @@ from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.model.errors import ChangeRefused, ClusterError, NoNodes, NoSuchNode
+from aosd.model.marker import read_marker
 from aosd.model.node import Address, Credentials, NodeState
 from aosd.model.ring import Ring
 from aosd.model.stamp import StampClock
@@ -209,7 +210,8 @@ class Changes:
     async def tend(self) -> None:
         """Begin what has waited, if its time has come, and end what nothing but time kept."""
         await self._emptying.tend()
-        await self._alone(lambda: self._begin_next())
+        if not self._turn.locked:  # else it is looked at again in a moment
+            await self._alone(self._begin_next)
 
     async def _begin_next(self) -> None:
         if self._roster.changing or self._absent():
@@ -300,6 +302,9 @@ class Changes:
                 return self._done(name)
         if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
+            raise ChangeRefused(f"node {name} is back")
         _check_left(self._others(name))
         since = self._stamps.next()
         await self._standings.amend(name, lambda now: _lost(now, since))
@@ -356,8 +361,11 @@ class Changes:
         standing = self._standings.get(name)
         assert standing is not None
         watched = self._roster.watched.get(name)
-        if watched is not None and standing.membership.counts == (watched.incarnation is None):
-            watched.meet_again()
+        counts = standing.membership.counts
+        if watched is not None and counts == (watched.incarnation is None):
+            met = counts and _is_back(watched, standing)
+            if not met:
+                watched.meet_again()
         self._log.info("node {node} is {what}", node=name, what=str(standing.membership))
         return standing
 
@@ -369,6 +377,17 @@ class Changes:
             return False
         await self._clean(name, sighting.address, sighting.credentials)
         return True
+
+
+def _is_back(watched: WatchedMember, standing: Standing) -> bool:
+    """Take one in at once that was met, and counts again: what needs all members doesn't wait."""
+    introduction = watched.introduction
+    if watched.node is None or introduction is None or introduction.marker is None:
+        return False
+    if read_marker(standing.name, introduction.marker).incarnation != standing.incarnation:
+        return False
+    watched.admit(standing.incarnation, away=True)
+    return True
 
 
 def _is_under_way(standing: Standing) -> bool:

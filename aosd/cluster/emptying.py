@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -107,7 +108,7 @@ class Emptying:
         """
         watched = self._roster.watched.get(name)
         node = None if watched is None else watched.node
-        if node is None:
+        if watched is None or node is None or watched.introduction is None:
             raise NoNodes(f"node {name} can't be asked now whether it is empty")
         try:
             found = await _first_key(node)
@@ -134,7 +135,7 @@ class Emptying:
                 reasons.append(f"node {each.name}: {why}")
                 continue
             self._found_empty.discard(each.name)
-            await self._standings.amend(each.name, _drained)
+            await self._standings.amend(each.name, partial(_drained, each))
             self._log.info("node {node} is drained", node=each.name)
             self._standings.set_rings()
             if (watched := self._roster.watched.get(each.name)) is not None:
@@ -182,7 +183,10 @@ async def _first_key(node: INode) -> str:
     return ""
 
 
-def _drained(standing: Standing) -> Standing:
+def _drained(found: Standing, standing: Standing) -> Standing:
+    """Unless it was taken in again since it was found to be empty, be it for a moment."""
     if standing.membership is not Membership.DRAINING or not standing.left:
+        return standing
+    if standing.since != found.since:
         return standing
     return replace(standing, membership=Membership.DRAINED, adopted=False, since="")

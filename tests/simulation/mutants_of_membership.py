@@ -11,6 +11,7 @@ import aosd.cluster.changes
 import aosd.cluster.emptying
 import aosd.cluster.standings
 import aosd.model.standing
+from aosd.certainty import Certainty
 from aosd.cluster.admission import Admission
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
@@ -106,7 +107,7 @@ def drained_node_joins_again_with_what_it_holds() -> Patches:
 @mutant(moving.nothing_is_forgotten_while_a_change_stands_still)
 def journal_forgets_while_the_ring_changes() -> Patches:
     """Journal: no entry goes while a ring change is under way, as nothing is removed then."""
-    return [(Assembly, "_may_forget", lambda *_: True)]
+    return [(Certainty, "may_forget", lambda *_: True)]
 
 
 @mutant(moving.repair_is_paused_while_a_node_is_drained)
