@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.consistency.buckets import has_none
@@ -15,7 +17,7 @@ from aosd.model.errors import ClusterError, NodeError, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead
 from aosd.model.ring import partition
 from aosd.model.versions import newest
-from aosd.ports import Candidate
+from aosd.ports import Candidate, INode
 
 _log = Logger()
 
@@ -105,10 +107,14 @@ async def check_nothing_hidden(
     for name in above(key) if away else ():
         known = before(store, bucket, name)
         candidates = list(store.could_hold(bucket, name))
-        found = await ask(candidates, lambda node, name=name: node.head(bucket, name))
+        found = await ask(candidates, partial(_head, bucket, name))
         was = store.journal.own_delete_of(bucket, name) is not None
         if was or judge(store, bucket, name, known, candidates, found).head is not None:
             raise NoQuorum(f"what lies beneath {name} can't be known now: {', '.join(away)}")
+
+
+def _head(bucket: str, key: str, node: INode) -> Deferred[ObjectHead]:
+    return node.head(bucket, key)
 
 
 async def bring_to_light(store: Store, bucket: str, key: str, holders: Iterable[Candidate]) -> None:
