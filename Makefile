@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHON
+# How many tests run at once.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run run-embedded test simulate itest clients fault-long bench lint format generate tools clean
@@ -22,7 +24,8 @@ run-embedded: tools ## the gateway on port 3000 and three S3 servers as its chil
 
 test: tools ## unit, contract and property tests; no Docker needed
 	$(BIN)/python -m tools.same_unit_tests
-	$(BIN)/python -m pytest tests/unit tests/contract tests/property tests/simulation $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+	    tests/unit tests/contract tests/property tests/simulation $(ARGS)
 
 simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 10000)
 	$(BIN)/python -m tools.simulate --seeds $${SEEDS:-10000} --start $${START:-0} $(ARGS)
@@ -30,7 +33,8 @@ simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 
 itest: tools ## integration and fault tests, on real servers and a real Docker Engine
 	@tools/itest_packages.sh
 	@tools/clients.sh
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/integration tests/fault -m "not long" $(ARGS)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+	    tests/integration tests/fault -m "not long" $(ARGS)
 
 clients: tools ## the S3 clients alone, and docs/clients.md written from what they did
 	@tools/clients.sh

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from aosd.certainty import Certainty
 from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
@@ -19,7 +20,7 @@ from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.leaving import Leaving, Space
 from aosd.cluster.losses import Losses
-from aosd.cluster.member import CLOCK_REFUSAL_S, Introduce, MakeNode, WatchedMember
+from aosd.cluster.member import Introduce, MakeNode, WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.cluster.unfinished import Unfinished
@@ -32,7 +33,7 @@ from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
 from aosd.consistency.memory import Memory
 from aosd.consistency.presence import Presence
-from aosd.consistency.recall import STOPPED_KEY, Recall, StopNote
+from aosd.consistency.recall import Recall
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.consistency.to_the_end import ToTheEnd
@@ -42,10 +43,10 @@ from aosd.consistency.writes import Writes
 from aosd.gateway.buckets import take_up
 from aosd.gateway.lanes import Lanes
 from aosd.gateway.store import Limits, Store
+from aosd.membership import Members
 from aosd.model.errors import AosdError, NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
-from aosd.model.standing import Membership
 from aosd.observe.metrics import Metrics
 from aosd.ports import IDiscovery, INode
 from aosd.repair.beneath import Beneath
@@ -55,7 +56,6 @@ from aosd.repair.forecasts import Forecasts
 from aosd.repair.gathered import Gathered, gathered
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
-from aosd.repair.progress import Change
 from aosd.settings import Settings
 from aosd.streams.budget import MemoryBudget
 from aosd.streams.deadlines import cancelled
@@ -111,7 +111,7 @@ class Assembly:
             clock,
             now,
             keep_s=settings.journal_keep_s,
-            may_forget=self._may_forget,
+            may_forget=lambda limit: self.certainty.may_forget(limit),
         )
         self.marks = marks = Marks(memory, clock.seconds)
         registers = Registers(memory, stamps)
@@ -125,7 +125,7 @@ class Assembly:
         journal.died = buckets.died
         turns = Turns(clock, settings.turn_timeout_s, to_the_end)
         self.presence = presence = Presence(buckets, turns)
-        presence.may_forget = self._may_forget_bucket
+        presence.may_forget = lambda *which: self.certainty.may_forget_bucket(*which)
         self.keys = keys = ClusterKeys(registers)
         self.settled = settled = Settledness(clock.seconds, marks.marked)
         self.recall = recall = Recall(
@@ -152,7 +152,7 @@ class Assembly:
             BeginningTimes(settings.founding_wait_s, settings.late_write_window_s),
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
-        admission.contested = lambda: self.contested
+        admission.contested = lambda: bool(self.heartbeat.other)
         self._writes = writes = Writes(clock.seconds)
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
         copier = Copier(
@@ -192,6 +192,9 @@ class Assembly:
             absent=self._absent,
             zone=settings.zone,
         )
+        self.certainty = certainty = Certainty(
+            self.run, roster, self.heartbeat, memory, to_the_end, self.store
+        )
         mender = Mender(
             placement=roster,
             replicas=replicas,
@@ -223,12 +226,14 @@ class Assembly:
                 name, address, credentials, admission.cluster, True
             ),
             self._absent,
+            admission.bars,
         )
-        admission.waits = self.changes.join_waits
+        admission.waits = changes.join_waits
+        members = Members(roster, changes, self.heartbeat, certainty.refusal)
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(
             placement=roster,
-            membership=self,
+            membership=members,
             replicas=replicas,
             mender=mender,
             recall=recall,
@@ -266,7 +271,7 @@ class Assembly:
             registers,
             clean,
             quiet=self._quiet,
-            landing=self._may_land,
+            landing=certainty.may_land,
             absent=lambda: self.beginning.why,
             cluster=lambda: self.admission.cluster,
         )
@@ -285,7 +290,7 @@ class Assembly:
                 writes=writes,
                 turns=turns,
                 to_the_end=to_the_end,
-                trouble=self._refusal,
+                trouble=certainty.refusal,
                 queued=lambda: [name for name, _ in changes.queue()],
                 paused=lambda: self.keeper.paused,
             ),
@@ -350,7 +355,7 @@ class Assembly:
         if self.beginning.ready and not self.cleaning.is_quiet:
             await self._quiet()
             if not self.cleaning.has_begun:
-                await self._leave_note()
+                await self.certainty.leave_note()
         await self.roster.stop_discovery()
         self.ledger.close()
 
@@ -359,51 +364,6 @@ class Assembly:
         if self.beginning.ready:
             await self.keeper.stop()
             await self.heartbeat.stop()
-
-    def _may_land(self) -> bool:
-        """Whether a node may yet write a record."""
-        self.memory.maybe_late()  # forgets what can't come any more
-        return bool(len(self.to_the_end)) or self.memory.may_land("")
-
-    async def _leave_note(self) -> None:
-        """Only of what is known for sure: nothing in flight, and all memory written."""
-        if len(self.store.turns) or self.settled.is_held:
-            self._log.warn("no note of a clean stop: something is in flight")
-            return
-        if self.journal.failed or self.marks.failed:
-            self._log.warn("no note of a clean stop: something wasn't written")
-            return
-        if self.memory.may_land("runs/"):
-            # Landing late, it would say that a run of before was the last one.
-            self._log.warn("no note of a clean stop: a node may yet remember an older run")
-            return
-        if self.buckets.may_any_be_removed_late():
-            self._log.warn("no note of a clean stop: a node may yet remove a bucket")
-            return
-        if not self.heartbeat.alone:
-            # Its end would say nothing of what the other one does.
-            self._log.warn("no note of a clean stop: another gateway may be there")
-            return
-        if self.roster.changing or not self.settled.is_anything_known():
-            return
-        members = self.roster.names
-        together = self.settled.is_covered(*members)
-        # Of nodes that no one sweep speaks for, none is certain.
-        away = {each.name for each in self.roster.members() if each.node is None}
-        lacking = away | {each for each in members if self.settled.may_lack(each, members)}
-        unwatched = {each for each in members if self.settled.is_unwatched(each)}
-        try:
-            note = StopNote(
-                self.run,
-                frozenset(lacking | unwatched if together else members),
-                frozenset(lacking),
-                frozenset(unwatched),
-                self.settled.late_for_s(*members),
-                self.store.stamps.reading,
-            )
-            await self.memory.write(STOPPED_KEY, note.to_bytes())
-        except AosdError as error:
-            self._log.warn("no note of a clean stop: {error}", error=error)
 
     # -- what others ask --------------------------------------------------------------------------
 
@@ -419,67 +379,13 @@ class Assembly:
             return False, "no node is up"
         return True, ""
 
-    def up_since_s(self, name: str) -> float | None:
-        """When the node answered again after its last silence; None while it doesn't."""
-        watched = self.roster.watched.get(name)
-        if watched is None or watched.candidate.node is None:
-            return None
-        return watched.up_since_s
-
-    def down_since_s(self, name: str) -> float | None:
-        """Since when the node is away; None while it isn't."""
-        watched = self.roster.watched.get(name)
-        return None if watched is None else watched.down_since_s
-
-    def is_gone(self, name: str) -> bool:
-        """Whether the node was removed: if it comes back, then empty."""
-        standing = self.changes.standing(name)
-        return standing is not None and standing.membership is Membership.REMOVED
-
-    @property
-    def ring_name(self) -> str:
-        """The name of the ring that is, or that is coming."""
-        return self.roster.ring.name
-
     @property
     def changing(self) -> bool:
         """Whether a change of the ring is under way."""
         return self.roster.changing
 
-    @property
-    def contested(self) -> bool:
-        """Whether another gateway uses the nodes."""
-        return bool(self.heartbeat.other)
-
-    @property
-    def refusing(self) -> bool:
-        """Whether no writes are taken now, such as while our clock may be wrong."""
-        return bool(self._refusal())
-
-    @property
-    def change(self) -> Change:
-        """The change of the ring that is under way, for people."""
-        phase = self.changes.phase()
-        if not phase:
-            return Change()
-        moving = [each for each in self.changes.standings() if each.moves or each.strays]
-        since = min((each.since for each in moving if each.since), default="")
-        return Change(phase, tuple(each.name for each in moving), since)
-
-    @property
-    def shape(self) -> Hashable:
-        """Another one whenever other rings or members count."""
-        return self.roster.shape
-
-    @property
-    def moving(self) -> Hashable:
-        """What a change of the ring wants to be swept for; None when there is nothing to move."""
-        waits = not self.roster.changing or self.changes.only_waits
-        return None if waits else self.roster.shape
-
-    def change_over(self, unmended: int, removed: int) -> Deferred[None]:
-        """All was compared since the rings are what they are; so many keys aren't right yet."""
-        return Deferred.fromCoroutine(self.changes.change_over(unmended, removed))
+    def _refusal(self) -> str:
+        return self.certainty.refusal()
 
     def _absent(self) -> str:
         return self.leaving.absent or self.beginning.why
@@ -491,22 +397,6 @@ class Assembly:
         buckets = [each.name for each in self.buckets.live()]
         return await gathered(nodes, buckets, name, self._writes, self._clock, look=surely)
 
-    def _refusal(self) -> str:
-        if other := self.heartbeat.other:
-            return f"another gateway ({other}) uses these nodes: only one may write"
-        if self.store.stamps.is_behind:
-            return "the nodes remember writes of more than 15 minutes ahead of our clock"
-        told = [
-            watched.clock_ahead_s
-            for watched in self.roster.watched.values()
-            if watched.candidate.node is not None
-        ]
-        wrong = [each for each in told if abs(each) > CLOCK_REFUSAL_S]
-        if 2 * len(wrong) > len(told):
-            # One node that differs has a wrong clock; when most do, ours may be wrong.
-            return f"the nodes' clocks are {wrong[0]:+.0f} s from ours: stamps can't be trusted"
-        return ""
-
     async def _tend_buckets(self) -> None:
         """End deletes of buckets that were cut short; nodes have what there is, and no more."""
         await take_up(self.store)
@@ -516,24 +406,6 @@ class Assembly:
                     await self.presence.level(each.node)
                 except NodeError as error:
                     self._log.info("its buckets aren't levelled: {error}", error=error)
-
-    def _may_forget(self, limit: str) -> bool:
-        """Whether no copy may be left anywhere that the journal's lines before `limit` speak of."""
-        members = self.roster.members()
-        names = [each.name for each in members]
-        if self.roster.changing or self.marks.broken or any(each.state.away for each in members):
-            return False
-        if self.refusing:
-            return False  # by a clock that jumped ahead, all would be old
-        doubtful = (mark for _, mark in self.marks.all() if mark.key)
-        return self.settled.is_covered(*names) and not any(
-            self.ledger.has_before(mark.bucket, mark.key, limit) for mark in doubtful
-        )
-
-    def _may_forget_bucket(self, name: str, died: str) -> bool:
-        """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
-        doubtful = any(mark.bucket == name for _, mark in self.marks.all())
-        return not doubtful and self._may_forget(died)
 
     def _conflicts(self, adopted: INode) -> Conflicts:
         """Who gathers what is decided by adopting a node."""

@@ -60,3 +60,14 @@ def other_file(other_nodes: list[RealNode], tmp_path_factory: pytest.TempPathFac
 def key(request: pytest.FixtureRequest) -> str:
     """An id that no other test has."""
     return md5(request.node.nodeid.encode(), usedforsecurity=False).hexdigest()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """When tests run side by side, those of a module share what it sets up, in one process.
+
+    And there is one Docker Engine for all who need one.
+    """
+    for item in items:
+        needs_docker = "docker_engine" in getattr(item, "fixturenames", ())
+        group = "docker" if needs_docker else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -50,6 +50,25 @@ def wish_of(queued: Queued) -> Wish:
     return Wish(queued.act, queued.weight, queued.zone)
 
 
+def together(standing: Standing, wanted: Wish) -> Wish:
+    """What is to be asked of a node, with what waits for it already. Raises ChangeRefused.
+
+    A weight and a zone go together; whatever else is asked for takes the place of both.
+    """
+    queued = standing.queued
+    if queued is None or wanted.act not in _PLACING:
+        return wanted
+    if queued.act is Act.DRAIN:
+        raise ChangeRefused(f"node {standing.name} waits to be drained: undo that first")
+    if queued.act not in _PLACING:
+        return wanted
+    return Wish(
+        wanted.act,
+        queued.weight if wanted.weight is None else wanted.weight,
+        queued.zone if wanted.zone is None else wanted.zone,
+    )
+
+
 def carried_out(standing: Standing, wanted: Wish, since: str) -> Standing:
     """What it is once the act has begun; `since` is the stamp of now.
 
@@ -84,6 +103,7 @@ def undone(standing: Standing, since: str) -> Standing:
 
 
 _LONGEST_ZONE = 255
+_PLACING = (Act.WEIGH, Act.REZONE)
 
 
 def _drained(standing: Standing, since: str) -> Standing:
@@ -92,9 +112,6 @@ def _drained(standing: Standing, since: str) -> Standing:
             return replace(
                 standing, membership=Membership.DRAINING, coming=None, left=False, since=since
             )
-        case Membership.JOINING if not standing.incarnation:
-            # It was drained, and nobody has found it empty yet: it was never let in.
-            return replace(standing, membership=Membership.DRAINED, since="")
         case Membership.JOINING:
             # No ring that counts will have had it; what it got by then is to go.
             return replace(standing, membership=Membership.DRAINING, left=True, since=since)
@@ -109,13 +126,10 @@ def _undrained(standing: Standing, since: str) -> Standing:
             return replace(standing, membership=Membership.MEMBER, since="")
         case Membership.DRAINING | Membership.DRAINED:
             # What it holds yet, and others don't, is to be found until all is where it belongs.
-            drained = standing.membership is Membership.DRAINED
-            adopted = standing.adopted or not drained
+            adopted = standing.adopted or standing.membership is Membership.DRAINING
             return replace(
                 standing,
                 membership=Membership.JOINING,
-                # Whoever finds it empty says which disk it is.
-                incarnation="" if drained else standing.incarnation,
                 left=False,
                 adopted=adopted,
                 since=since,

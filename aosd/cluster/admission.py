@@ -15,7 +15,7 @@ from aosd.cluster.standings import Standings
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.model.errors import AosdError, NodeError
-from aosd.model.marker import Introduction, Marker, read_marker
+from aosd.model.marker import Marker, read_marker
 from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.standing import Membership, Standing, read_standing
@@ -114,7 +114,7 @@ class Admission:
             return  # it went away meanwhile
         self._settled.unwatched(name, self.late_until_s())
         if known:
-            await self._take_back(watched, introduction, marker, brings=brings)
+            watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
         await self._standings.enter(
@@ -132,30 +132,6 @@ class Admission:
             await self._standings.amend(watched.member.name, _bringing)
             self._standings.set_rings()
 
-    async def _take_back(
-        self, watched: WatchedMember, introduction: Introduction, marker: Marker, *, brings: bool
-    ) -> None:
-        """Let a member in that was away, or was drained and is to be one again."""
-        name = watched.member.name
-        if self._standings.is_to_be_empty(name):
-            if introduction.objects and not brings:
-                watched.refuse("it was drained, and holds objects all the same: empty it first")
-                return
-            if why := self.waits(name):
-                watched.refuse(why)
-                return
-            # From here on what it holds is what it got as a member.
-            await self._standings.amend(
-                name, lambda now: replace(now, incarnation=marker.incarnation)
-            )
-            self._standings.set_rings()
-            if watched.introduction is not introduction:
-                return
-        standing = self._standings.get(name)
-        if standing is None or not standing.counts:
-            return  # it was asked to go meanwhile
-        watched.admit(marker.incarnation, away=True)
-
     def _kept_out(self, watched: WatchedMember, standing: Standing, *, is_marked: bool) -> str:
         """Why one that isn't a member any more can't be one again; "" when it can."""
         match standing.membership:
@@ -169,6 +145,23 @@ class Admission:
         if standing.left and not watched.consented:
             return "it was removed: adopt takes it in again"
         return ""
+
+    def bars(self, name: str) -> str:
+        """What keeps a node out whoever consents, as far as it was met; "" for nothing."""
+        watched = self._roster.watched.get(name)
+        introduction = None if watched is None else watched.introduction
+        if watched is None or introduction is None:
+            return ""
+        is_marked = introduction.marker is not None
+        if introduction.marker is not None:
+            why = self.stranger(name, read_marker(name, introduction.marker))
+            # Before it was considered it may yet yield.
+            if why and watched.why.startswith(why):
+                return watched.why
+        standing = self._standings.get(name)
+        if standing is None or standing.membership.counts:
+            return ""
+        return self._kept_out(watched, replace(standing, left=False), is_marked=is_marked)
 
     def stranger(self, name: str, marker: Marker) -> str:
         """Why a node with this marker can't be ours; "" when it can."""
@@ -258,7 +251,7 @@ class Admission:
             if watched is None or watched.node is None:
                 await self._standings.amend(name, lambda now: replace(now, left=False))
             return
-        if watched is None or not standing.counts:
+        if watched is None or not standing.membership.counts:
             return
         incarnation = watched.incarnation or standing.incarnation
         same_disk = incarnation == standing.incarnation

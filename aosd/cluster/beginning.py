@@ -249,7 +249,6 @@ class Beginning:
                 introduction is None
                 or watched.incarnation is not None
                 or watched.member.name not in self._roster.names
-                or self._standings.is_to_be_empty(watched.member.name)
             ):
                 continue
             if introduction.marker is None:
@@ -310,8 +309,8 @@ class Beginning:
             return
         self._roster.set_standings(standings)
         for name, marker in self._read.items():
-            if name not in self._roster.names or self._standings.is_to_be_empty(name):
-                continue  # it never got as far as to be remembered, or to be let in: later
+            if name not in self._roster.names:
+                continue  # it never got as far as to be remembered: it joins later
             watched = self._roster.watched[name]
             if watched.node is not None and watched.incarnation is None:
                 watched.admit(marker.incarnation, away=False)
@@ -336,8 +335,6 @@ class Beginning:
         marker = self._read.get(name)
         standing = self._standings.get(name)
         if marker is None or (standing is not None and standing.incarnation == marker.incarnation):
-            return
-        if self._standings.is_to_be_empty(name):
             return
         # Another disk: its note is of another time, whatever it says.
         self._notes[name] = None

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from aosd.cluster.acts import Wish, carried_out, undone, wish, wish_of
+from aosd.cluster.acts import Wish, carried_out, together, undone, wish, wish_of
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
+from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.model.errors import ChangeRefused, ClusterError, NoNodes, NoSuchNode
@@ -32,8 +33,8 @@ class Changes:
 
     What is asked for while another change is under way is queued in the node's own register;
     an act on a node that has a part in the change itself replaces that part at once. A node
-    that is lost for good is taken out at once, whatever is under way. Of acts at the same time
-    each is judged by what the ones before it have made of the rings.
+    that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
+    a node out whoever consents.
 
     All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
     can be remembered now.
@@ -50,6 +51,7 @@ class Changes:
         emptying: Emptying,
         clean: Clean,
         absent: Callable[[], str],
+        bars: Callable[[str], str],
     ) -> None:
         self._roster = roster
         self._standings = standings
@@ -58,9 +60,9 @@ class Changes:
         self._emptying = emptying
         self._clean = clean
         self._absent = absent
+        self._bars = bars
+        # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
-        # Nodes that are being removed.
-        self._going: set[str] = set()
 
     # -- what there is ----------------------------------------------------------------------------
 
@@ -98,15 +100,14 @@ class Changes:
             (each.name, each.queued) for each in self._standings.all() if each.queued is not None
         ]
         waiting.sort(key=lambda each: each[1].asked)
-        joins = {
-            name
-            for name, watched in self._roster.watched.items()
+        joins = [
+            (name, Queued(Act.JOIN, ""))
+            for name, watched in sorted(self._roster.watched.items())
             if watched.incarnation is None
             and watched.introduction is not None
             and watched.why == self.join_waits(name)
-        }
-        joins.update(each.name for each in self._standings.all() if each.is_out)
-        return [*waiting, *((name, Queued(Act.JOIN, "")) for name in sorted(joins))]
+        ]
+        return [*waiting, *joins]
 
     def join_waits(self, name: str) -> str:
         """Why a new node has to wait before it joins; "" when it hasn't.
@@ -133,11 +134,7 @@ class Changes:
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
         if act is Act.JOIN:
-            watched = self._roster.watched.get(name)
-            if watched is None:
-                raise NoSuchNode(f"no node {name} is known")
-            if watched.incarnation is not None:
-                raise ChangeRefused(f"node {name} is a member")
+            watched = self._newcomer(name)
             members = {**present.members, name: watched.member}
             return present, Ring(members.values())
         if standing is None:
@@ -146,8 +143,6 @@ class Changes:
             standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
             standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
-            if standings[name].is_out:  # as it is once it was found empty
-                standings[name] = replace(standings[name], incarnation="any")
             present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
@@ -163,10 +158,10 @@ class Changes:
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
         """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
         standing = self._check(name)
-        gone = (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING)
-        if standing.membership in gone or standing.is_out:
+        if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
             return ""
-        if self._answers(name):
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
             return await self._losses.why_in_use(name)
         return "" if lose else await self._losses.why_not(name)
 
@@ -174,23 +169,23 @@ class Changes:
 
     async def drain(self, name: str) -> Standing:
         """Let all its copies go elsewhere; it is read from until it holds nothing."""
-        return await self._ask(name, wish(Act.DRAIN))
+        return await self._alone(lambda: self._ask(name, wish(Act.DRAIN)))
 
     async def undrain(self, name: str) -> Standing:
         """Let it be a member again, however far its draining is."""
-        return await self._ask(name, wish(Act.UNDRAIN))
+        return await self._alone(lambda: self._ask(name, wish(Act.UNDRAIN)))
 
     async def weigh(self, name: str, weight: float) -> Standing:
         """Give it another share of first copies: 0.1 to 100; 0 is draining."""
-        return await self._ask(name, wish(Act.WEIGH, weight=weight))
+        return await self._alone(lambda: self._ask(name, wish(Act.WEIGH, weight=weight)))
 
     async def rezone(self, name: str, zone: str) -> Standing:
         """Say with which other nodes it fails."""
-        return await self._ask(name, wish(Act.REZONE, zone=zone))
+        return await self._alone(lambda: self._ask(name, wish(Act.REZONE, zone=zone)))
 
     async def undo(self, name: str) -> Standing:
         """Take back what was asked for last, queued or half done."""
-        return await self._in_turn(lambda: self._undo(name))
+        return await self._alone(lambda: self._undo(name))
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
         """Forget a node that is drained, or that is lost for good.
@@ -199,23 +194,12 @@ class Changes:
         that it had. Refused when it is in use, and, but for `lose`, when it may have the last
         copy of something.
         """
-        standing = self._check(name)
-        if standing.membership in (Membership.REMOVED, Membership.REMOVING):
-            return standing
-        if _is_drained(standing):
-            return await self._remove_drained(name)
-        if why := await self.why_not_removed(name, lose=lose):
-            raise ChangeRefused(why)
-        return await self._in_turn(lambda: self._remove_lost(name))
+        return await self._alone(lambda: self._remove(name, lose=lose))
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
-        watched = self._roster.watched.get(name)
-        if watched is None:
-            raise NoSuchNode(f"no node {name} is known")
+        watched = self._newcomer(name)
         standing = self._standings.get(name)
-        if watched.incarnation is not None:
-            raise ChangeRefused(f"node {name} is a member")
         watched.consented = True
         watched.meet_again()
         return standing
@@ -225,8 +209,7 @@ class Changes:
     async def tend(self) -> None:
         """Begin what has waited, if its time has come, and end what nothing but time kept."""
         await self._emptying.tend()
-        if not self._turn.locked:  # else it is looked at again in a moment
-            await self._in_turn(self._begin_next)
+        await self._alone(lambda: self._begin_next())
 
     async def _begin_next(self) -> None:
         if self._roster.changing or self._absent():
@@ -235,6 +218,8 @@ class Changes:
             if not queued.asked:
                 return
             try:
+                await self._check_empty(name, wish_of(queued))
+                self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
                 self._log.warn(
@@ -259,7 +244,7 @@ class Changes:
             await self._emptying.swept(unmended, removed)
             return
         shape = self._roster.shape
-        await self._in_turn(lambda: self._end_moves(shape))
+        await self._alone(lambda: self._end_moves(shape))
 
     async def _end_moves(self, shape: Hashable) -> None:
         if shape != self._roster.shape:
@@ -284,80 +269,94 @@ class Changes:
         if standing is None:
             known = name in self._roster.watched
             raise NoSuchNode(f"node {name} is no member" if known else f"no node {name} is known")
-        if name in self._going:
-            raise ChangeRefused(f"node {name} is being removed")
         return standing
 
-    async def _in_turn(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        await self._turn.acquire()
-        try:
-            return await act()
-        finally:
-            self._turn.release()
-
-    def _answers(self, name: str) -> bool:
+    def _newcomer(self, name: str) -> WatchedMember:
+        """One that may be taken in, if somebody consents."""
         watched = self._roster.watched.get(name)
-        return watched is not None and watched.state is not NodeState.DOWN
+        if watched is None:
+            raise NoSuchNode(f"no node {name} is known")
+        if watched.incarnation is not None:
+            raise ChangeRefused(f"node {name} is a member")
+        if why := self._bars(name):
+            raise ChangeRefused(f"node {name} can't be taken in: {why}")
+        return watched
 
-    def _check_others(self, after: Standing) -> None:
-        """Raise ChangeRefused unless a node is left when this one is as it is to be."""
-        _check_left([after, *(each for each in self._standings.all() if each.name != after.name)])
-
-    async def _ask(self, name: str, wanted: Wish) -> Standing:
-        """Begin it, or let it wait; refused when it can't be as things are now."""
-        return await self._in_turn(lambda: self._ask_now(name, wanted))
-
-    async def _ask_now(self, name: str, wanted: Wish) -> Standing:
-        standing = self._check(name)
-        after = carried_out(standing, wanted, self._stamps.reading)
-        self._check_others(after)
-        if after == standing:
-            return standing
-        busy = any(each.name != name and _is_under_way(each) for each in self._standings.all())
-        if not busy or after == replace(standing, queued=None):
-            await self._begin(name, wanted)
-            return self._done(name)
-        queued = wanted.queued(self._stamps.next())
-        await self._standings.amend(name, lambda now: replace(now, queued=queued))
-        return self._done(name)
-
-    async def _begin(self, name: str, wanted: Wish) -> None:
-        since = self._stamps.next()
-        # What was asked for before may have been carried out since this was.
-        self._check_others(carried_out(self._check(name), wanted, since))
-        await self._standings.amend(name, lambda now: carried_out(now, wanted, since))
-        self._done(name)
+    def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
+        return self._turn.run(lambda: Deferred.fromCoroutine(work()))
 
     async def _undo(self, name: str) -> Standing:
-        standing, since = self._check(name), self._stamps.next()
-        self._check_others(undone(standing, since))
+        standing = self._check(name)
+        since = self._stamps.next()
+        _check_left([undone(standing, since), *self._others(name)])
         await self._standings.amend(name, lambda now: undone(now, since))
         return self._done(name)
 
-    async def _remove_drained(self, name: str) -> Standing:
-        await self._in_turn(lambda: self._let_go(name))
-        try:
-            there = await self._cleaned(name)
-            if watched := self._roster.watched.get(name):
-                watched.consented = False  # that was to its last coming, not to the next
-            await self._standings.amend(name, lambda now: _forgotten(now, there=there))
-            return self._done(name)
-        finally:
-            self._going.discard(name)
-
-    async def _let_go(self, name: str) -> None:
-        """From here on nothing else may be asked of it."""
-        if not _is_drained(self._check(name)):
-            raise ChangeRefused(f"node {name} isn't drained any more")
-        self._going.add(name)
-
-    async def _remove_lost(self, name: str) -> Standing:
-        standing, since = self._check(name), self._stamps.next()
-        if self._answers(name):
+    async def _remove(self, name: str, *, lose: bool) -> Standing:
+        standing = self._check(name)
+        match standing.membership:
+            case Membership.REMOVED | Membership.REMOVING:
+                return standing
+            case Membership.DRAINED:
+                there = await self._cleaned(name)
+                if watched := self._roster.watched.get(name):
+                    watched.consented = False  # that was to its last coming, not to the next
+                await self._standings.amend(name, lambda now: _removed(now, there=there))
+                return self._done(name)
+        if why := await self.why_not_removed(name, lose=lose):
+            raise ChangeRefused(why)
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
             raise ChangeRefused(f"node {name} is back")
-        self._check_others(_lost(standing, since))
+        _check_left(self._others(name))
+        since = self._stamps.next()
         await self._standings.amend(name, lambda now: _lost(now, since))
         return self._done(name)
+
+    async def _ask(self, name: str, wanted: Wish) -> Standing:
+        """Begin it, or let it wait; refused when it can't be as things are now."""
+        self._check(name)
+        await self._check_empty(name, wanted)
+        standing = self._check(name)
+        wanted = together(standing, wanted)
+        after = carried_out(standing, wanted, self._stamps.reading)
+        _check_left([after, *self._others(name)])
+        if after == standing:
+            return standing
+        if not self._is_before(standing) or after == replace(standing, queued=None):
+            await self._begin(name, wanted)
+            return self._done(name)
+        asked = self._stamps.next() if standing.queued is None else standing.queued.asked
+        queued = wanted.queued(asked)
+        await self._standings.amend(name, lambda now: replace(now, queued=queued))
+        return self._done(name)
+
+    async def _check_empty(self, name: str, wanted: Wish) -> None:
+        """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty."""
+        standing = self._check(name)
+        if wanted.act is Act.UNDRAIN and standing.membership is Membership.DRAINED:
+            await self._emptying.check_empty(name)
+
+    def _is_before(self, standing: Standing) -> bool:
+        """Whether what is asked of this node now has to wait for what was asked of others."""
+        others = self._others(standing.name)
+        if any(_is_under_way(each) for each in others):
+            return True
+        return not _is_under_way(standing) and any(each.queued for each in others)
+
+    def _check_begun(self, name: str, wanted: Wish) -> None:
+        """Of what waited: much may have come between, and what waits itself may never begin."""
+        others = [replace(each, queued=None) for each in self._others(name)]
+        _check_left([carried_out(self._check(name), wanted, self._stamps.reading), *others])
+
+    async def _begin(self, name: str, wanted: Wish) -> None:
+        since = self._stamps.next()
+        await self._standings.amend(name, lambda now: carried_out(now, wanted, since))
+        self._done(name)
+
+    def _others(self, name: str) -> list[Standing]:
+        return [each for each in self._standings.all() if each.name != name]
 
     def _done(self, name: str) -> Standing:
         """Let the rings follow; a node that counts no more, or once more, is met afresh."""
@@ -391,24 +390,19 @@ def _holds_up_joins(standing: Standing) -> bool:
 
 
 def _check_left(standings: Iterable[Standing]) -> None:
-    if not ring_members(standings):
+    """Of those that wait to be drained it is as if they were."""
+    if not ring_members(each for each in standings if not _waits_to_be_drained(each)):
         raise ChangeRefused("no node would be left to hold anything")
+
+
+def _waits_to_be_drained(standing: Standing) -> bool:
+    return standing.queued is not None and standing.queued.act is Act.DRAIN
 
 
 def _over(was: Standing, now: Standing) -> Standing:
     """The change is over, unless something else was asked for meanwhile."""
     same = (now.membership, now.place, now.coming) == (was.membership, was.place, was.coming)
     return now.over() if same else now
-
-
-def _is_drained(standing: Standing) -> bool:
-    return standing.membership is Membership.DRAINED or standing.is_out
-
-
-def _forgotten(standing: Standing, *, there: bool) -> Standing:
-    if not _is_drained(standing):
-        raise ChangeRefused(f"node {standing.name} isn't drained any more")
-    return _removed(standing, there=there)
 
 
 def _removed(standing: Standing, *, there: bool) -> Standing:

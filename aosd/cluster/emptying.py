@@ -14,7 +14,7 @@ from aosd.consistency.begun import Begun
 from aosd.consistency.marks import Marks
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
-from aosd.model.errors import AosdError, NodeError
+from aosd.model.errors import AosdError, ChangeRefused, NodeError, NoNodes
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.standing import Membership, Standing
 from aosd.ports import INode
@@ -99,6 +99,23 @@ class Emptying:
         """Whether nothing is to be moved any more, for all that is known."""
         strays = {each.name for each in self._standings.all() if each.strays}
         return bool(strays) and strays <= self._found_empty
+
+    async def check_empty(self, name: str) -> None:
+        """Raise ChangeRefused when a drained node holds something all the same.
+
+        Its disk may have fallen back to a time of before, and nothing remembers for a node that
+        doesn't count what was deleted of that since. Raises NoNodes when it can't be asked.
+        """
+        watched = self._roster.watched.get(name)
+        node = None if watched is None else watched.node
+        if node is None:
+            raise NoNodes(f"node {name} can't be asked now whether it is empty")
+        try:
+            found = await _first_key(node)
+        except NodeError as error:
+            raise NoNodes(f"whether node {name} is empty isn't known: {error}") from error
+        if found:
+            raise ChangeRefused(f"node {name} was drained, and {found} lies on it: empty it first")
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ class Roster:
         if any(each.moves for each in standings):
             former = self._ring(ring_members(standings, former=True))
         self.ring, self.former = ring, former
-        self._members = tuple(sorted(each.name for each in standings if each.counts))
+        self._members = tuple(sorted(each.name for each in standings if each.membership.counts))
         self._strays = tuple(sorted(each.name for each in standings if each.strays))
         self._metrics.ring_members.set(len(ring.members))
         if before == (ring.name, former and former.name):
@@ -252,11 +252,4 @@ class Roster:
 
 def _shape(standing: Standing) -> Standing:
     """What rings and members depend on."""
-    return replace(
-        standing,
-        incarnation="" if standing.is_out else "any",
-        returning=False,
-        hides=None,
-        queued=None,
-        since="",
-    )
+    return replace(standing, incarnation="", returning=False, hides=None, queued=None, since="")

@@ -41,7 +41,7 @@ class Standings:
 
     def members(self) -> list[Standing]:
         """Of those that are members, by name."""
-        return [each for each in self.all() if each.counts]
+        return [each for each in self.all() if each.membership.counts]
 
     def were_returning(self) -> set[str]:
         """The members that were when this was remembered last."""
@@ -107,14 +107,6 @@ class Standings:
         A register that too few nodes took comes to mind again, from one that did.
         """
         return self._roster.told_by(self.all())
-
-    def is_to_be_empty(self, name: str) -> bool:
-        """Whether it was drained, and is to join again: not with what it holds by now.
-
-        What was deleted while it didn't count may be forgotten.
-        """
-        standing = self.get(name)
-        return standing is not None and standing.is_out
 
     def is_returning(self, name: str) -> bool:
         """Whether it is known to have been away, and wasn't compared with all others since."""

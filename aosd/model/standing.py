@@ -80,19 +80,6 @@ class Standing:
     foreign: bool = False
 
     @property
-    def is_out(self) -> bool:
-        """Whether it was drained, and is to join again, and nobody has found it empty yet.
-
-        Till then it has a part in nothing: all would wait for it, be it there or not.
-        """
-        return self.membership is Membership.JOINING and not self.incarnation
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is a member: see Membership."""
-        return self.membership.counts and not self.is_out
-
-    @property
     def former_place(self) -> Place | None:
         """Its place in the ring that is, before the change under way is over."""
         if self.left or self.membership in (
@@ -108,8 +95,7 @@ class Standing:
         """Its place in the ring that is coming; the same when it has no part in a change."""
         if self.membership is Membership.MEMBER:
             return self.coming or self.place
-        joins = self.membership is Membership.JOINING and not self.is_out
-        return self.place if joins else None
+        return self.place if self.membership is Membership.JOINING else None
 
     @property
     def moves(self) -> bool:
@@ -120,9 +106,7 @@ class Standing:
     def strays(self) -> bool:
         """Whether it may hold keys that belong on others alone, and is to be asked for all."""
         return self.membership is Membership.DRAINING or (
-            self.adopted
-            and self.membership in (Membership.JOINING, Membership.MEMBER)
-            and not self.is_out
+            self.adopted and self.membership in (Membership.JOINING, Membership.MEMBER)
         )
 
     def over(self) -> Standing:

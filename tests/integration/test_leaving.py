@@ -98,8 +98,9 @@ def test_plain_objects_are_left(left_nodes: list[RealNode], gather: str, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("when", ["leaving: cleaning", "node n1 holds plain objects alone"])
 def test_a_run_that_is_killed_while_it_cleans_is_gone_on_with(
-    left_nodes: list[RealNode], tmp_path: Path
+    left_nodes: list[RealNode], when: str, tmp_path: Path
 ) -> None:
     file = write_nodes_file(tmp_path / "nodes.toml", left_nodes)
     names = [each.name for each in left_nodes]
@@ -109,7 +110,7 @@ def test_a_run_that_is_killed_while_it_cleans_is_gone_on_with(
         for number in range(20):
             assert first.ask("PUT", f"/object/k{number}", body=b"%d" % number).status == 201
         leave(first, "")
-        until(lambda: "leaving: cleaning" in first.log, "cleaning begins", 60)
+        until(lambda: when in first.log, when, 60)
     finally:
         first.kill()
     clients = [plain_client(node) for node in left_nodes]

@@ -145,15 +145,60 @@ def a_drained_disk_falls_back() -> None:
         s.world.look_around()
         s.world.pass_time(60.0)
         s.read_in_every_way()
+        _refused(s, "undrain", s.a)
+        # It is to be emptied first.
+        is_wiped(s.a)
+        s.world.pass_time(60.0)
         acts(s, "undrain", s.a)
         s.world.pass_time(60.0)
         s.read_in_every_way()
+
+
+def a_draining_node_loses_power() -> None:
+    """A has lost its copies to others, and has them again: it isn't empty before they went anew."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 8)
+        s.world.sleep(120.0)
+        acts(s, "drain", s.a)
+        s.until(lambda: not s.a.objects(), "empty", HOUR_S)
+        s.reboots(s.a, lost_s=30.0)
+        s.does(s.world.delete(keys[1]))
+        until(s, s.a, Membership.DRAINED)
+        for key in keys:
+            s.ends(s.world.get(key))
+
+
+def nothing_is_forgotten_while_a_change_stands_still() -> None:
+    """A keeps what was deleted, and is drained; repair is paused for nine days; it isn't back."""
+    with scene(nodes=4) as s:
+        for _ in range(2000):
+            s.a.weather.foretell("delete", KEY, Fate.REFUSED)
+        acts(s, "drain", s.a)
+        s.does(s.world.pauses(paused=True))
+        s.does(s.world.delete(KEY))
+        expect(s.a.name in s.lying(), "A has it yet")
+        s.world.sleep(9 * DAY_S, leap_s=HOUR_S)
+        s.read_in_every_way()
+        s.a.weather.foretold.clear()
+        s.does(s.world.pauses(paused=False))
+        until(s, s.a, Membership.DRAINED)
+
+
+def repair_is_paused_while_a_node_is_drained() -> None:
+    """The change stands still, over a restart, too, and goes on when repair does."""
+    with scene(nodes=4) as s:
+        keys = _some(s, 8)
+        acts(s, "drain", s.a)
+        s.does(s.world.pauses(paused=True))
+        s.world.sleep(HOUR_S)
         s.restart_gateway()
         s.world.until_ready()
-        s.world.pass_time(60.0)
-        s.read_in_every_way()
-        # It was asked to be emptied first.
-        is_wiped(s.a)
+        s.world.sleep(HOUR_S)
+        expect(membership(s, s.a) is Membership.DRAINING, "it stands still")
+        for key in keys:
+            s.does(s.world.get(key))
+        s.does(s.world.pauses(paused=False))
+        until(s, s.a, Membership.DRAINED)
 
 
 # -- undoing, and several at once ------------------------------------------------------------------
@@ -368,9 +413,9 @@ def the_newest_version_is_known_by_its_mark() -> None:
         s.read_in_every_way()
 
 
-def one_copy_of_each_is_all_there_is() -> None:
-    """With one replica a node that is away can't be removed, as nobody else has what it had."""
-    with scene(nodes=4, replicas=2) as s:
+def both_who_had_it_are_away() -> None:
+    """B and C are away: neither can be removed, as the other one may be gone, too."""
+    with scene(nodes=4) as s:
         _some(s, 4)
         s.b.kill()
         s.c.kill()
@@ -512,6 +557,9 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_target_refuses_its_copies_during_a_drain,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,
+    a_draining_node_loses_power,
+    nothing_is_forgotten_while_a_change_stands_still,
+    repair_is_paused_while_a_node_is_drained,
     a_drain_is_undone_when_half_is_done,
     a_late_write_and_a_drain_that_is_undone,
     two_drains_and_a_kill,
@@ -524,7 +572,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_node_comes_back_while_it_is_removed,
     the_last_copy_is_on_a_node_that_is_away,
     the_newest_version_is_known_by_its_mark,
-    one_copy_of_each_is_all_there_is,
+    both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
     a_removed_node_leaves_uploads_behind,
     what_moves_is_what_the_ring_says,

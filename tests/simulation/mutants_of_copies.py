@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError
 
-import aosd.assembly
+import aosd.certainty
 import aosd.cluster.beginning
 import aosd.consistency.memory
 import aosd.gateway.finishing
@@ -345,7 +345,7 @@ def note_says_that_all_lack_something() -> Patches:
     def all_unsettled(run: str, unsettled: frozenset[str], *rest: Any) -> StopNote:
         return StopNote(run, unsettled, unsettled, *rest[1:])
 
-    return [(aosd.assembly, "StopNote", all_unsettled)]
+    return [(aosd.certainty, "StopNote", all_unsettled)]
 
 
 @mutant(repairing.delete_that_a_node_refuses_for_days)

@@ -11,7 +11,6 @@ import aosd.cluster.changes
 import aosd.cluster.emptying
 import aosd.cluster.standings
 import aosd.model.standing
-from aosd.assembly import Assembly
 from aosd.cluster.admission import Admission
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
@@ -20,9 +19,11 @@ from aosd.cluster.standings import Standings
 from aosd.consistency.begun import Begun
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
+from aosd.membership import Members
 from aosd.model.standing import Membership, Place, Standing
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import _Mending
+from aosd.repair.pausing import Pausing
 from tests.simulation import adopting, moving, repairing
 from tests.simulation.mutation import Patches, mutant
 
@@ -84,22 +85,34 @@ def drained_with_a_hidden_key_left() -> Patches:
 @mutant(repairing.joining_nodes_refuse_their_copies)
 def change_over_before_all_is_copied() -> Patches:
     """Ring: a change isn't over before each key has its copies where the coming ring looks."""
-    change_over = Assembly.change_over
+    change_over = Members.change_over
 
-    def at_once(self: Assembly, unmended: int, removed: int = 0) -> Any:
+    def at_once(self: Members, unmended: int, removed: int = 0) -> Any:
         return change_over(self, 0, removed)
 
     async def all_compared(self: Keeper, stamp: str, broken: Any, result: Any, shape: Any) -> None:
         if self._membership.changing:
             await self._membership.change_over(0, 0)
 
-    return [(Assembly, "change_over", at_once), (Keeper, "_all_compared", all_compared)]
+    return [(Members, "change_over", at_once), (Keeper, "_all_compared", all_compared)]
 
 
 @mutant(moving.a_drained_disk_falls_back)
 def drained_node_joins_again_with_what_it_holds() -> Patches:
     """Draining: a drained node joins again only empty."""
-    return [(Standings, "is_to_be_empty", lambda self, name: False)]
+    return [(Emptying, "check_empty", _no_reason)]
+
+
+@mutant(moving.nothing_is_forgotten_while_a_change_stands_still)
+def journal_forgets_while_the_ring_changes() -> Patches:
+    """Journal: no entry goes while a ring change is under way, as nothing is removed then."""
+    return [(Assembly, "_may_forget", lambda *_: True)]
+
+
+@mutant(moving.repair_is_paused_while_a_node_is_drained)
+def pause_is_not_heeded() -> Patches:
+    """Repair: while it is paused, a change of the ring stands still."""
+    return [(Pausing, "paused", property(lambda self: False))]
 
 
 # -- one change after the other --------------------------------------------------------------------
@@ -179,7 +192,7 @@ def removed_node_is_let_in_again() -> Patches:
 @mutant(moving.a_removed_node_leaves_uploads_behind)
 def uploads_of_removed_nodes_are_kept() -> Patches:
     """What lies on a node: nothing is open on one that was removed."""
-    return [(Assembly, "is_gone", lambda self, name: False)]
+    return [(Members, "is_gone", lambda self, name: False)]
 
 
 # -- adopting --------------------------------------------------------------------------------------

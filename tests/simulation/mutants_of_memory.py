@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import succeed
 
-import aosd.assembly
+import aosd.certainty
 import aosd.cluster.beginning
 import aosd.consistency.memory
 import aosd.gateway.finishing
@@ -18,7 +18,7 @@ import aosd.gateway.sent
 import aosd.repair.mend
 import aosd.testing.simulation.operations
 import aosd.testing.simulation.requests
-from aosd.assembly import Assembly
+from aosd.certainty import Certainty
 from aosd.cluster.beginning import Beginning
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import WatchedMember
@@ -100,7 +100,7 @@ def restampings_in_memory_only() -> Patches:
 @mutant(traces.rolled_back_node_is_away_for_eight_days)
 def journal_forgets_while_a_member_is_away() -> Patches:
     """Journal: no entry goes while a member is away."""
-    return [(Assembly, "_may_forget", lambda *_: True)]
+    return [(Certainty, "may_forget", lambda *_: True)]
 
 
 @mutant(remembering.delete_comes_back_without_its_restamping)
@@ -379,7 +379,7 @@ def note_does_not_name_what_is_unsettled() -> Patches:
     def nothing(run: str, *_: Any) -> StopNote:
         return StopNote(run)
 
-    return [(aosd.assembly, "StopNote", nothing)]
+    return [(aosd.certainty, "StopNote", nothing)]
 
 
 @mutant(remembering.note_left_over_and_nobody_else_answers)
@@ -445,7 +445,7 @@ def wiped_disks_are_not_noticed() -> Patches:
 @mutant(remembering.wrong_clock_is_noticed)
 def writes_taken_with_a_wrong_clock() -> Patches:
     """Clocks: over 5 s off the nodes' clocks, writes are refused."""
-    return [(Assembly, "_refusal", lambda self: "")]
+    return [(Certainty, "refusal", lambda self: "")]
 
 
 @mutant(remembering.clock_goes_back_while_the_gateway_is_off)

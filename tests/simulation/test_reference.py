@@ -127,3 +127,36 @@ def test_history_is_forgotten_and_stays_right() -> None:
     history.found(b"99")
     history.refuses(b"98")
     assert len(history.reference.may_be("k", history.clock.seconds())) == 1
+
+
+def test_what_a_node_brought_is_older_than_all_that_clients_did() -> None:
+    history = History()
+    brought = history.reference.brought("k", b"old", 100.0)
+    history.found(None)
+    history.found(b"old")
+    history.reference.adopted(brought)
+    history.found(b"old")
+    history.refuses(None)
+    history.write(b"1")
+    history.refuses(b"old")
+    history.write(None)
+    history.refuses(b"old")
+    history.found(None)
+
+
+def test_what_was_written_before_a_node_brought_the_key_stays() -> None:
+    history = History()
+    history.write(b"1")
+    history.reference.adopted(history.reference.brought("k", b"old", 100.0))
+    history.found(b"1")
+    history.refuses(b"old")
+
+
+def test_of_two_that_were_brought_the_later_one_counts() -> None:
+    history = History()
+    later = history.reference.brought("k", b"later", 200.0)
+    history.reference.adopted(history.reference.brought("k", b"earlier", 100.0))
+    history.found(b"earlier")
+    history.reference.adopted(later)
+    history.found(b"later")
+    history.refuses(b"earlier")

@@ -98,6 +98,8 @@ class DrainingTests(ChangesTestCase):
         self.assertEqual(self.membership("n1"), Membership.DRAINED)
         self.assertEqual(self.members(self.gateway), ["n2", "n3", "n4"])
         self.assertEqual(self.nodes["n1"].buckets[OBJECT_BUCKET], {})
+        self.pass_s(10)
+        self.assertIn("undrain", self.refused(self.changes.adopt("n1"), ChangeRefused))
         self.check_all()
 
     def test_it_is_read_from_as_long_as_it_holds_something(self) -> None:
@@ -319,6 +321,9 @@ class RemovingTests(ChangesTestCase):
         self.gateway.see(*self.names)
         self.pass_s(60)
         self.assertIn("empty it", self.gateway.why("n1"))
+        self.assertIn("empty it", self.refused(self.changes.adopt("n1"), ChangeRefused))
+        with self.assertRaises(ChangeRefused):
+            self.changes.proposed(Act.JOIN, "n1")
         self.assertEqual(self.members(self.gateway), ["n2", "n3", "n4"])
         self.nodes["n1"].buckets.clear()
         self.wait(240, lambda: self.over() and self.membership("n1") is Membership.MEMBER)

@@ -73,6 +73,8 @@ class Acts:
             waiting = world.operator.waiting
             if waiting and not self._is_late():
                 world.acts("adopt", chance.choice(waiting))
+            elif removed := self._one_of(Membership.REMOVED):
+                world.acts("adopt", removed)
         elif kind == "remove":
             self._remove(self._one_of(Membership.DRAINED) or name)
 

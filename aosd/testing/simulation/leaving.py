@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from aosd.cluster.acts import ALL_WEIGHT
 from aosd.model.errors import AosdError
 from aosd.model.leave import Phase
 from aosd.model.objects import SYSTEM_BUCKET
@@ -26,6 +27,8 @@ def leave(world: World, chance: random.Random) -> None:
     world.trace(f"the cluster is left; all is gathered on {gather}")
     world.tally["the cluster is left"] += 1
     members = world.operator.members()
+    if gather is not None:
+        world.operator.wanted(gather).weights.add(ALL_WEIGHT)
     kills = chance.choice((0, 0, 1, 2))
     world.faulty = True
     until_s = world.clock.seconds() + _PATIENCE_S

@@ -117,7 +117,11 @@ class Acting(Operation):
         if self.verb == "rezone" and come.place.zone != self.how["zone"]:
             raise PromiseBroken(f"{self.what} was accepted, and {come} comes of it")
         wanted.acting -= 1
-        if self._alone and not wanted.acting:
+        if self.verb == "undrain" and result.queued is not None:
+            # Once more it has to be empty when that begins.
+            wanted.memberships.add(Membership.DRAINED)
+            wanted.memberships.add(come.membership)
+        elif self._alone and not wanted.acting:
             wanted.memberships, wanted.weights = {come.membership}, {come.place.weight}
             wanted.zones = {come.place.zone}
         else:

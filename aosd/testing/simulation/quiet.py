@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _PATIENCE_S = 6 * 3600.0
 _DAY_S = 86400.0
 _TIDY_S = 3600.0
+_UPLOADS_S = 1800.0
 _ORPHAN_S = 7 * _DAY_S
 _CLOCKS_MAY_DIFFER_S = 4.0
 
@@ -81,17 +82,18 @@ def become_quiet(world: World) -> None:
     """Heal everything, and wait until all is settled, and stays so."""
     world.trace("quiet")
     heal(world)
-    until_s = world.clock.seconds() + _PATIENCE_S
+    began_s = world.clock.seconds()
+    until_s = began_s + _PATIENCE_S
     still, waited = 0, False
     while still < 2:
         if world.clock.seconds() > until_s:
             raise PromiseBroken(f"it doesn't become quiet: {why_not_quiet(world)}")
         if world.gateway is None:
             world.start_gateway()
-        _operate(world, patient=world.clock.seconds() < until_s - _PATIENCE_S + _TIDY_S)
-        if world.clock.seconds() > until_s - _PATIENCE_S / 2 and not waited:
+        _operate(world, patient=world.clock.seconds() < began_s + _TIDY_S)
+        if not waited and world.clock.seconds() > began_s + _UPLOADS_S:
             waited = _wait_for_uploads(world)
-            until_s = world.clock.seconds() + _PATIENCE_S
+            until_s = world.clock.seconds() + _PATIENCE_S if waited else until_s
         # What happened just now has to be noticed first.
         world.pass_time(2.5)
         if why_not_quiet(world):
@@ -129,7 +131,7 @@ def _wait_for_uploads(world: World) -> bool:
     for upload in world.uploads:
         if not upload.ending and world.is_ready:
             world.wait(world.abort_upload(upload))
-    world.sleep(_TIDY_S)
+    world.sleep(300.0)
     if why_not_quiet(world) and has_open_uploads(world):
         world.tally["a drain waits for uploads that nobody ends"] += 1
         world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
