@@ -222,7 +222,9 @@ class Assembly:
             stamps,
             losses,
             emptying,
-            lambda name, address, credentials: clean(name, address, credentials, "", True),
+            lambda name, address, credentials: clean(
+                name, address, credentials, admission.cluster, True
+            ),
             self._absent,
             admission.bars,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -242,10 +242,16 @@ class Changes:
 
         What the coming ring wants has been copied: it is the ring, or nodes are empty.
         """
-        moving = [each for each in self._standings.all() if each.moves]
-        if not moving:
+        if not any(each.moves for each in self._standings.all()):
             await self._emptying.swept(unmended, removed)
             return
+        shape = self._roster.shape
+        await self._alone(lambda: self._end_moves(shape))
+
+    async def _end_moves(self, shape: Hashable) -> None:
+        if shape != self._roster.shape:
+            return  # something else was asked for meanwhile
+        moving = [each for each in self._standings.all() if each.moves]
         for each in moving:
             watched = self._roster.watched.get(each.name)
             joins = each.membership is Membership.JOINING

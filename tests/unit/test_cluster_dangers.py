@@ -7,10 +7,14 @@ from functools import partial
 from twisted.internet.defer import Deferred
 
 from aosd.gateway.list import list_objects
+from aosd.gateway.put import put
+from aosd.gateway.requests import Put
+from aosd.model.conditions import Conditions
 from aosd.model.errors import ChangeRefused, NoQuorum
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET
 from aosd.model.standing import Act, Membership
+from aosd.testing.bodies import BytesSource
 from aosd.testing.faults import late, refused
 from tests.unit.cluster_case import Gateway
 from tests.unit.test_cluster_changes import KEYS, ChangesTestCase
@@ -202,14 +206,11 @@ class NobodyLeftTests(ChangesTestCase):
 
 
 class DrainedAgainTests(ChangesTestCase):
-    """One that was drained, and came to hold something that the cluster knows nothing of."""
+    """One that was drained is forgotten, and taken in again, at the same time."""
 
-    def drained(self) -> None:
+    def test_it_isnt_taken_in_while_it_is_cleaned(self) -> None:
         self.now(self.changes.drain("n1"))
         self.wait(240, self.over)
-
-    def test_it_isnt_forgotten_when_it_is_taken_in_again_meanwhile(self) -> None:
-        self.drained()
         cleaning: Deferred[None] = Deferred()
         self.patch(self.gateway.assembly.changes, "_clean", lambda *_: cleaning)
         removing = Deferred.fromCoroutine(self.changes.remove("n1"))
@@ -242,3 +243,45 @@ class SmallTests(ChangesTestCase):
         self.wait(240, self.over)
         former, coming = self.changes.proposed(Act.UNDRAIN, "n2")
         self.assertEqual((len(former.members), len(coming.members)), (1, 2))
+
+
+class MemoryTests(GrowingCase):
+    """What the cluster remembers, while one joins that wasn't given all of it yet."""
+
+    def test_no_run_begins_with_the_one_that_joins_alone(self) -> None:
+        self.delete(self.gateway, "k0")
+        self.grow("n2")
+        self.dies(self.gateway)
+        self.gateway = self.begin("n2")
+        self.pass_s(120)
+        self.assertFalse(self.gateway.ready)
+        self.assertIn("n1", self.gateway.assembly.beginning.why)
+        self.gateway.see("n1", "n2")
+        self.wait(60, lambda: self.gateway.ready)
+
+
+class LateWritesTests(ChangesTestCase):
+    """A PUT whose nodes were chosen before one of them was asked to go."""
+
+    def test_one_that_looks_yet_is_waited_for(self) -> None:
+        self.wait(60, lambda: self.settled(self.gateway))
+        gate: Deferred[None] = Deferred()
+        for name in self.names:
+            self.nodes[name].script("head", late(lambda: gate))
+        name = self.primaries(self.gateway, "long")[0]
+        body = BytesSource(bytes(2 * 1024 * 1024))
+        conditions = Conditions(if_none_match="*")
+        request = Put(OBJECT_BUCKET, "long", body, conditions=conditions)
+        putting = Deferred.fromCoroutine(put(self.gateway.store, request))
+        for each in self.names:
+            self.nodes[each].heal()
+        self.assertNoResult(putting)
+        self.now(self.changes.drain(name))
+        self.pass_s(240)
+        self.assertIs(self.membership(name), Membership.DRAINING)
+        gate.callback(None)
+        self.successResultOf(putting)
+        self.wait(600, self.over)
+        self.assertIs(self.membership(name), Membership.DRAINED)
+        self.assertEqual(self.nodes[name].buckets[OBJECT_BUCKET], {})
+        self.assertEqual(len(self.read(self.gateway, "long")), 2 * 1024 * 1024)
