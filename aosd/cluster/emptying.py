@@ -75,6 +75,9 @@ class Emptying:
         """
         if unmended:
             self.why = f"{unmended} keys can't be moved yet"
+            if late_s := self._settled.late_for_s(*self._roster.names):
+                late = f"requests of the run before may take effect for {late_s:.0f} s yet"
+                self.why += f": {late}"
             return
         for each in self._standings.all():
             if each.adopted and removed and each.hides is not False:

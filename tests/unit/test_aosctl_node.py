@@ -277,6 +277,11 @@ class DryRunTests(NodeCase):
             self.assertEqual(self.document("node", *words, "--dry-run"), FORECAST)
             self.assertEqual(self.daemon.asked, [f"POST {page}"])
 
+    def test_fewer_copies(self) -> None:
+        self.daemon.pages = {"nodes/n2/drain": {**FORECAST, "copies_each": 1, "copies_each_now": 2}}
+        lines = self.lines("node", "drain", "n2", "--dry-run")
+        self.assertIn("too few nodes would be left: 1 copy of each key instead of 2", lines)
+
     def test_nothing_to_move(self) -> None:
         self.daemon.pages = {"nodes/n2/undo": {"keys": 1, "bytes": 12, "unlisted": ["n3"]}}
         self.assertEqual(

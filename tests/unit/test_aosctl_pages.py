@@ -452,6 +452,13 @@ class LeaveTests(AosctlCase):
         }
         shown = self.run_aosctl("leave", "-y").stderr.splitlines()
         self.assertEqual(shown, ["leaving, mending: 2 marks"])
+        leaving = {"phase": "gathering", "waits": ["the ring is changing"]}
+        self.daemon.pages["changes"] = [
+            {**changes(keys=0), "waiting_for": "n1 is down", "leaving": leaving},
+            {**QUIET, "leaving": {"phase": "left"}},
+        ]
+        shown = self.run_aosctl("leave", "-y").stderr.splitlines()
+        self.assertEqual(shown, ["leaving, gathering: n1 is down"])
 
     def test_what_it_would_do(self) -> None:
         plan: dict[str, Any] = {

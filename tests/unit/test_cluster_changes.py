@@ -207,6 +207,18 @@ class DrainingTests(ChangesTestCase):
                 self.assertEqual(self.membership(name), Membership.DRAINED)
         self.check_all()
 
+    def test_why_it_takes_long_after_a_kill(self) -> None:
+        self.nodes["n1"].script("delete", refused(), times=None)
+        self.now(self.changes.drain("n1"))
+        self.wait(120, partial(self.is_in, "emptying"))
+        self.dies(self.gateway)
+        self.nodes["n1"].heal()
+        self.gateway = self.begun(late_write_window_s=300.0)
+        self.wait(60, lambda: "run before" in self.changes.waiting_for())
+        self.assertIn("keys can't be moved yet", self.changes.waiting_for())
+        self.wait(600, self.over)
+        self.assertEqual(self.membership("n1"), Membership.DRAINED)
+
     def test_an_open_upload_keeps_it(self) -> None:
         uploads = self.gateway.assembly.store.uploads
         stamp = self.gateway.store.stamps.next()
