@@ -117,13 +117,12 @@ class Admission:
             watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
+        self._settled.comes(name, empty=not introduction.objects)
         await self._standings.enter(
             watched.member, marker.incarnation, Membership.JOINING, adopted=brings
         )
         if watched.introduction is introduction:  # otherwise it comes back as a member
             watched.admit(marker.incarnation, away=True)
-            if not introduction.objects:
-                self._settled.came(name)
         self._standings.set_rings()
 
     async def _take_up(self, watched: WatchedMember, *, known: bool) -> None:

@@ -119,6 +119,7 @@ class Emptying:
             raise NoNodes(f"whether node {name} is empty isn't known: {error}") from error
         if found:
             raise ChangeRefused(f"node {name} was drained, and {found} lies on it: empty it first")
+        self._settled.comes(name)
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ def removed_without_asking_the_others() -> Patches:
 @mutant(moving.a_node_is_replaced_by_a_new_one)
 def new_node_is_believed_to_have_lost_something() -> Patches:
     """Removing: a node that came empty lacks nothing that it had."""
-    return [(Settledness, "came", lambda self, name: None)]
+    return [(Settledness, "comes", lambda self, name, *, empty=True: None)]
 
 
 @mutant(moving.a_removed_node_comes_back_with_what_it_had)
