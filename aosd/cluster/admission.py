@@ -145,6 +145,23 @@ class Admission:
             return "it was removed: adopt takes it in again"
         return ""
 
+    def bars(self, name: str) -> str:
+        """What keeps a node out whoever consents, as far as it was met; "" for nothing."""
+        watched = self._roster.watched.get(name)
+        introduction = None if watched is None else watched.introduction
+        if watched is None or introduction is None:
+            return ""
+        is_marked = introduction.marker is not None
+        if introduction.marker is not None:
+            why = self.stranger(name, read_marker(name, introduction.marker))
+            # Before it was considered it may yet yield.
+            if why and watched.why.startswith(why):
+                return watched.why
+        standing = self._standings.get(name)
+        if standing is None or standing.membership.counts:
+            return ""
+        return self._kept_out(watched, replace(standing, left=False), is_marked=is_marked)
+
     def stranger(self, name: str, marker: Marker) -> str:
         """Why a node with this marker can't be ours; "" when it can."""
         if marker.node != name:
