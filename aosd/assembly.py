@@ -222,8 +222,11 @@ class Assembly:
             stamps,
             losses,
             emptying,
-            lambda name, address, credentials: clean(name, address, credentials, "", True),
+            lambda name, address, credentials: clean(
+                name, address, credentials, admission.cluster, True
+            ),
             self._absent,
+            admission.bars,
         )
         admission.waits = changes.join_waits
         members = Members(roster, changes, self.heartbeat, certainty.refusal)

@@ -128,6 +128,11 @@ def forecast_lines(told: Mapping[str, Any]) -> list[str]:
         lines.append(words)
     else:
         lines.append("nothing would move")
+    each, now = told.get("copies_each"), told.get("copies_each_now")
+    if each is not None and now is not None and each < now:
+        lines.append(
+            f"too few nodes would be left: {many(each, 'copy')} of each key instead of {now}"
+        )
     lines.extend(
         f"{name} couldn't be listed: what it alone holds isn't in this"
         for name in told.get("unlisted") or []

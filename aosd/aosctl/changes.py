@@ -59,6 +59,11 @@ def change_lines(told: Mapping[str, Any]) -> list[str]:
 def queued_words(queued: Mapping[str, Any]) -> str:
     """What is to be done, as `weigh 2`."""
     act = str(queued.get("act"))
-    if queued.get("weight") is not None and act == "weigh":
-        return f"{act} {number(float(queued['weight']))}"
-    return f"{act} {queued['zone']}" if queued.get("zone") and act == "rezone" else act
+    if act not in ("weigh", "rezone"):
+        return act
+    words = []
+    if queued.get("weight") is not None:
+        words.append(f"weigh {number(float(queued['weight']))}")
+    if queued.get("zone"):
+        words.append(f"rezone {queued['zone']}")
+    return " and ".join(words) or act

@@ -83,25 +83,25 @@ class Aosctl(Group):
             code = USAGE
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else PROGRAM
-            code = _say(f"{_sentence(error.format_message())}; {where} --help tells more", USAGE)
+            words = f"{_sentence(error.format_message())}; {where} --help tells more"
+            code = _fail(call, words, "WronglyCalled", USAGE)
         except click.ClickException as error:
-            code = _say(error.format_message(), error.exit_code)
+            code = _fail(call, error.format_message(), "Failed", error.exit_code)
         except Interrupted as error:
-            code = _say(str(error), INTERRUPTED)
+            code = _fail(call, str(error), "Interrupted", INTERRUPTED)
         except click.Abort:
-            code = _say("interrupted", INTERRUPTED)
+            code = _fail(call, "interrupted", "Interrupted", INTERRUPTED)
         except AosdError as error:
             code = USAGE if isinstance(error, ConfigurationError) else FAILED
             if isinstance(error, Failed):
                 code = error.exit_code
-            if call.json:
-                told = {"error": str(error), "code": getattr(error, "code", type(error).__name__)}
-                call.write(told)
-            _say(str(error), code)
+            _fail(call, str(error), getattr(error, "code", type(error).__name__), code)
         sys.exit(code if isinstance(code, int) else DONE)
 
 
-def _say(words: str, code: int) -> int:
+def _fail(call: Call, words: str, what: str, code: int) -> int:
+    if call.json:
+        call.write({"error": words, "code": what})
     click.echo(f"{PROGRAM}: {' '.join(words.split())}", err=True)
     return code
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import click
 
@@ -13,6 +12,7 @@ from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_fo
 from aosd.aosctl.call import Call, Command, Failed, Group, IDaemon, pass_call
 from aosd.aosctl.following import OVER, expect, follow, is_at_rest, node_in
 from aosd.aosctl.words import number
+from aosd.model.node import is_node_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -175,7 +175,9 @@ def undo(call: Call, name: str, how: How) -> None:
 
 def act(call: Call, name: str, how: How, asked: Asked) -> None:
     """Ask for it, as the operator wants it done."""
-    page = f"nodes/{quote(name, safe='')}/{asked.page}"
+    if not is_node_name(name):
+        raise Failed(f"no node can be called {name!r}; aosctl nodes lists them", "NoSuchNode")
+    page = f"nodes/{name}/{asked.page}"
     if how.dry_run:
         show_forecast(call, forecast(call, page, asked.query))
         return

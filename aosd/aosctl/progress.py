@@ -115,10 +115,13 @@ def what_goes_on(changes: Mapping[str, Any]) -> str:
 def rest_of(changes: Mapping[str, Any], *, short: bool = False) -> str:
     """Keys, rate and time left, as far as they are known; what is waited for where they aren't."""
     progress = changes.get("progress") or {}
-    waits = (changes.get("leaving") or {}).get("waits") or [changes.get("waiting_for")]
+    # That the ring is changing, which leaving waits for, says less than what keeps the change.
+    waits = changes.get("waiting_for") or next(
+        iter((changes.get("leaving") or {}).get("waits") or []), ""
+    )
     # What a sweep does says more than that it isn't over yet.
-    if not progress.get("phase") or (waits[0] and not progress.get("keys")):
-        return str(waits[0] or "")
+    if not progress.get("phase") or (waits and not progress.get("keys")):
+        return str(waits)
     keys, of_keys = int(progress.get("keys") or 0), progress.get("of_keys")
     of = "/" if short else " of "
     words = [f"{keys:,}{of}{of_keys:,} keys" if of_keys is not None else many(keys, "key")]

@@ -117,13 +117,12 @@ class Admission:
             watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
+        self._settled.comes(name, empty=not introduction.objects)
         await self._standings.enter(
             watched.member, marker.incarnation, Membership.JOINING, adopted=brings
         )
         if watched.introduction is introduction:  # otherwise it comes back as a member
             watched.admit(marker.incarnation, away=True)
-            if not introduction.objects:
-                self._settled.came(name)
         self._standings.set_rings()
 
     async def _take_up(self, watched: WatchedMember, *, known: bool) -> None:
@@ -145,6 +144,23 @@ class Admission:
         if standing.left and not watched.consented:
             return "it was removed: adopt takes it in again"
         return ""
+
+    def bars(self, name: str) -> str:
+        """What keeps a node out whoever consents, as far as it was met; "" for nothing."""
+        watched = self._roster.watched.get(name)
+        introduction = None if watched is None else watched.introduction
+        if watched is None or introduction is None:
+            return ""
+        is_marked = introduction.marker is not None
+        if introduction.marker is not None:
+            why = self.stranger(name, read_marker(name, introduction.marker))
+            # Before it was considered it may yet yield.
+            if why and watched.why.startswith(why):
+                return watched.why
+        standing = self._standings.get(name)
+        if standing is None or standing.membership.counts:
+            return ""
+        return self._kept_out(watched, replace(standing, left=False), is_marked=is_marked)
 
     def stranger(self, name: str, marker: Marker) -> str:
         """Why a node with this marker can't be ours; "" when it can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
@@ -294,7 +294,7 @@ class Beginning:
             if not self._quiet():
                 return
         missing = [each.name for each in members if each.name not in self._read]
-        if not members or len(missing) > memory_missing(self._replicas, len(members)):
+        if not members or self._lacks_memory(members):
             self.why = f"what the cluster remembers can't be read yet: {', '.join(missing)} missing"
             for name in missing:
                 # Somebody may have given it a marker since it was met without one.
@@ -316,6 +316,19 @@ class Beginning:
                 watched.admit(marker.incarnation, away=False)
         self._names = [member.name for member in members]
         await self._begin_run(self._names)
+
+    def _lacks_memory(self, members: Sequence[Standing]) -> bool:
+        """Whether so many of them weren't read that nobody who was may have some record.
+
+        One that joins may not have been given yet what was remembered before it came; what was
+        remembered since may lie on it and another one alone.
+        """
+        known = [each for each in members if each.membership is not Membership.JOINING]
+        return any(
+            sum(each.name not in self._read for each in some)
+            > memory_missing(self._replicas, len(some))
+            for some in (known, members)
+        )
 
     async def _register(self, name: str) -> None:
         """Let the member's register be of the disk that it has."""

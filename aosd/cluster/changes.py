@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,9 +13,11 @@ from twisted.logger import Logger
 from aosd.cluster.acts import Wish, carried_out, together, undone, wish, wish_of
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
+from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.model.errors import ChangeRefused, ClusterError, NoNodes, NoSuchNode
+from aosd.model.marker import read_marker
 from aosd.model.node import Address, Credentials, NodeState
 from aosd.model.ring import Ring
 from aosd.model.stamp import StampClock
@@ -32,7 +34,8 @@ class Changes:
 
     What is asked for while another change is under way is queued in the node's own register;
     an act on a node that has a part in the change itself replaces that part at once. A node
-    that is lost for good is taken out at once, whatever is under way.
+    that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
+    a node out whoever consents.
 
     All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
     can be remembered now.
@@ -49,6 +52,7 @@ class Changes:
         emptying: Emptying,
         clean: Clean,
         absent: Callable[[], str],
+        bars: Callable[[str], str],
     ) -> None:
         self._roster = roster
         self._standings = standings
@@ -57,6 +61,7 @@ class Changes:
         self._emptying = emptying
         self._clean = clean
         self._absent = absent
+        self._bars = bars
         # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
 
@@ -130,11 +135,7 @@ class Changes:
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
         if act is Act.JOIN:
-            watched = self._roster.watched.get(name)
-            if watched is None:
-                raise NoSuchNode(f"no node {name} is known")
-            if watched.incarnation is not None:
-                raise ChangeRefused(f"node {name} is a member")
+            watched = self._newcomer(name)
             members = {**present.members, name: watched.member}
             return present, Ring(members.values())
         if standing is None:
@@ -198,12 +199,8 @@ class Changes:
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
-        watched = self._roster.watched.get(name)
-        if watched is None:
-            raise NoSuchNode(f"no node {name} is known")
+        watched = self._newcomer(name)
         standing = self._standings.get(name)
-        if watched.incarnation is not None:
-            raise ChangeRefused(f"node {name} is a member")
         watched.consented = True
         watched.meet_again()
         return standing
@@ -213,7 +210,8 @@ class Changes:
     async def tend(self) -> None:
         """Begin what has waited, if its time has come, and end what nothing but time kept."""
         await self._emptying.tend()
-        await self._alone(lambda: self._begin_next())
+        if not self._turn.locked:  # else it is looked at again in a moment
+            await self._alone(self._begin_next)
 
     async def _begin_next(self) -> None:
         if self._roster.changing or self._absent():
@@ -244,10 +242,16 @@ class Changes:
 
         What the coming ring wants has been copied: it is the ring, or nodes are empty.
         """
-        moving = [each for each in self._standings.all() if each.moves]
-        if not moving:
+        if not any(each.moves for each in self._standings.all()):
             await self._emptying.swept(unmended, removed)
             return
+        shape = self._roster.shape
+        await self._alone(lambda: self._end_moves(shape))
+
+    async def _end_moves(self, shape: Hashable) -> None:
+        if shape != self._roster.shape:
+            return  # something else was asked for meanwhile
+        moving = [each for each in self._standings.all() if each.moves]
         for each in moving:
             watched = self._roster.watched.get(each.name)
             joins = each.membership is Membership.JOINING
@@ -268,6 +272,17 @@ class Changes:
             known = name in self._roster.watched
             raise NoSuchNode(f"node {name} is no member" if known else f"no node {name} is known")
         return standing
+
+    def _newcomer(self, name: str) -> WatchedMember:
+        """One that may be taken in, if somebody consents."""
+        watched = self._roster.watched.get(name)
+        if watched is None:
+            raise NoSuchNode(f"no node {name} is known")
+        if watched.incarnation is not None:
+            raise ChangeRefused(f"node {name} is a member")
+        if why := self._bars(name):
+            raise ChangeRefused(f"node {name} can't be taken in: {why}")
+        return watched
 
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
@@ -293,6 +308,9 @@ class Changes:
                 return self._done(name)
         if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
+        watched = self._roster.watched.get(name)
+        if watched is not None and watched.state is not NodeState.DOWN:
+            raise ChangeRefused(f"node {name} is back")
         _check_left(self._others(name))
         since = self._stamps.next()
         await self._standings.amend(name, lambda now: _lost(now, since))
@@ -349,8 +367,11 @@ class Changes:
         standing = self._standings.get(name)
         assert standing is not None
         watched = self._roster.watched.get(name)
-        if watched is not None and standing.membership.counts == (watched.incarnation is None):
-            watched.meet_again()
+        counts = standing.membership.counts
+        if watched is not None and counts == (watched.incarnation is None):
+            met = counts and _is_back(watched, standing)
+            if not met:
+                watched.meet_again()
         self._log.info("node {node} is {what}", node=name, what=str(standing.membership))
         return standing
 
@@ -362,6 +383,17 @@ class Changes:
             return False
         await self._clean(name, sighting.address, sighting.credentials)
         return True
+
+
+def _is_back(watched: WatchedMember, standing: Standing) -> bool:
+    """Take one in at once that was met, and counts again: what needs all members doesn't wait."""
+    introduction = watched.introduction
+    if watched.node is None or introduction is None or introduction.marker is None:
+        return False
+    if read_marker(standing.name, introduction.marker).incarnation != standing.incarnation:
+        return False
+    watched.admit(standing.incarnation, away=True)
+    return True
 
 
 def _is_under_way(standing: Standing) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -74,6 +75,9 @@ class Emptying:
         """
         if unmended:
             self.why = f"{unmended} keys can't be moved yet"
+            if late_s := self._settled.late_for_s(*self._roster.names):
+                late = f"requests of the run before may take effect for {late_s:.0f} s yet"
+                self.why += f": {late}"
             return
         for each in self._standings.all():
             if each.adopted and removed and each.hides is not False:
@@ -107,7 +111,7 @@ class Emptying:
         """
         watched = self._roster.watched.get(name)
         node = None if watched is None else watched.node
-        if node is None:
+        if watched is None or node is None or watched.introduction is None:
             raise NoNodes(f"node {name} can't be asked now whether it is empty")
         try:
             found = await _first_key(node)
@@ -115,6 +119,7 @@ class Emptying:
             raise NoNodes(f"whether node {name} is empty isn't known: {error}") from error
         if found:
             raise ChangeRefused(f"node {name} was drained, and {found} lies on it: empty it first")
+        self._settled.comes(name)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class Emptying:
                 reasons.append(f"node {each.name}: {why}")
                 continue
             self._found_empty.discard(each.name)
-            await self._standings.amend(each.name, _drained)
+            await self._standings.amend(each.name, partial(_drained, each))
             self._log.info("node {node} is drained", node=each.name)
             self._standings.set_rings()
             if (watched := self._roster.watched.get(each.name)) is not None:
@@ -182,7 +187,10 @@ async def _first_key(node: INode) -> str:
     return ""
 
 
-def _drained(standing: Standing) -> Standing:
+def _drained(found: Standing, standing: Standing) -> Standing:
+    """Unless it was taken in again since it was found to be empty, be it for a moment."""
     if standing.membership is not Membership.DRAINING or not standing.left:
+        return standing
+    if standing.since != found.since:
         return standing
     return replace(standing, membership=Membership.DRAINED, adopted=False, since="")

@@ -294,7 +294,7 @@ class Leaving:
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
         if away := self._cleaning.away(plan.nodes):
-            plan.refusal = f"{_are(away)} away: remove it first, or wait until it is back"
+            plan.refusal = f"{_are(away)} away: wait, or remove first what won't be back"
         if gather is not None:
             standing = next((each for each in self._standings() if each.name == gather), None)
             if standing is None:

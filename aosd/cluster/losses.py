@@ -15,6 +15,7 @@ from aosd.consistency.settled import Settledness
 from aosd.model.errors import NodeError
 from aosd.model.objects import SYSTEM_BUCKET, ObjectHead
 from aosd.model.quorum import needed
+from aosd.model.standing import Membership
 from aosd.model.versions import version_of
 from aosd.ports import INode
 
@@ -58,8 +59,10 @@ class Losses:
     async def why_not(self, name: str) -> str:
         """Why the last copy of something may lie on this node, which is down; "" when none does.
 
-        Each acknowledged write is on as many nodes as there are replicas: as long as fewer
-        are out of reach, and none of the others lacks what it had, one of them has it.
+        Each acknowledged write is on as many nodes as there are replicas, or as the smaller of
+        two rings has: as long as fewer are out of reach, those that are being removed among
+        them, and none of the others lacks what it had, one of them has it. One that joins has
+        nothing but what others have, too.
         """
         await self._confirm_all_but(name)
         members = [each.name for each in self._standings.members()]
@@ -69,11 +72,18 @@ class Losses:
             return ""
         if standing.adopted:
             return f"{name} came with objects, and some may have no other copy yet"
-        copies = needed(self._replicas, len(members))
-        if copies == 1:
+        former, present = self._roster.former or self._roster.ring, self._roster.ring
+        copies = needed(self._replicas, min(len(former.members), len(present.members)))
+        joins = standing.membership is Membership.JOINING
+        if copies == 1 and not joins:
             return f"there is one copy of each object: those on {name} lie nowhere else"
         away = [each.name for each in others if each.node is None]
-        if len(away) + 1 >= copies:
+        away += [
+            each.name
+            for each in self._standings.all()
+            if each.membership is Membership.REMOVING and each.name != name
+        ]
+        if len(away) + (not joins) >= copies:
             told = ", ".join(away)
             return (
                 f"{told} can't be asked either: what lay on these and {name} may lie nowhere else"

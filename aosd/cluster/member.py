@@ -176,6 +176,7 @@ class WatchedMember:
         """It counts from now on; `away`: it may lack what was written meanwhile."""
         assert self.node is not None
         self.incarnation = incarnation
+        self._consented = False  # that was to this disk, not to the next
         self._lost = False
         self._known = True
         self._refused_s = None

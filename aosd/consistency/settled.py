@@ -34,8 +34,9 @@ class Settledness:
         self._number = 0
         self._changed = 0
         self._returned: dict[str, int] = {}
-        # Which return of a node was its coming.
+        # Since when a node is there that came with nothing: its first return, in the end.
         self._came: dict[str, int] = {}
+        self._coming: set[str] = set()
         self._doubted: dict[str, int] = {}
         self._doubted_s: dict[str, float] = {}
         # Sweeps that were completed, the newest first, and whom each one covered.
@@ -54,11 +55,17 @@ class Settledness:
     def returned(self, name: str) -> None:
         """The node was away, or may have been restarted: nothing it has is certain."""
         self._returned[name] = self._next()
+        if name in self._coming:
+            self._coming.discard(name)
+            self._came[name] = self._returned[name]
         self._doubt(name)
 
-    def came(self, name: str) -> None:
-        """Its return just now was its coming, with nothing on it: it can have lost nothing."""
-        self._came[name] = self._returned[name]
+    def comes(self, name: str, *, empty: bool = True) -> None:
+        """It is about to join; if `empty`, it has nothing that others lost, and lost nothing."""
+        self._coming.discard(name)
+        if empty:
+            self._came[name] = self._next()
+            self._coming.add(name)
 
     def unwatched(self, name: str, late_until_s: float) -> None:
         """Nobody watched the node before we started, and no note of a clean stop counts.
@@ -128,9 +135,11 @@ class Settledness:
     def may_lack(self, name: str, others: Iterable[str]) -> bool:
         """Whether it returned, and wasn't compared with all of the others in one sweep since.
 
-        What it lost may lie on one of them, which was away when it was swept.
+        What it lost may lie on one of them, which was away when it was swept. Not on one that
+        came later, and with nothing.
         """
-        returned, names = self._returned.get(name, 0), {name, *others}
+        returned = self._returned.get(name, 0)
+        names = {name, *(each for each in others if self._came.get(each, 0) <= returned)}
         return returned != self._came.get(name, 0) and not any(
             done.number > returned and covered >= names for done, covered in self._passes
         )

@@ -36,10 +36,14 @@ class Writes:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """A write is, from before its body is read until all is told."""
+        """A write is, from before its body is read until all is told.
+
+        Its nodes may be chosen long before it has a Flight, or its turn.
+        """
         self.in_flight += 1
         try:
-            yield
+            with self.begun.under_way():
+                yield
         finally:
             self.in_flight -= 1
 

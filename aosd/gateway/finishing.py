@@ -55,7 +55,8 @@ class Finishing:
     async def _made_up(self, stamp: str, length: int, number: int) -> Written | AosdError:
         """As `_make_up`, whose failure is returned: there may be nobody left to raise it to."""
         try:
-            return await self._make_up(stamp, length)
+            with self._store.writes.begun.under_way():
+                return await self._make_up(stamp, length)
         except AosdError as error:
             return error
         finally:

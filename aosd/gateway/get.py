@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aosd.gateway.look import Located, before, bring_to_light, judge, look
+from aosd.gateway.look import Located, before, bring_to_light, check_nothing_hidden, judge, look
 from aosd.gateway.parts import Part, part_of
 from aosd.gateway.requests import Found, Get
 from aosd.gateway.store import Store, ask, cluster_errors
@@ -220,6 +220,7 @@ class _Opening:
             answers |= await asking
             located = judge(store, bucket, key, known, candidates, answers)
             if located.head is None:
+                await check_nothing_hidden(store, bucket, key, answers)
                 raise NoSuchKey("no such object")
             if hidden:
                 await bring_to_light(store, bucket, key, located.holders)

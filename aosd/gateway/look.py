@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.consistency.buckets import has_none
+from aosd.consistency.folders import above
 from aosd.consistency.marks import Mark
 from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import ClusterError, NodeError, NoQuorum, NoSuchKey
 from aosd.model.objects import ObjectHead
 from aosd.model.ring import partition
 from aosd.model.versions import newest
-from aosd.ports import Candidate
+from aosd.ports import Candidate, INode
 
 _log = Logger()
 
@@ -82,9 +85,36 @@ async def look(
     candidates = list(store.could_hold(bucket, key))
     answers = await ask(candidates, lambda node: node.head(bucket, key))
     located = judge(store, bucket, key, known, candidates, answers)
-    if hidden and located.head is not None:
+    if located.head is None:
+        await check_nothing_hidden(store, bucket, key, answers)
+    elif hidden:
         await bring_to_light(store, bucket, key, located.holders)
     return located
+
+
+async def check_nothing_hidden(
+    store: Store, bucket: str, key: str, answers: Mapping[str, ObjectHead | Exception]
+) -> None:
+    """Raise NoQuorum when the key may lie hidden on a node alone, and that didn't answer.
+
+    That is so when what it lies in is an object, or was one: else listings would have shown it,
+    and others have copies.
+    """
+    told = {
+        name for name, each in answers.items() if isinstance(each, ObjectHead) or has_none(each)
+    }
+    away = [each.name for each in store.hiding(key) if each.name not in told]
+    for name in above(key) if away else ():
+        known = before(store, bucket, name)
+        candidates = list(store.could_hold(bucket, name))
+        found = await ask(candidates, partial(_head, bucket, name))
+        was = store.journal.own_delete_of(bucket, name) is not None
+        if was or judge(store, bucket, name, known, candidates, found).head is not None:
+            raise NoQuorum(f"what lies beneath {name} can't be known now: {', '.join(away)}")
+
+
+def _head(bucket: str, key: str, node: INode) -> Deferred[ObjectHead]:
+    return node.head(bucket, key)
 
 
 async def bring_to_light(store: Store, bucket: str, key: str, holders: Iterable[Candidate]) -> None:

@@ -198,7 +198,7 @@ class _Check:
         if all(name in answered for name in names):
             return
         counted = answered - asked.lacking - store.doubts(candidates).lacking
-        if len(counted) < absence(store.replicas, len(names)):
+        if len(counted) < absence(store.copies, len(names)):
             away = ", ".join(name for name in names if name not in counted)
             raise NoQuorum(f"whether there are keys above or beneath can't be known now: {away}")
 

@@ -267,8 +267,18 @@ class Store:
             return
         self._check_count(names, answered - lacking, "whether there is a newer one")
 
+    @property
+    def copies(self) -> int:
+        """How many nodes at least took each write that was acknowledged.
+
+        While a ring with fewer nodes than there are replicas grows, or shrinks to one, it is as
+        many as the smaller one has.
+        """
+        sizes = (len(order) for order in self.placement.orders("", ""))
+        return min(self.replicas, min(sizes, default=0))
+
     def _check_count(self, names: Sequence[str], counted: set[str], what: str) -> None:
-        if len(counted) < absence(self.replicas, len(names)):
+        if len(counted) < absence(self.copies, len(names)):
             away = ", ".join(name for name in names if name not in counted)
             raise NoQuorum(f"{what} can't be known now: {away}")
 

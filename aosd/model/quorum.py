@@ -21,9 +21,10 @@ def memory_missing(replicas: int, members: int) -> int:
     return min(memory_acks(replicas, members) - 1, members - 1) if members else 0
 
 
-def absence(replicas: int, could_hold: int) -> int:
+def absence(copies: int, could_hold: int) -> int:
     """How many of the nodes that could hold a key must answer before it counts as absent.
 
-    All but `replicas` - 1, and one at least: among so many is one of any R that have it.
+    All but `copies` - 1, and one at least: among so many is one of any that have it, if each
+    acknowledged write is on so many.
     """
-    return max(could_hold - (replicas - 1), 1)
+    return max(could_hold - (copies - 1), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aosd.consistency.writes import Writes
 from aosd.model.objects import SYSTEM_BUCKET, Entry
+from aosd.model.quorum import needed
 from aosd.model.ring import Ring
 from aosd.ports import INode, IPlacement
 from aosd.repair.pace import Pace
@@ -50,6 +51,7 @@ class Forecast:
     copy that is in the wrong place is gone, if clients leave as much room as they did; it and
     the nodes' are `measured` when this run has copied anything, and else a guess.
 
+    `copies_each` is how many there are to be of each key, and `copies_each_now` how many there are.
     `refusal` says why the change would be refused ("": it wouldn't). `unlisted` couldn't be
     listed: what they alone hold isn't in it. Nor is what MinIO hides beneath an object.
     `conflicts` are keys of which an adopted node's copy and another differ, or as many as are
@@ -59,6 +61,8 @@ class Forecast:
     keys: int = 0
     size_bytes: int = 0
     copies: int = 0
+    copies_each: int = 0
+    copies_each_now: int = 0
     moved_keys: int = 0
     moved_bytes: int = 0
     nodes: Mapping[str, Share] = field(default_factory=dict)
@@ -85,6 +89,8 @@ class Forecast:
             "keys": self.keys,
             "bytes": self.size_bytes,
             "copies": self.copies,
+            "copies_each": self.copies_each,
+            "copies_each_now": self.copies_each_now,
             "moved_keys": self.moved_keys,
             "moved_copies": self.moved_copies,
             "moved_bytes": self.moved_bytes,
@@ -187,7 +193,12 @@ class Forecaster:
                     count.add(bucket, found)
                 await look(bucket, batch)
                 await pace.spend(len(batch))
-        return self._estimated(count, sweeps=1 if present.name == coming.name else 2)
+        made = self._estimated(count, sweeps=1 if present.name == coming.name else 2)
+        return replace(
+            made,
+            copies_each=needed(self._replicas, len(coming.members)),
+            copies_each_now=needed(self._replicas, len(present.members)),
+        )
 
     def _estimated(self, count: _Count, sweeps: int) -> Forecast:
         rates = self._rates

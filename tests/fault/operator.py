@@ -133,7 +133,8 @@ class Operated(Durable):
     # -- what it tells ----------------------------------------------------------------------------
 
     def changes(self) -> dict[str, Any]:
-        """What /-/changes tells."""
+        """What /-/changes tells, once it is known."""
+        until(lambda: self.daemon.ask("GET", "/-/changes").status == 200, "changes are known")
         told: dict[str, Any] = self.daemon.ask("GET", "/-/changes").json
         return told
 

@@ -413,9 +413,9 @@ def the_newest_version_is_known_by_its_mark() -> None:
         s.read_in_every_way()
 
 
-def one_copy_of_each_is_all_there_is() -> None:
-    """With one replica a node that is away can't be removed, as nobody else has what it had."""
-    with scene(nodes=4, replicas=2) as s:
+def both_who_had_it_are_away() -> None:
+    """B and C are away: neither can be removed, as the other one may be gone, too."""
+    with scene(nodes=4) as s:
         _some(s, 4)
         s.b.kill()
         s.c.kill()
@@ -572,7 +572,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_node_comes_back_while_it_is_removed,
     the_last_copy_is_on_a_node_that_is_away,
     the_newest_version_is_known_by_its_mark,
-    one_copy_of_each_is_all_there_is,
+    both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
     a_removed_node_leaves_uploads_behind,
     what_moves_is_what_the_ring_says,

@@ -11,6 +11,7 @@ import aosd.cluster.changes
 import aosd.cluster.emptying
 import aosd.cluster.standings
 import aosd.model.standing
+from aosd.certainty import Certainty
 from aosd.cluster.admission import Admission
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.losses import Losses
@@ -106,7 +107,7 @@ def drained_node_joins_again_with_what_it_holds() -> Patches:
 @mutant(moving.nothing_is_forgotten_while_a_change_stands_still)
 def journal_forgets_while_the_ring_changes() -> Patches:
     """Journal: no entry goes while a ring change is under way, as nothing is removed then."""
-    return [(Assembly, "_may_forget", lambda *_: True)]
+    return [(Certainty, "may_forget", lambda *_: True)]
 
 
 @mutant(moving.repair_is_paused_while_a_node_is_drained)
@@ -180,7 +181,7 @@ def removed_without_asking_the_others() -> Patches:
 @mutant(moving.a_node_is_replaced_by_a_new_one)
 def new_node_is_believed_to_have_lost_something() -> Patches:
     """Removing: a node that came empty lacks nothing that it had."""
-    return [(Settledness, "came", lambda self, name: None)]
+    return [(Settledness, "comes", lambda self, name, *, empty=True: None)]
 
 
 @mutant(moving.a_removed_node_comes_back_with_what_it_had)

@@ -63,9 +63,11 @@ class AskedTests(NodeCase):
             self.run_aosctl("node", *words, "--no-wait")
             self.assertEqual(self.daemon.asked, [f"POST {page}"])
 
-    def test_a_name_is_one_segment(self) -> None:
-        self.daemon.pages = {"nodes/a%2Fb/drain": told()}
-        self.run_aosctl("node", "drain", "a/b", "--no-wait")
+    def test_what_can_be_no_name_is_said_to_be(self) -> None:
+        for name in ("a/b", ".", "n 2", "n2?", ""):
+            line = self.refused("node", "drain", name, "--no-wait", code=1)
+            self.assertIn("no node can be called", line)
+        self.assertEqual(self.daemon.asked, [])
 
     def test_without_waiting(self) -> None:
         self.daemon.pages = {"nodes/n2/drain": told()}
@@ -238,6 +240,9 @@ class WaitingTests(NodeCase):
             "aosctl: the drain of n2 goes on: aosctl changes shows how far it is, "
             "aosctl node undo n2 takes it back",
         )
+        self.daemon.pages["changes"] = KeyboardInterrupt()
+        found = self.document("node", "drain", "n2", code=130)
+        self.assertEqual(found["code"], "Interrupted")
 
 
 class DryRunTests(NodeCase):
@@ -271,6 +276,11 @@ class DryRunTests(NodeCase):
             self.daemon.asked = []
             self.assertEqual(self.document("node", *words, "--dry-run"), FORECAST)
             self.assertEqual(self.daemon.asked, [f"POST {page}"])
+
+    def test_fewer_copies(self) -> None:
+        self.daemon.pages = {"nodes/n2/drain": {**FORECAST, "copies_each": 1, "copies_each_now": 2}}
+        lines = self.lines("node", "drain", "n2", "--dry-run")
+        self.assertIn("too few nodes would be left: 1 copy of each key instead of 2", lines)
 
     def test_nothing_to_move(self) -> None:
         self.daemon.pages = {"nodes/n2/undo": {"keys": 1, "bytes": 12, "unlisted": ["n3"]}}
@@ -323,6 +333,9 @@ class SureTests(NodeCase):
         for act in ("remove", "adopt"):
             line = self.refused("node", act, "n2", code=2)
             self.assertIn("--yes does it, --dry-run shows", line)
+            found = self.document("node", act, "n2", code=2)
+            self.assertIn("--yes does it", found["error"])
+            self.assertEqual(found["code"], "WronglyCalled")
         self.assertEqual(self.daemon.asked, [])
 
     def test_no(self) -> None:

@@ -119,6 +119,13 @@ class ChangesTests(AosctlCase):
         queue = [
             {"node": "n1", "act": "weigh", "weight": 0.5, "asked_at": "2026-11-26T20:00:00.123Z"},
             {"node": "n2", "act": "rezone", "zone": "rack1", "asked_at": "2026-11-26 20:00:01"},
+            {
+                "node": "n4",
+                "act": "rezone",
+                "weight": 2,
+                "zone": "r",
+                "asked_at": "2026-11-26 20:00:02",
+            },
             {"node": "n3", "act": "join", "weight": None, "asked": "", "asked_at": None},
         ]
         self.daemon.pages["changes"] = {
@@ -132,10 +139,11 @@ class ChangesTests(AosctlCase):
                 "paused: copying to where it will belong (n2): 1 key",
                 "3,000 copies made (3.0 GiB), 7 removed in 1 minute 1 second",
                 "repair is paused, and every change with it: aosctl repair start goes on",
-                "WAITS  TO            ASKED",
-                "n1     weigh 0.5     2026-11-26 20:00:00 UTC",
-                "n2     rezone rack1  2026-11-26 20:00:01 UTC",
-                "n3     join          by discovery",
+                "WAITS  TO                    ASKED",
+                "n1     weigh 0.5             2026-11-26 20:00:00 UTC",
+                "n2     rezone rack1          2026-11-26 20:00:01 UTC",
+                "n4     weigh 2 and rezone r  2026-11-26 20:00:02 UTC",
+                "n3     join                  by discovery",
             ],
         )
 
@@ -444,6 +452,13 @@ class LeaveTests(AosctlCase):
         }
         shown = self.run_aosctl("leave", "-y").stderr.splitlines()
         self.assertEqual(shown, ["leaving, mending: 2 marks"])
+        leaving = {"phase": "gathering", "waits": ["the ring is changing"]}
+        self.daemon.pages["changes"] = [
+            {**changes(keys=0), "waiting_for": "n1 is down", "leaving": leaving},
+            {**QUIET, "leaving": {"phase": "left"}},
+        ]
+        shown = self.run_aosctl("leave", "-y").stderr.splitlines()
+        self.assertEqual(shown, ["leaving, gathering: n1 is down"])
 
     def test_what_it_would_do(self) -> None:
         plan: dict[str, Any] = {

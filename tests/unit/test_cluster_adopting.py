@@ -305,6 +305,19 @@ class JoiningTests(AdoptingTestCase):
         self.assertEqual(self.listed(self.gateway), [*KEYS, "ours"])
         self.assertTrue(self.lies_right(self.gateway, *KEYS, "ours"))
 
+    def test_consent_to_one_disk_is_none_to_the_next(self) -> None:
+        self.bring("n4", *KEYS)
+        self.adopt()
+        self.wait(300, lambda: self.over(self.gateway))
+        self.unreach("n4")
+        self.wait(60, lambda: self.gateway.state("n4") is NodeState.DOWN)
+        self.nodes["n4"].wipe()
+        self.bring("n4", "somebody's")
+        self.reachable("n4")
+        self.pass_s(60)
+        self.assertIn("didn't write", self.gateway.why("n4"))
+        self.assertEqual(self.listed(self.gateway), list(KEYS))
+
     def test_what_it_has_without_a_stamp_is_moved_by_later_changes_too(self) -> None:
         self.bring("n3", "stranger")
         self.bring("n4", *KEYS)
@@ -415,6 +428,15 @@ class HiddenTests(AdoptingTestCase):
         # As when the journal has forgotten what it knew.
         self.gateway.store.ledger.forget_before("f")
         self.missing(self.gateway, key)
+
+    def test_what_may_lie_beneath_isnt_missing_while_its_node_is_away(self) -> None:
+        self.unreach("n1")
+        self.wait(60, lambda: self.gateway.state("n1") is NodeState.DOWN)
+        self.pass_s(60)
+        for key in (self.alone[0], "o1/none"):
+            reading = Deferred.fromCoroutine(head(self.gateway.store, Get(PHOTOS, key)))
+            self.failureResultOf(reading, NoQuorum)
+        self.missing(self.gateway, "none")
 
     def test_what_isnt_there_is_missing_and_leaves_no_mark(self) -> None:
         self.missing(self.gateway, "o1/none")

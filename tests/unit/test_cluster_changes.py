@@ -98,6 +98,8 @@ class DrainingTests(ChangesTestCase):
         self.assertEqual(self.membership("n1"), Membership.DRAINED)
         self.assertEqual(self.members(self.gateway), ["n2", "n3", "n4"])
         self.assertEqual(self.nodes["n1"].buckets[OBJECT_BUCKET], {})
+        self.pass_s(10)
+        self.assertIn("undrain", self.refused(self.changes.adopt("n1"), ChangeRefused))
         self.check_all()
 
     def test_it_is_read_from_as_long_as_it_holds_something(self) -> None:
@@ -204,6 +206,18 @@ class DrainingTests(ChangesTestCase):
                 self.wait(400, self.over)
                 self.assertEqual(self.membership(name), Membership.DRAINED)
         self.check_all()
+
+    def test_why_it_takes_long_after_a_kill(self) -> None:
+        self.nodes["n1"].script("delete", refused(), times=None)
+        self.now(self.changes.drain("n1"))
+        self.wait(120, partial(self.is_in, "emptying"))
+        self.dies(self.gateway)
+        self.nodes["n1"].heal()
+        self.gateway = self.begun(late_write_window_s=300.0)
+        self.wait(60, lambda: "run before" in self.changes.waiting_for())
+        self.assertIn("keys can't be moved yet", self.changes.waiting_for())
+        self.wait(600, self.over)
+        self.assertEqual(self.membership("n1"), Membership.DRAINED)
 
     def test_an_open_upload_keeps_it(self) -> None:
         uploads = self.gateway.assembly.store.uploads
@@ -319,6 +333,9 @@ class RemovingTests(ChangesTestCase):
         self.gateway.see(*self.names)
         self.pass_s(60)
         self.assertIn("empty it", self.gateway.why("n1"))
+        self.assertIn("empty it", self.refused(self.changes.adopt("n1"), ChangeRefused))
+        with self.assertRaises(ChangeRefused):
+            self.changes.proposed(Act.JOIN, "n1")
         self.assertEqual(self.members(self.gateway), ["n2", "n3", "n4"])
         self.nodes["n1"].buckets.clear()
         self.wait(240, lambda: self.over() and self.membership("n1") is Membership.MEMBER)

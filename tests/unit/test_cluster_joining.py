@@ -6,10 +6,11 @@ import json
 
 from twisted.internet.defer import Deferred
 
-from aosd.model.errors import NoSuchKey
+from aosd.model.errors import ChangeRefused, NoSuchKey
 from aosd.model.marker import MARKER_KEY, Marker
 from aosd.model.node import Credentials, NodeState, Sighting
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.standing import Act
 from aosd.testing.faults import late, refused, timed_out
 from aosd.testing.memory_node import Copy
 from tests.unit.cluster_case import ClusterTestCase, sighting
@@ -154,6 +155,14 @@ class RefusalTests(ClusterTestCase):
         self.assertFalse(self.gateway.roster.changing)
         self.assertTrue(self.gateway.ready)
 
+    def cant_be_adopted(self, why: str) -> None:
+        """And whoever asks for it, or what it would take, is told so."""
+        changes = self.gateway.assembly.changes
+        failure = self.failureResultOf(Deferred.fromCoroutine(changes.adopt("n4")), ChangeRefused)
+        self.assertIn(why, str(failure.value))
+        with self.assertRaises(ChangeRefused):
+            changes.proposed(Act.JOIN, "n4")
+
     def lay(self, marker: Marker) -> None:
         self.nodes["n4"].buckets[SYSTEM_BUCKET] = {MARKER_KEY: Copy(marker.to_bytes(), '"m"', 1.0)}
         self.nodes["n4"].buckets[OBJECT_BUCKET] = {}
@@ -161,11 +170,13 @@ class RefusalTests(ClusterTestCase):
     def test_a_cloned_volume(self) -> None:
         self.lay(self.marker("n2"))
         self.refused("n2")
+        self.cant_be_adopted("n2")
         self.assertEqual(self.marker("n4").node, "n2")
 
     def test_one_of_another_cluster(self) -> None:
         self.lay(Marker("another", "n4", "i"))
         self.refused("another")
+        self.cant_be_adopted("another")
 
     def test_one_of_another_cluster_that_has_objects(self) -> None:
         """Nor does ours, which has none, take it for empty."""

@@ -135,7 +135,7 @@ class LeavingTests(LeavingCase):
         self.unreach("n3")
         self.pass_s(15)
         plan = self.now(self.first.assembly.leaving.plan())
-        self.assertIn("n3 is away: remove it first", plan.refusal)
+        self.assertIn("n3 is away: wait, or remove", plan.refusal)
         leaving = Deferred.fromCoroutine(self.first.assembly.leaving.leave())
         self.assertIn("n3", str(self.failureResultOf(leaving, ChangeRefused).value))
         self.assertIs(self.phase(self.first), Phase.NONE)

@@ -91,6 +91,17 @@ class OperationsDoorTests(DoorTestCase):
             },
         )
 
+    def test_changes_arent_told_of_before_they_are_known(self) -> None:
+        """Whoever waits for the end of one would take it for that."""
+        beginning = self.gateway.assembly.beginning
+        self.patch(beginning, "ready", False)
+        self.patch(beginning, "why", "what the cluster remembers can't be read yet")
+        answer = self.ask("/-/changes")
+        self.assertEqual(answer.status, 503)
+        self.assertIn("can't be read yet", answer.json["error"])
+        self.patch(self.gateway.assembly.leaving, "told", lambda: {"phase": "left"})
+        self.assertEqual(self.ask("/-/changes").json["leaving"], {"phase": "left"})
+
     def test_where_a_key_lies(self) -> None:
         self.ask("/object/a", "PUT", b"x")
         told = self.ask("/-/ring?key=a").json

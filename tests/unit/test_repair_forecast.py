@@ -112,6 +112,12 @@ class ForecastTests(SynchronousTestCase):
         told = self.forecast(ring(n1=1.0, n2=1.0))
         self.assertEqual((told.nodes["n3"].copies_out, told.moved_copies), (has, has))
         self.assertEqual(told.nodes["n1"].copies_in + told.nodes["n2"].copies_in, has)
+        self.assertEqual((told.copies_each, told.copies_each_now), (2, 2))
+
+    def test_fewer_nodes_than_copies_are_told_of(self) -> None:
+        told = self.forecast(ring(n1=1.0))
+        self.assertEqual((told.copies, told.copies_each, told.copies_each_now), (60, 1, 2))
+        self.assertEqual(told.told()["copies_each"], 1)
 
     def test_what_a_dead_one_had_is_made_anew(self) -> None:
         has = len(self.nodes["n3"].buckets[OBJECT_BUCKET])

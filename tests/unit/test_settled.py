@@ -186,6 +186,32 @@ class MayLackTests(SettledTestCase):
         self.sweep()
         self.assertFalse(self.settled.may_lack("n1", NAMES))
 
+    def test_what_came_later_and_with_nothing_has_nothing_that_was_lost(self) -> None:
+        self.settled.returned("n1")
+        self.sweep("n1", "n2")
+        self.settled.comes("n3")
+        self.assertFalse(self.settled.may_lack("n1", ["n2", "n3"]))
+        self.settled.returned("n3")
+        self.assertFalse(self.settled.may_lack("n1", ["n2", "n3"]))
+        self.settled.returned("n1")
+        self.assertTrue(self.settled.may_lack("n1", ["n2", "n3"]))
+
+    def test_what_comes_with_nothing_lacks_nothing_before_it_was_away(self) -> None:
+        self.settled.comes("n3")
+        self.settled.returned("n3")
+        self.assertFalse(self.settled.may_lack("n3", NAMES))
+        self.assertTrue(self.settled.is_returning("n3"))
+        self.settled.returned("n3")
+        self.assertTrue(self.settled.may_lack("n3", NAMES))
+
+    def test_what_comes_with_objects_may_have_what_was_lost(self) -> None:
+        self.settled.returned("n1")
+        self.sweep("n1", "n2")
+        self.settled.comes("n3")
+        self.settled.comes("n3", empty=False)
+        self.settled.returned("n3")
+        self.assertTrue(self.settled.may_lack("n3", NAMES))
+
     def test_a_sweep_that_covered_all_is_kept_in_mind(self) -> None:
         self.settled.returned("n1")
         self.sweep()

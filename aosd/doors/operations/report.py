@@ -11,7 +11,7 @@ from aosd.cluster.member import WatchedMember
 from aosd.consistency.holders import could_hold
 from aosd.doors.operations.moments import moment_of
 from aosd.gateway.store import ask
-from aosd.model.errors import NoSuchKey
+from aosd.model.errors import NoNodes, NoSuchKey
 from aosd.model.node import NodeState, Sighting
 from aosd.model.objects import ObjectHead
 from aosd.model.standing import Queued
@@ -69,8 +69,13 @@ class Oversight:
         }
 
     def changes(self) -> dict[str, Any]:
-        """Changes of the ring: the one under way, those that wait, and whether aosd leaves."""
+        """Changes of the ring: the one under way, those that wait, and whether aosd leaves.
+
+        Raises NoNodes before what the cluster remembers was read: it isn't that nothing changes.
+        """
         assembly, changes = self._assembly, self._assembly.changes
+        if assembly.leaving.told() is None and not assembly.beginning.ready:
+            raise NoNodes(assembly.beginning.why)
         return {
             "changing": changes.changing,
             "phase": changes.phase(),

@@ -91,7 +91,9 @@ class Acts:
 
     def _burn(self) -> None:
         node = self.player.who_may_lose()
-        if node is not None and self._may_do_without(node.name) and self.player.replicas > 1:
+        # The removal has to be remembered, by as many as there are replicas.
+        enough = len(self.world.operator.members()) > self.player.replicas > 1
+        if node is not None and enough and self._may_do_without(node.name):
             self.player.befell("a node is lost for ever", node.name)
             self.player.leaves(node)
             self.player.loses(node)
