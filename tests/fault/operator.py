@@ -26,10 +26,10 @@ REPLICAS = 2
 SLOW_SWEEPS = ("--sweep-keys-per-s=300",)
 
 # Also where nodes are slow, and a sweep that was begun too early has to be made again.
-CHANGED_S = 120.0
+CHANGED_S = 240.0
 
 _AOSCTL = "from aosd.aosctl.main import main; main()"
-_AOSCTL_S = 180.0
+_AOSCTL_S = 300.0
 
 
 class Operated(Durable):

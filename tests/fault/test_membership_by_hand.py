@@ -19,7 +19,7 @@ from tests.integration.waiting import until
 pytestmark = pytest.mark.timeout(600)
 
 NAMES = ("h1", "h2", "h3", "h4")
-STILL = 250
+STILL = 180
 # More than copies that are made in the same moment as they are counted.
 MIDWAY = 5
 DOWN_S = 40.0
