@@ -247,7 +247,7 @@ class Admission:
         """
         name, watched = standing.name, self._roster.watched.get(standing.name)
         if standing.membership is Membership.REMOVED and standing.left:
-            if watched is None or watched.node is None:
+            if self._roster.has_heard and (watched is None or watched.node is None):
                 await self._standings.amend(name, lambda now: replace(now, left=False))
             return
         if watched is None or not standing.membership.counts:

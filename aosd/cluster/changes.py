@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Hashable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -193,7 +194,7 @@ class Changes:
 
         A drained one that can be reached is left blank. Of a lost one, others get the copies
         that it had. Refused when it is in use, and, but for `lose`, when it may have the last
-        copy of something.
+        copy of something, or too few of the others can be asked to remember it.
         """
         return await self._alone(lambda: self._remove(name, lose=lose))
 
@@ -313,7 +314,9 @@ class Changes:
             raise ChangeRefused(f"node {name} is back")
         _check_left(self._others(name))
         since = self._stamps.next()
-        await self._standings.amend(name, lambda now: _lost(now, since))
+        # With as many copies as nodes, too few would be left to remember it.
+        with self._roster.without(name) if lose else nullcontext():
+            await self._standings.amend(name, lambda now: _lost(now, since))
         return self._done(name)
 
     async def _ask(self, name: str, wanted: Wish) -> Standing:

@@ -14,7 +14,7 @@ from aosd.consistency.marks import Marks
 from aosd.consistency.settled import Settledness
 from aosd.model.errors import NodeError
 from aosd.model.objects import SYSTEM_BUCKET, ObjectHead
-from aosd.model.quorum import needed
+from aosd.model.quorum import memory_acks, needed
 from aosd.model.standing import Membership
 from aosd.model.versions import version_of
 from aosd.ports import INode
@@ -93,6 +93,8 @@ class Losses:
         if lacking:
             told = ", ".join(lacking)
             return f"{told} may lack what it had before it was away, and {name} may have the rest"
+        if len(names) < memory_acks(self._replicas, len(members)):
+            return f"too few others are left to remember for sure that {name} is gone"
         if not self._settled.is_covered(*names):
             return "the other nodes weren't compared yet since the last change or return: wait"
         lost = await self._last_copies(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -86,6 +87,17 @@ class Roster:
         """See IPlacement."""
         return self._candidates(self._members)
 
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """As if it were no member, for as long as the block lasts, or until rings are set."""
+        before = self._members
+        ours = self._members = tuple(each for each in before if each != name)
+        try:
+            yield
+        finally:
+            if self._members is ours:
+                self._members = before
+
     def strays(self) -> Sequence[Candidate]:
         """See IPlacement."""
         return self._candidates(self._strays)
@@ -94,6 +106,11 @@ class Roster:
     def names(self) -> tuple[str, ...]:
         """The members' names, in order."""
         return self._members
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether each provider has said what it sees."""
+        return all(state.reported for state in self.providers)
 
     @property
     def changing(self) -> bool:

@@ -238,6 +238,17 @@ class SmallTests(ChangesTestCase):
         self.wait(240, lambda: self.over() and self.membership("n2") is Membership.MEMBER)
         self.check_all()
 
+    def test_a_lost_one_is_removed_by_who_says_that_it_may_be(self) -> None:
+        self.gateway.see("n1")
+        self.pass_s(60)
+        self.refused(self.changes.remove("n2"), ChangeRefused)
+        self.now(self.changes.remove("n2", lose=True))
+        self.wait(240, self.over)
+        self.assertIs(self.membership("n2"), Membership.REMOVED)
+        self.nodes["n2"].buckets.clear()
+        self.put(self.gateway, "k0", b"k0")
+        self.check_all()
+
     def test_what_it_would_move_is_foretold(self) -> None:
         self.now(self.changes.drain("n2"))
         self.wait(240, self.over)
