@@ -330,8 +330,7 @@ class Changes:
         if after == standing:
             return standing
         if not self._is_before(standing) or after == replace(standing, queued=None):
-            await self._begin(name, wanted)
-            return self._done(name)
+            return await self._begin(name, wanted)
         asked = self._stamps.next() if standing.queued is None else standing.queued.asked
         queued = wanted.queued(asked)
         await self._standings.amend(name, lambda now: replace(now, queued=queued))
@@ -355,10 +354,10 @@ class Changes:
         others = [replace(each, queued=None) for each in self._others(name)]
         _check_left([carried_out(self._check(name), wanted, self._stamps.reading), *others])
 
-    async def _begin(self, name: str, wanted: Wish) -> None:
+    async def _begin(self, name: str, wanted: Wish) -> Standing:
         since = self._stamps.next()
         await self._standings.amend(name, lambda now: carried_out(now, wanted, since))
-        self._done(name)
+        return self._done(name)
 
     def _others(self, name: str) -> list[Standing]:
         return [each for each in self._standings.all() if each.name != name]

@@ -49,6 +49,11 @@ def foreign_stamp(modified_s: int, etag: str) -> str:
     return f"-{modified_s:011x}-{etag.strip(chr(34))}"
 
 
+def is_foreign(stamp: str) -> bool:
+    """Whether it is that of an object which aosd didn't write."""
+    return stamp.startswith("-")
+
+
 def foreign_time_s(stamp: str) -> int | None:
     """The Last-Modified that a foreign object's stamp tells; None when it is no such stamp."""
     found = _FOREIGN.match(stamp)

@@ -276,7 +276,8 @@ class _Count:
         for name, entry in entries.items():
             if name not in wanted:
                 self._of(name).loses(entry)
-        for name in here:
+        comes = entries.get(self._below) is counts
+        for name in () if comes else here:
             if name not in wanted and name not in entries and name not in self.lost:
                 # As long as that ring counts it lacks nothing either.
                 moves = True

@@ -153,6 +153,7 @@ class _Mending:
         self._outside: frozenset[str] = frozenset()
         self._primaries: tuple[str, ...] = ()
         self._order: tuple[str, ...] = ()
+        self._leaving: frozenset[str] = frozenset()
         self._changing = False
         self._heads: dict[str, ObjectHead | None] = {}
         self._missing = 0
@@ -248,6 +249,7 @@ class _Mending:
         wanted = primaries(orders, mender.replicas)
         self._primaries = tuple(each.name for each in wanted if each.name in members)
         self._order = tuple(each.name for each in orders[0])
+        self._leaving = frozenset(self._primaries) - set(self._order[: mender.replicas])
         self._changing = len(orders) > 1
 
     async def _ask_all(self) -> None:
@@ -298,6 +300,7 @@ class _Mending:
             settled=not explained,
             late=frozenset(late),
             movable=self._movable(),
+            leaving=self._leaving,
         )
 
     def _movable(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aosd.model.objects import ObjectHead
-from aosd.model.versions import CountsAs, Newest, Version, newest, version_of
+from aosd.model.versions import CountsAs, Newest, Version, is_foreign, newest, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def plan(
     settled: bool = False,
     late: frozenset[str] = frozenset(),
     movable: frozenset[str] = frozenset(),
+    leaving: frozenset[str] = frozenset(),
 ) -> Plan:
     """How to bring a key's copies to its `primaries` (those of every ring that counts).
 
@@ -70,6 +71,8 @@ def plan(
     primaries. A request of before may still take effect on a node in `late`: its copy is no
     reason to remove another one. What has no stamp is ours to move on nodes in `movable`; on
     others, off the primaries, only where a primary has that very version: it was copied from it.
+    Those `leaving` are primaries in the former ring alone: what nobody wrote to it, but came with
+    a node, needn't come to them first, as that node is asked for it until all is over.
 
     The steps may be taken one at a time, and any of them may fail: the newest version never
     loses a copy but to those on the primaries, and only by a plan that found it on all of
@@ -86,6 +89,8 @@ def plan(
             reports.append(Report(name, "an object without a stamp where none belongs"))
             del versions[name]
     found = newest(versions, deleted)
+    if found.version is not None and is_foreign(found.version.stamp):
+        primaries = [name for name in primaries if name not in leaving]
     sizes = {name: head.size_bytes for name in found.holders if (head := heads[name]) is not None}
     if len(set(sizes.values())) > 1:
         return _with_two_sizes(primaries, heads, found, sizes, reports)

@@ -50,6 +50,9 @@ class ChangesTestCase(ClusterTestCase):
     def membership(self, name: str) -> Membership:
         return self.standing(name).membership
 
+    def copies_made(self) -> int:
+        return int(self.gateway.metrics.copies_made._value.get())
+
     def over(self) -> bool:
         return not self.changes.changing and not self.changes.queue()
 
@@ -392,6 +395,7 @@ class AdoptingTests(ChangesTestCase):
 
     def test_its_objects_are_read_at_once_and_get_their_copies(self) -> None:
         other = PlacingTests.begun_without(self, "n4")  # type: ignore[arg-type]
+        old = [f"old{number}" for number in range(20)]
         there = self.nodes["n4"].buckets.setdefault(OBJECT_BUCKET, {})
         for number in range(20):
             there[f"old{number}"] = Copy(b"old", etag_of(b"old"), self.clock.seconds() - 1e6)
@@ -410,8 +414,13 @@ class AdoptingTests(ChangesTestCase):
         self.assertIn("came with objects", why)
         self.gateway.see(*self.names)
         self.thaw()
+        before = self.copies_made()
         self.wait(400, self.over)
         self.assertFalse(self.standing("n4").adopted)
+        # As many as the ring wants, and no more: the former one never had them.
+        wanted = sum(len(set(self.primaries(self.gateway, each)) - {"n4"}) for each in old)
+        moved = sum("n4" in self.primaries(self.gateway, each) for each in KEYS)
+        self.assertEqual(self.copies_made() - before, wanted + moved)
         for number in range(20):
             self.assertEqual(self.read(self.gateway, f"old{number}"), b"old")
             key = f"old{number}"
