@@ -36,7 +36,7 @@ class Admission:
     """Decides about nodes that were introduced, once the cluster is known.
 
     A new one is `joining`, in the coming ring only, until what is its has been copied. One
-    that was removed comes back only empty, and not before it was gone.
+    that was removed comes back only empty, and where it had been drained only when it is let.
     """
 
     _log = Logger()
@@ -241,15 +241,8 @@ class Admission:
                 self._log.info("that isn't remembered yet: {error}", error=error)
 
     async def _remember(self, standing: Standing) -> None:
-        """A member's register tells of its disk and its return as they are; tried until it does.
-
-        Of one that was removed: that it is gone.
-        """
+        """A member's register tells of its disk and its return as they are; tried until it does."""
         name, watched = standing.name, self._roster.watched.get(standing.name)
-        if standing.membership is Membership.REMOVED and standing.left:
-            if self._roster.has_heard and (watched is None or watched.node is None):
-                await self._standings.amend(name, lambda now: replace(now, left=False))
-            return
         if watched is None or not standing.membership.counts:
             return
         incarnation = watched.incarnation or standing.incarnation

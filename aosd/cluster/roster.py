@@ -108,11 +108,6 @@ class Roster:
         return self._members
 
     @property
-    def has_heard(self) -> bool:
-        """Whether each provider has said what it sees."""
-        return all(state.reported for state in self.providers)
-
-    @property
     def changing(self) -> bool:
         """Whether a change of the ring is under way, or something is to be moved after one."""
         return self.former is not None or bool(self._strays)
