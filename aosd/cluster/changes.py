@@ -18,7 +18,6 @@ from aosd.cluster.member import WatchedMember
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.model.errors import ChangeRefused, ClusterError, NoNodes, NoSuchNode
-from aosd.model.marker import read_marker
 from aosd.model.node import Address, Credentials, NodeState
 from aosd.model.ring import Ring
 from aosd.model.stamp import StampClock
@@ -388,11 +387,11 @@ class Changes:
 
 
 def _is_back(watched: WatchedMember, standing: Standing) -> bool:
-    """Take one in at once that was met, and counts again: what needs all members doesn't wait."""
-    introduction = watched.introduction
-    if watched.node is None or introduction is None or introduction.marker is None:
-        return False
-    if read_marker(standing.name, introduction.marker).incarnation != standing.incarnation:
+    """Take one in at once that was met, and counts again: what needs all members doesn't wait.
+
+    The next probe tells if it has another disk.
+    """
+    if watched.node is None or not standing.incarnation:
         return False
     watched.admit(standing.incarnation, away=True)
     return True

@@ -111,7 +111,7 @@ class Emptying:
         """
         watched = self._roster.watched.get(name)
         node = None if watched is None else watched.node
-        if watched is None or node is None or watched.introduction is None:
+        if node is None:
             raise NoNodes(f"node {name} can't be asked now whether it is empty")
         try:
             found = await _first_key(node)
@@ -143,7 +143,7 @@ class Emptying:
             self._log.info("node {node} is drained", node=each.name)
             self._standings.set_rings()
             if (watched := self._roster.watched.get(each.name)) is not None:
-                watched.meet_again()
+                watched.dismiss()
         self.why = "; ".join(reasons)
 
     async def _why_not_empty(self, name: str) -> str:

@@ -156,8 +156,8 @@ def cleared_while_another_gateway_is_seen() -> None:
                 node.weather.foretell("delete", record, Fate.SILENT)
         s.until(lambda: not len(assembly.marks), "cleared")
         _another_beats(s, 3)
-        s.until(lambda: assembly.contested, "another one is seen")
-        s.until(lambda: not assembly.contested, "it is no more", 120.0)
+        s.until(lambda: assembly.heartbeat.other, "another one is seen")
+        s.until(lambda: not assembly.heartbeat.other, "it is no more", 120.0)
 
 
 def _another_beats(s: Scene, beats: int) -> None:

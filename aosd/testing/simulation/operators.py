@@ -325,6 +325,8 @@ class Operator:
         for name in self._drained_s:
             self._check_drained(name)
         for node in self._world.nodes.values():
+            if self.membership(node.name) not in (None, *OUT):
+                node.misused = ""  # it came back meanwhile, and was asked before that was seen here
             if node.misused:
                 raise PromiseBroken(f"{node.name} is out, and was asked to {node.misused}")
             if not node.has_objects and node.barred_since_s < float("inf"):
