@@ -211,6 +211,10 @@ class Marks:
         nodes = (nodes for nodes in self._whole_of if nodes <= set(spacious))
         return frozenset((each, self._doubts_of[each]) for each in nodes)
 
+    def whole_names(self) -> frozenset[str]:
+        """The nodes that marks of whole partitions speak of."""
+        return frozenset(chain.from_iterable(self._whole_of))
+
     def take_up(self, spacious: Collection[str]) -> bool:
         """A sweep begins that is to settle those marks; whether there are any."""
         self._taken_up = {each for each in self._all_whole() if each[1].nodes <= set(spacious)}

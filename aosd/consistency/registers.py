@@ -20,6 +20,7 @@ from aosd.ports import INode
 KINDS = ("members", "buckets", "runs", "keys", "repair", "leave")
 # Of the others each run writes its own, or all of them.
 _CONFIRMED = ("members", "buckets", "repair", "leave")
+_UNSET_IS_NONE = ("repair", "leave")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,10 @@ class Registers:
                 self._overwritten.add((name, key))
         for kind, of in list(self._uncertain):
             if (kind, of) not in self._known:
+                if kind in _UNSET_IS_NONE:
+                    # No run is to find it on some node, and take it for what was wanted.
+                    await self._memory.remove([f"{kind}/{of}"])
+                    self._uncertain.discard((kind, of))
                 continue
             try:
                 # As it is by then: somebody else may be setting it.

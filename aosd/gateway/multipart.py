@@ -35,12 +35,28 @@ async def create_upload(store: Store, request: Create) -> str:
     check_headers(request.headers, request.own)
     check_folder(request.key, None)
     with cluster_errors():
-        store.buckets.check(request.bucket)
-        check_taken(store)
-        nodes = targets(store, request.bucket, request.key)
-        names = {each.name for each in nodes}
-        more = standbys(store, request.bucket, request.key, names, store.replicas - 1)
-        return await store.to_the_end.run(_create(store, request, [*nodes, *more]))
+        while True:
+            rings = _orders(store, request)
+            try:
+                return await _begin(store, request)
+            except NoQuorum:
+                if rings == _orders(store, request):
+                    raise
+                # It began on the nodes of a ring that another one has joined, or followed.
+
+
+async def _begin(store: Store, request: Create) -> str:
+    store.buckets.check(request.bucket)
+    check_taken(store)
+    nodes = targets(store, request.bucket, request.key)
+    names = {each.name for each in nodes}
+    more = standbys(store, request.bucket, request.key, names, store.replicas - 1)
+    return await store.to_the_end.run(_create(store, request, [*nodes, *more]))
+
+
+def _orders(store: Store, request: Create) -> list[list[str]]:
+    orders = store.orders(request.bucket, request.key)
+    return [[each.name for each in order] for order in orders]
 
 
 async def _create(store: Store, request: Create, nodes: list[Candidate]) -> str:

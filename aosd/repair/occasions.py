@@ -53,9 +53,14 @@ class Occasions:
         self._wait_s = _WAIT_S
 
     def spacious(self) -> frozenset[str]:
-        """The nodes that are up and have space, for all that is known."""
+        """The nodes that are up and have space, for all that is known.
+
+        And those that are no members any more, and whose space nothing waits for.
+        """
         members = self._placement.members()
-        return frozenset(each.name for each in members if each.node is not None and not each.full)
+        gone = self._marks.whole_names() - {each.name for each in members}
+        has_space = (each.name for each in members if each.node is not None and not each.full)
+        return gone.union(has_space)
 
     def makes_certain(self) -> bool:
         """Whether a sweep would make a node count again that doesn't."""

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from aosd.cluster.changes import Changes
+from aosd.consistency.marks import Mark
 from aosd.gateway.list import list_objects
 from aosd.model.errors import BadRequest, ChangeRefused, NoQuorum, NoSuchNode
 from aosd.model.marker import MARKER_KEY
@@ -386,6 +387,15 @@ class RemovingTests(ChangesTestCase):
         self.wait(240, self.over)
         self.assertEqual(self.members(self.gateway), list(self.names))
         self.check_all()
+
+    def test_a_mark_of_a_whole_partition_doesnt_stay_for_its_space(self) -> None:
+        marks, stamps = self.gateway.assembly.marks, self.gateway.store.stamps
+        mark = Mark("", "", stamps.next(), frozenset({"n1"}), frozenset(), written=True)
+        self.now(marks.leave(mark, 7))
+        self.gateway.see("n2", "n3", "n4")
+        self.pass_s(90)
+        self.now(self.changes.remove("n1"))
+        self.wait(400, lambda: self.over() and not len(marks))
 
     def test_its_marks_dont_stay_for_ever(self) -> None:
         key = next(each for each in KEYS if "n1" in self.holders(each))

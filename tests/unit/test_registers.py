@@ -142,6 +142,15 @@ class RegisterTests(MemoryTestCase):
         assert register is not None
         self.assertEqual(register.value, {"state": "old"})
 
+    def test_a_pause_that_couldnt_be_set_is_found_by_no_run(self) -> None:
+        for node in self.nodes[1:]:
+            node.script("put", refused())
+        setting = self.run_(self.registers.set("repair", "pause", {"paused": True}))
+        self.failureResultOf(setting, NoQuorum)
+        self.assertEqual(self.everywhere(), {"repair/pause": 1})
+        self.now(self.registers.tend())
+        self.assertEqual(self.everywhere(), {})
+
     def test_a_value_is_asked_for_when_its_turn_has_come(self) -> None:
         gate: Deferred[None] = Deferred()
         for node in self.nodes:
