@@ -143,7 +143,7 @@ class Emptying:
             self._log.info("node {node} is drained", node=each.name)
             self._standings.set_rings()
             if (watched := self._roster.watched.get(each.name)) is not None:
-                watched.dismiss()
+                watched.meet_again()
         self.why = "; ".join(reasons)
 
     async def _why_not_empty(self, name: str) -> str:

@@ -195,11 +195,6 @@ class WatchedMember:
         if self._refused_s is None:
             self._refused_s = self._clock.seconds()
 
-    def dismiss(self) -> None:
-        """It is no member any more: nobody asks it, and yet it is known."""
-        self.incarnation = None
-        self._tell()
-
     def meet_again(self) -> None:
         """Introduce it anew at the next tick: what was found is no longer so."""
         self.introduction = None

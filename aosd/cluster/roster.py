@@ -230,8 +230,8 @@ class Roster:
         for name, watched in list(self.watched.items()):
             if name in resolution.disputed:
                 continue
-            if name not in resolution.members:
-                # It was never taken in, and nobody sees it any more.
+            if name not in resolution.members and not self._is_known(name):
+                # It was never taken in, also not just now, and nobody sees it any more.
                 watched.seen(None)
                 del self.watched[name]
                 continue

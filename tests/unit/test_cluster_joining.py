@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -10,7 +11,7 @@ from aosd.model.errors import ChangeRefused, NoSuchKey
 from aosd.model.marker import MARKER_KEY, Marker
 from aosd.model.node import Credentials, NodeState, Sighting
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
-from aosd.model.standing import Act
+from aosd.model.standing import Act, Membership, Place, Standing
 from aosd.testing.faults import late, refused, timed_out
 from aosd.testing.memory_node import Copy
 from tests.unit.cluster_case import ClusterTestCase, sighting
@@ -45,6 +46,29 @@ class JoiningTests(ClusterTestCase):
             self.assertFalse(self.settled(self.gateway, key))
         self.nodes["n4"].heal()
         self.wait(120, lambda: not self.gateway.roster.changing)
+
+    def test_one_that_is_taken_in_while_all_are_looked_at_stays(self) -> None:
+        self.problems["n4"] = "it is odd"
+        self.gateway.see(*self.names)
+        self.wait(10, lambda: "odd" in self.gateway.why("n4"))
+        roster, standings = self.gateway.roster, self.gateway.assembly.standings
+        taken = Standing("n4", Membership.MEMBER, Place(1.0, "n4"))
+
+        def takes_in(_: object) -> None:
+            roster.set_standings([*standings.all(), taken])
+
+        self.patch(roster.watched["n1"], "seen", takes_in)
+        self.discovery_sees_another("n1")
+        self.assertEqual([each.name for each in roster.members()], list(self.names))
+        roster.set_standings(standings.all())
+
+    def discovery_sees_another(self, name: str) -> None:
+        """This one is elsewhere now, and the fourth isn't to be seen any more."""
+        there = [sighting(each) for each in ("n1", "n2", "n3")]
+        moved = [
+            replace(each, seen_as="elsewhere") if each.name == name else each for each in there
+        ]
+        self.gateway.discovery.see(*moved)
 
     def test_nobody_joins_while_another_gateway_uses_the_nodes(self) -> None:
         heartbeat = self.gateway.assembly.heartbeat
