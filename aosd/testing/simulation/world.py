@@ -19,6 +19,7 @@ from typing import Any
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from aosd.assembly import Assembly
 from aosd.model.node import Credentials, Sighting
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
@@ -391,10 +392,18 @@ class World(Clientele):
         if self._tracing is not None and event.get("log_namespace", "").startswith("aosd."):
             where = event["log_namespace"].rpartition(".")[2]
             self.trace(f"        [{where}] {formatEvent(event)}")
-        if event.get("log_level") is LogLevel.critical:
+        if event.get("log_level") is LogLevel.critical and not self._is_anothers(event):
             failure = event.get("log_failure")
             what = failure.getTraceback() if failure is not None else event.get("log_format")
             self.broken(f"an unexpected error: {what}")
+
+    def _is_anothers(self, event: dict[str, Any]) -> bool:
+        """Whether a gateway of a world before tells it, whose remains are collected only now."""
+        source = event.get("log_source")
+        ours = [each.assembly for each in self._graveyard]
+        if self.gateway is not None:
+            ours.append(self.gateway.assembly)
+        return isinstance(source, Assembly) and not any(source is each for each in ours)
 
     def fates(self, chances: dict[Fate, float], *names: str) -> None:
         """Give nodes (all, without names) this weather."""
