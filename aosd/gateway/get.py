@@ -179,13 +179,13 @@ class _Opening:
                 except (NoSuchKey, RangeNotSatisfiable) as error:
                     is_missing = isinstance(error, NoSuchKey)
                     hidden = is_missing and store.may_be_hidden(bucket, key, candidate.name, None)
-                    if hidden or store.why_unsettled(bucket, key):
+                    if hidden or not store.speaks_for(bucket, key, candidate.name):
                         break
                     raise
                 hidden = store.may_be_hidden(bucket, key, candidate.name, reading.head)
-                if not hidden and not store.why_unsettled(bucket, key):
+                if not hidden and store.speaks_for(bucket, key, candidate.name):
                     return self._resumable(reading)
-                # It may be alone with it, or turned out to have been away while it was asked.
+                # It may be alone with it; or it was away, or isn't to be asked any more.
                 reading.abandon()
                 break
         for _ in range(_LOOKS):

@@ -76,11 +76,11 @@ async def look(
                 located = Located(None)
             except NodeError:
                 continue
-            if not store.why_unsettled(bucket, key):
+            if store.speaks_for(bucket, key, candidate.name):
                 hidden = store.may_be_hidden(bucket, key, candidate.name, located.head)
                 if not hidden:
                     return located
-            break  # the node turned out to have been away while it was asked
+            break  # the node was away while it was asked, or isn't to be asked any more
     known = before(store, bucket, key)
     candidates = list(store.could_hold(bucket, key))
     answers = await ask(candidates, lambda node: node.head(bucket, key))

@@ -198,6 +198,15 @@ class Store:
             self.placement.strays(),
         )
 
+    def speaks_for(self, bucket: str, key: str, name: str) -> bool:
+        """Whether the node's answer about the key, that came just now, is final.
+
+        Where it is settled now, another ring may have come to count since the node was asked.
+        """
+        return not self.why_unsettled(bucket, key) and any(
+            each.name == name for each in self.primaries(bucket, key)
+        )
+
     def preferred(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Whom to read from: the own zone, who has least in flight, who was quickest."""
         traffic = self.traffic

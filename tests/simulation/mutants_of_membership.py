@@ -21,7 +21,7 @@ from aosd.consistency.begun import Begun
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
 from aosd.membership import Members
-from aosd.model.standing import Membership, Place, Standing
+from aosd.model.standing import Membership, Standing
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import _Mending
 from aosd.repair.pausing import Pausing
@@ -151,16 +151,6 @@ def undoing_a_drain_leaves_it_out() -> Patches:
         return undrained(standing, since)
 
     return [(aosd.cluster.acts, "_undrained", member_at_once)]
-
-
-@mutant(moving.what_moves_is_what_the_ring_says)
-def former_weight_is_forgotten_at_once() -> Patches:
-    """Ring: reads look at the old placement and the new while a change is under way."""
-
-    def former_place(self: Standing) -> Place | None:
-        return self.coming_place
-
-    return [(Standing, "former_place", property(former_place))]
 
 
 # -- removing --------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from aosd.model.errors import (
     RangeNotSatisfiable,
     UpstreamTimeout,
 )
-from aosd.model.node import NodeState
+from aosd.model.node import Member, NodeState
 from aosd.model.ranges import parse_range
+from aosd.model.ring import Ring
 from aosd.model.versions import version_of
 from aosd.testing.faults import (
     late,
@@ -44,6 +45,31 @@ class SettledTests(GatewayTestCase):
             self.forget_requests()
             self.failureResultOf(work(KEY), NoSuchKey)
             self.assertEqual(list(self.requests().values()), [{method: 1}])
+
+    def test_one_that_is_no_primary_any_more_when_it_answers_says_nothing(self) -> None:
+        # The ring has changed meanwhile, and all is settled again.
+        for work, method in ((self.getting, "get"), (self.heading, "head")):
+            with self.subTest(method):
+                before = self.placement.ring
+                self.stored(KEY, SMALL)
+                answers: list[Deferred[None]] = []
+                for node in (self.a, self.b):
+                    answers.append(Deferred())
+                    node.script(method, late(lambda answer=answers[-1]: answer))  # type: ignore[misc]
+                reading = work(KEY)
+                self.placement.ring = Ring(
+                    Member(each.name, 1.0, each.name) for each in (self.c, self.d, self.e)
+                )
+                for new, old in ((self.c, self.a), (self.d, self.b)):
+                    new.buckets[BUCKET][KEY] = old.buckets[BUCKET].pop(KEY)
+                for answer in answers:
+                    answer.callback(None)
+                found = self.successResultOf(reading)
+                if found.reading is not None:
+                    self.assertEqual(self.deliver(found), SMALL)
+                for node in (self.a, self.b):
+                    node.heal()
+                self.placement.ring = before
 
     def test_a_handoff_that_is_down_doesnt_matter(self) -> None:
         self.stored(KEY, SMALL)

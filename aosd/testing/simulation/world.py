@@ -19,7 +19,6 @@ from typing import Any
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from aosd.assembly import Assembly
 from aosd.model.node import Credentials, Sighting
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.ring import Ring
@@ -39,6 +38,9 @@ from aosd.testing.simulation.weather import Fate
 
 START_S = 1_700_000_000.0
 _CREDENTIALS = Credentials("key", "secret")
+# What Twisted says of a Deferred that is collected with an error, before it says which.
+_PREAMBLE = "Unhandled error in Deferred:"
+_COLLECTED = "cannot reuse already awaited coroutine"
 
 
 @dataclass(eq=False)
@@ -398,12 +400,15 @@ class World(Clientele):
             self.broken(f"an unexpected error: {what}")
 
     def _is_anothers(self, event: dict[str, Any]) -> bool:
-        """Whether a gateway of a world before tells it, whose remains are collected only now."""
-        source = event.get("log_source")
-        ours = [each.assembly for each in self._graveyard]
-        if self.gateway is not None:
-            ours.append(self.gateway.assembly)
-        return isinstance(source, Assembly) and not any(source is each for each in ours)
+        """Whether it is of a world before, whose remains are collected only now.
+
+        A coroutine that is collected while it waits for a lock wakes who waits behind it, and
+        that one was collected, too.
+        """
+        failure = event.get("log_failure")
+        if failure is None:
+            return event.get("log_format") == _PREAMBLE  # what it is about comes next
+        return failure.check(RuntimeError) is not None and _COLLECTED in str(failure.value)
 
     def fates(self, chances: dict[Fate, float], *names: str) -> None:
         """Give nodes (all, without names) this weather."""
