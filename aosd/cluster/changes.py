@@ -120,7 +120,7 @@ class Changes:
         others = [
             each.name
             for each in self._standings.all()
-            if each.name != name and (each.queued or _holds_up_joins(each))
+            if each.name != name and (_waits(each) or _holds_up_joins(each))
         ]
         return f"it waits for the change of {', '.join(others)}" if others else ""
 
@@ -233,6 +233,8 @@ class Changes:
                 await self._standings.amend(name, lambda now: replace(now, queued=None))
             except ClusterError as error:
                 self._log.info("a change can't begin yet: {error}", error=error)
+                if queued.act is Act.UNDRAIN:
+                    continue  # until that one answers, others needn't wait for it
                 return
             else:
                 return
@@ -321,14 +323,19 @@ class Changes:
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""
         self._check(name)
-        await self._check_empty(name, wanted)
+        can_begin = True
+        try:
+            await self._check_empty(name, wanted)
+        except NoNodes:
+            can_begin = False  # it may be about to start
         standing = self._check(name)
         wanted = together(standing, wanted)
         after = carried_out(standing, wanted, self._stamps.reading)
         _check_left([after, *self._others(name)])
         if after == standing:
             return standing
-        if not self._is_before(standing) or after == replace(standing, queued=None):
+        at_once = not self._is_before(standing) or after == replace(standing, queued=None)
+        if can_begin and at_once:
             return await self._begin(name, wanted)
         asked = self._stamps.next() if standing.queued is None else standing.queued.asked
         queued = wanted.queued(asked)
@@ -399,6 +406,11 @@ def _is_back(watched: WatchedMember, standing: Standing) -> bool:
 
 def _is_under_way(standing: Standing) -> bool:
     return standing.moves or standing.strays
+
+
+def _waits(standing: Standing) -> bool:
+    """Whether something is to begin that doesn't wait itself for the node to be there."""
+    return standing.queued is not None and standing.queued.act is not Act.UNDRAIN
 
 
 def _holds_up_joins(standing: Standing) -> bool:

@@ -189,6 +189,20 @@ class DrainingTests(ChangesTestCase):
         self.wait(240, lambda: self.over() and self.membership("n1") is Membership.MEMBER)
         self.check_all()
 
+    def test_one_that_isnt_there_yet_is_taken_in_when_it_is(self) -> None:
+        self.now(self.changes.drain("n1"))
+        self.wait(240, self.over)
+        self.gateway.see("n2", "n3", "n4")
+        self.pass_s(5)
+        self.now(self.changes.undrain("n1"))
+        self.assertEqual([name for name, _ in self.changes.queue()], ["n1"])
+        # Nobody else waits for it.
+        self.now(self.changes.weigh("n2", 3))
+        self.wait(240, lambda: self.standing("n2").place.weight == 3)
+        self.gateway.see(*self.names)
+        self.wait(240, lambda: self.over() and self.membership("n1") is Membership.MEMBER)
+        self.check_all()
+
     def test_a_kill_in_the_middle_changes_nothing_of_it(self) -> None:
         for phase in ("copying", "emptying"):
             with self.subTest(phase):
