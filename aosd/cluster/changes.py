@@ -377,9 +377,7 @@ class Changes:
         watched = self._roster.watched.get(name)
         counts = standing.membership.counts
         if watched is not None and counts == (watched.incarnation is None):
-            met = counts and _is_back(watched, standing)
-            if not met:
-                watched.meet_again()
+            watched.meet_again()
         self._log.info("node {node} is {what}", node=name, what=str(standing.membership))
         return standing
 
@@ -391,17 +389,6 @@ class Changes:
             return False
         await self._clean(name, sighting.address, sighting.credentials)
         return True
-
-
-def _is_back(watched: WatchedMember, standing: Standing) -> bool:
-    """Take one in at once that was met, and counts again: what needs all members doesn't wait.
-
-    The next probe tells if it has another disk.
-    """
-    if watched.node is None or not standing.incarnation:
-        return False
-    watched.admit(standing.incarnation, away=True)
-    return True
 
 
 def _is_under_way(standing: Standing) -> bool:
