@@ -117,11 +117,7 @@ class Changes:
         """
         if any(each.full for each in self._roster.members()):
             return ""
-        others = [
-            each.name
-            for each in self._standings.all()
-            if each.name != name and (_waits(each) or _holds_up_joins(each))
-        ]
+        others = [each.name for each in self._others(name) if _waits(each) or _holds_up_joins(each)]
         return f"it waits for the change of {', '.join(others)}" if others else ""
 
     def proposed(
@@ -161,8 +157,7 @@ class Changes:
         standing = self._check(name)
         if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
             return ""
-        watched = self._roster.watched.get(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
+        if self._answers(name):
             return await self._losses.why_in_use(name)
         return "" if lose else await self._losses.why_not(name)
 
@@ -310,8 +305,7 @@ class Changes:
                 return self._done(name)
         if why := await self.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
-        watched = self._roster.watched.get(name)
-        if watched is not None and watched.state is not NodeState.DOWN:
+        if self._answers(name):
             raise ChangeRefused(f"node {name} is back")
         _check_left(self._others(name))
         since = self._stamps.next()
@@ -319,6 +313,10 @@ class Changes:
         with self._roster.without(name) if lose else nullcontext():
             await self._standings.amend(name, lambda now: _lost(now, since))
         return self._done(name)
+
+    def _answers(self, name: str) -> bool:
+        watched = self._roster.watched.get(name)
+        return watched is not None and watched.state is not NodeState.DOWN
 
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""

@@ -8,6 +8,7 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from aosd.cluster.held import first_keys
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.consistency.begun import Begun
@@ -15,7 +16,6 @@ from aosd.consistency.marks import Marks
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
 from aosd.model.errors import AosdError, ChangeRefused, NodeError, NoNodes
-from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.standing import Membership, Standing
 from aosd.ports import INode
 
@@ -114,11 +114,13 @@ class Emptying:
         if node is None:
             raise NoNodes(f"node {name} can't be asked now whether it is empty")
         try:
-            found = await _first_key(node)
+            found = await first_keys(node, 1)
         except NodeError as error:
             raise NoNodes(f"whether node {name} is empty isn't known: {error}") from error
         if found:
-            raise ChangeRefused(f"node {name} was drained, and {found} lies on it: empty it first")
+            raise ChangeRefused(
+                f"node {name} was drained, and {found[0]} lies on it: empty it first"
+            )
         self._settled.comes(name)
 
     # -- inside -----------------------------------------------------------------------------------
@@ -158,9 +160,9 @@ class Emptying:
 
     async def _why_not(self, name: str, node: INode) -> str:
         """See _why_not_empty; raises NodeError."""
-        if found := await _first_key(node):
+        if found := await first_keys(node, 1):
             self._found_empty.discard(name)
-            return f"{found} lies on it yet"
+            return f"{found[0]} lies on it yet"
         self._found_empty.add(name)
         if count := self._uploads.open_on(name):
             return f"{count} multipart uploads are open on it"
@@ -172,19 +174,8 @@ class Emptying:
         if not all(each.are_over(since) for each, since in zip(self._begun, before, strict=True)):
             return "something that began before may write to it yet"
         # What was on its way may have landed while it was listed.
-        found = await _first_key(node)
-        return f"{found} lies on it yet" if found else ""
-
-
-async def _first_key(node: INode) -> str:
-    """A key that lies on the node, in whatever bucket of clients; "" for none."""
-    for bucket in await node.list_buckets():
-        if bucket == SYSTEM_BUCKET:
-            continue
-        page = await node.list(bucket, limit=1)
-        if page.entries:
-            return f"{bucket}/{page.entries[0].key}"
-    return ""
+        found = await first_keys(node, 1)
+        return f"{found[0]} lies on it yet" if found else ""
 
 
 def _drained(found: Standing, standing: Standing) -> Standing:

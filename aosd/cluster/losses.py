@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from aosd.cluster.held import first_keys
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.consistency.holders import could_hold
@@ -13,11 +14,10 @@ from aosd.consistency.journal import Journal
 from aosd.consistency.marks import Marks
 from aosd.consistency.settled import Settledness
 from aosd.model.errors import NodeError
-from aosd.model.objects import SYSTEM_BUCKET, ObjectHead
+from aosd.model.objects import ObjectHead
 from aosd.model.quorum import memory_acks, needed
 from aosd.model.standing import Membership
 from aosd.model.versions import version_of
-from aosd.ports import INode
 
 _MOST_NAMED = 3
 _MOST_MARKS = 1000
@@ -50,7 +50,7 @@ class Losses:
         held: list[str] = []
         if node is not None:
             try:
-                held = await _some_keys(node)
+                held = await first_keys(node, _MOST_NAMED)
             except NodeError as error:
                 return f"node {name} is {watched.state}, and can't be listed: {error}"
         what = f", and holds {', '.join(held)}" if held else ""
@@ -139,13 +139,3 @@ class Losses:
             < newest
             for head in heads
         )
-
-
-async def _some_keys(node: INode) -> list[str]:
-    """The first keys of clients on a node, a few of each bucket."""
-    found: list[str] = []
-    for bucket in await node.list_buckets():
-        if bucket != SYSTEM_BUCKET and len(found) < _MOST_NAMED:
-            page = await node.list(bucket, limit=_MOST_NAMED)
-            found += [f"{bucket}/{entry.key}" for entry in page.entries]
-    return found[:_MOST_NAMED]

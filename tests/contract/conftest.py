@@ -65,3 +65,20 @@ def candidate(
         wait_for(real.close())
     finally:
         wait_for(server.stop())
+
+
+@pytest.fixture(scope="module", params=["seaweedfs", "minio"])
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server of each kind, for all tests of a module."""
+    from twisted.internet import reactor
+
+    if not on_path(request.param):
+        pytest.skip(f"no {request.param} on PATH")
+    server = Server(request.param, tmp_path_factory.mktemp(request.param), reactor)
+    try:
+        wait_for(server.start())
+        yield server
+    finally:
+        wait_for(server.stop())

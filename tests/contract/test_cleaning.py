@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +14,7 @@ from aosd.model.marker import Marker, read_marker
 from aosd.nodes.asking import Answer, Asking
 from aosd.nodes.cleaning import clean
 from aosd.nodes.provision import equip, introduce
-from tests.contract.conftest import wait_for
-from tests.contract.servers import Server, on_path
+from tests.contract.servers import Server
 from tests.contract.test_introductions import contents, deed
 
 OURS = Marker("c1", "embedded-1", "i1")
@@ -25,22 +24,6 @@ RECORDS = {
     "buckets/photos": b'{"stamp": "s", "value": {"state": "live"}}',
     "buckets/empty": b'{"stamp": "s", "value": {"state": "live"}}',
 }
-
-
-@pytest.fixture(scope="module", params=["seaweedfs", "minio"])
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    from twisted.internet import reactor
-
-    if not on_path(request.param):
-        pytest.skip(f"no {request.param} on PATH")
-    server = Server(request.param, tmp_path_factory.mktemp(request.param), reactor)
-    try:
-        wait_for(server.start())
-        yield server
-    finally:
-        wait_for(server.stop())
 
 
 @pytest_twisted.async_yield_fixture

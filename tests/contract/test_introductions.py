@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,7 @@ from aosd.model.node import Address, Credentials
 from aosd.nodes.asking import Answer, Asking
 from aosd.nodes.capabilities import probe_capabilities
 from aosd.nodes.provision import equip, introduce, write_marker
-from tests.contract.conftest import wait_for
-from tests.contract.servers import Server, on_path
+from tests.contract.servers import Server
 from tests.contract.test_s3_node import BadServer, answer
 
 OURS = Marker("c1", "embedded-1", "i1").to_bytes()
@@ -51,22 +50,6 @@ def contents(name: str, address: Address, credentials: Credentials) -> dict[str,
             uploads = asking.answers.xml(asking.ask("GET", bucket, query={"uploads": ""}).data)
             assert uploads.find("Upload") is None, bucket
         return found
-
-
-@pytest.fixture(scope="module", params=["seaweedfs", "minio"])
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    from twisted.internet import reactor
-
-    if not on_path(request.param):
-        pytest.skip(f"no {request.param} on PATH")
-    server = Server(request.param, tmp_path_factory.mktemp(request.param), reactor)
-    try:
-        wait_for(server.start())
-        yield server
-    finally:
-        wait_for(server.stop())
 
 
 @pytest_twisted.async_yield_fixture

@@ -77,10 +77,10 @@ def drained_though_a_put_flows_to_it() -> Patches:
 def drained_with_a_hidden_key_left() -> Patches:
     """Draining: not before its own listing is empty; keys come to light as others go."""
 
-    async def nothing(node: Any) -> str:
-        return ""
+    async def nothing(node: Any, most: int) -> list[str]:
+        return []
 
-    return [(aosd.cluster.emptying, "_first_key", nothing)]
+    return [(aosd.cluster.emptying, "first_keys", nothing)]
 
 
 @mutant(repairing.joining_nodes_refuse_their_copies)
