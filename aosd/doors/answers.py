@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.request import DoorRequest
 from aosd.model.errors import (
     AosdError,
     BadRequest,
@@ -89,7 +89,7 @@ def http_date(seconds: int) -> bytes:
     return formatdate(seconds, usegmt=True).encode("ascii")
 
 
-def write_json(request: HeadFirstRequest, status: int, value: object) -> None:
+def write_json(request: DoorRequest, status: int, value: object) -> None:
     """Write a whole JSON answer; the caller doesn't finish the request, Klein does."""
     data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
     request.setResponseCode(status)
@@ -98,7 +98,7 @@ def write_json(request: HeadFirstRequest, status: int, value: object) -> None:
     request.write(data)
 
 
-def answer(request: HeadFirstRequest, work: Coroutine[Any, Any, None]) -> Deferred[None]:
+def answer(request: DoorRequest, work: Coroutine[Any, Any, None]) -> Deferred[None]:
     """Run `work`, which writes an answer; whatever it raises becomes one, or an abort.
 
     Fires when the answer is written, for Klein to finish. Never fails: Klein would write
@@ -107,7 +107,7 @@ def answer(request: HeadFirstRequest, work: Coroutine[Any, Any, None]) -> Deferr
     return Deferred.fromCoroutine(_answer(request, work))
 
 
-async def _answer(request: HeadFirstRequest, work: Coroutine[Any, Any, None]) -> None:
+async def _answer(request: DoorRequest, work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except (CancelledError, ClientGone):
@@ -123,7 +123,7 @@ async def _answer(request: HeadFirstRequest, work: Coroutine[Any, Any, None]) ->
             write_error(request, error)
 
 
-def write_error(request: HeadFirstRequest, error: Exception) -> None:
+def write_error(request: DoorRequest, error: Exception) -> None:
     """Answer with an error in JSON; what wasn't foreseen goes to the log alone."""
     if not isinstance(error, AosdError):
         _log.failure("request {request} failed", request=request.request_id)
@@ -139,7 +139,7 @@ def write_error(request: HeadFirstRequest, error: Exception) -> None:
     )
 
 
-def write_error_head(request: HeadFirstRequest, error: AosdError, status: int) -> bool:
+def write_error_head(request: DoorRequest, error: AosdError, status: int) -> bool:
     """Set the status of an error and the headers that go with it; whether a body follows."""
     request.setResponseCode(status)
     if isinstance(error, NotModified):

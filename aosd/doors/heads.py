@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 
 from aosd.doors.answers import HttpError, http_date
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.request import DoorRequest
 from aosd.gateway.requests import Found, Get, Put
 from aosd.model.conditions import Conditions
 from aosd.model.errors import BadRequest
@@ -21,7 +21,7 @@ _ABOUT_CHECKSUMS = frozenset(
 _DEFAULT_TYPE = b"application/octet-stream"
 
 
-def get_request(request: HeadFirstRequest, bucket: str, key: str) -> Get:
+def get_request(request: DoorRequest, bucket: str, key: str) -> Get:
     """A GET or HEAD."""
     return Get(
         bucket,
@@ -33,7 +33,7 @@ def get_request(request: HeadFirstRequest, bucket: str, key: str) -> Get:
     )
 
 
-def put_request(request: HeadFirstRequest, bucket: str, key: str) -> Put:
+def put_request(request: DoorRequest, bucket: str, key: str) -> Put:
     """A PUT. Raises BadRequest, or HttpError 411 when nothing tells where the body ends."""
     check_length(request)
     checksums = tuple(
@@ -58,19 +58,19 @@ def put_request(request: HeadFirstRequest, bucket: str, key: str) -> Put:
     )
 
 
-def check_length(request: HeadFirstRequest) -> None:
+def check_length(request: DoorRequest) -> None:
     """Raise HttpError 411 when nothing tells where the body ends."""
     if not request.requestHeaders.hasHeader(b"content-length") and request.body.length is not None:
         raise HttpError(411, "MissingContentLength", "say Content-Length, or send in chunks")
 
 
-def header_items(request: HeadFirstRequest) -> Iterator[tuple[bytes, bytes]]:
+def header_items(request: DoorRequest) -> Iterator[tuple[bytes, bytes]]:
     """All headers, each once, names in lower case; of several of a name the last."""
     for name, values in request.requestHeaders.getAllRawHeaders():
         yield name.lower(), values[-1]
 
 
-def kept_headers(request: HeadFirstRequest, default_type: bytes) -> Headers:
+def kept_headers(request: DoorRequest, default_type: bytes) -> Headers:
     """What is stored with an object: KEPT_HEADERS and user metadata.
 
     `default_type` is its type when the client says none: nodes differ in what they make of
@@ -86,7 +86,7 @@ def kept_headers(request: HeadFirstRequest, default_type: bytes) -> Headers:
     return tuple(kept)
 
 
-def write_object_head(request: HeadFirstRequest, found: Found, part: Span | None = None) -> None:
+def write_object_head(request: DoorRequest, found: Found, part: Span | None = None) -> None:
     """Status and headers of an object's answer; its bytes are the caller's to write.
 
     `part` are the bytes that a HEAD's answer tells of, where that isn't the whole.
@@ -108,7 +108,7 @@ def write_object_head(request: HeadFirstRequest, found: Found, part: Span | None
     request.setHeader(b"content-length", b"%d" % length)
 
 
-def conditions_of(request: HeadFirstRequest) -> Conditions:
+def conditions_of(request: DoorRequest) -> Conditions:
     """The conditional headers of a request."""
     return Conditions(
         if_match=text_of(request, b"if-match"),
@@ -118,13 +118,13 @@ def conditions_of(request: HeadFirstRequest) -> Conditions:
     )
 
 
-def text_of(request: HeadFirstRequest, name: bytes) -> str | None:
+def text_of(request: DoorRequest, name: bytes) -> str | None:
     """A header as text, its values joined; None when it isn't there."""
     values = request.requestHeaders.getRawHeaders(name)
     return b", ".join(values).decode("latin-1") if values else None
 
 
-def content_md5(request: HeadFirstRequest) -> bytes | None:
+def content_md5(request: DoorRequest) -> bytes | None:
     """The 16 bytes of Content-MD5. Raises BadRequest."""
     value = request.requestHeaders.getRawHeaders(b"content-md5")
     if not value:
@@ -138,7 +138,7 @@ def content_md5(request: HeadFirstRequest) -> bytes | None:
     return digest
 
 
-def content_sha256(request: HeadFirstRequest) -> bytes | None:
+def content_sha256(request: DoorRequest) -> bytes | None:
     """The 32 bytes of x-amz-content-sha256; None when it says that nothing is signed."""
     value = request.requestHeaders.getRawHeaders(b"x-amz-content-sha256")
     if not value or value[-1] == b"UNSIGNED-PAYLOAD":

@@ -12,7 +12,7 @@ from twisted.web.iweb import IRequest
 
 from aosd.doors.answers import answer, write_json, wrong_verb
 from aosd.doors.heads import conditions_of, get_request, put_request, write_object_head
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.request import DoorRequest
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
 from aosd.gateway.list import list_objects
@@ -80,7 +80,7 @@ class PlainDoor:
 
     # -- what they do ---------------------------------------------------------------------------
 
-    async def _get(self, request: HeadFirstRequest, key: str) -> None:
+    async def _get(self, request: DoorRequest, key: str) -> None:
         found = await get(self._store, get_request(request, OBJECT_BUCKET, key))
         assert found.reading is not None
         write_object_head(request, found)
@@ -88,20 +88,20 @@ class PlainDoor:
         request.write(b"")
         await found.reading.deliver(request)
 
-    async def _head(self, request: HeadFirstRequest, key: str) -> None:
+    async def _head(self, request: DoorRequest, key: str) -> None:
         found = await head(self._store, get_request(request, OBJECT_BUCKET, key))
         write_object_head(request, found)
 
-    async def _put(self, request: HeadFirstRequest, key: str) -> None:
+    async def _put(self, request: DoorRequest, key: str) -> None:
         written = await put(self._store, put_request(request, OBJECT_BUCKET, key))
         request.setHeader(b"etag", written.etag.encode("latin-1"))
         write_json(request, 201, {"id": key, "etag": written.etag, "size": written.size_bytes})
 
-    async def _delete(self, request: HeadFirstRequest, key: str) -> None:
+    async def _delete(self, request: DoorRequest, key: str) -> None:
         await delete(self._store, OBJECT_BUCKET, key, conditions_of(request))
         request.setResponseCode(204)
 
-    async def _list(self, request: HeadFirstRequest) -> None:
+    async def _list(self, request: DoorRequest) -> None:
         query = _query(request)
         prefix, after = query.get("prefix", ""), query.get("after", "")
         for name, value in (("prefix", prefix), ("after", after)):
@@ -127,8 +127,8 @@ class PlainDoor:
         )
 
 
-def _ours(request: IRequest) -> HeadFirstRequest:
-    return cast(HeadFirstRequest, request)
+def _ours(request: IRequest) -> DoorRequest:
+    return cast(DoorRequest, request)
 
 
 def _listed(entry: Entry) -> dict[str, object]:
@@ -141,7 +141,7 @@ def _listed(entry: Entry) -> dict[str, object]:
     }
 
 
-def _query(request: HeadFirstRequest) -> dict[str, str]:
+def _query(request: DoorRequest) -> dict[str, str]:
     text = request.uri.partition(b"?")[2].decode("latin-1")
     try:
         values = parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=16)

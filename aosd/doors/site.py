@@ -33,16 +33,17 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
+from aosd.doors.request import IDoorBody
 from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
 from aosd.observe.access import AccessLog
-from aosd.ports import IBodySink, IBodySource
+from aosd.ports import IBodySink
 from aosd.streams.deadlines import IdleTimer
 
 _LINGER_S = 2.0
 _LINGER_BYTES = 1024 * 1024
 
 
-@implementer(IBodySource)
+@implementer(IDoorBody)
 class RequestBody:
     """A request's body as it comes in; see IBodySource."""
 

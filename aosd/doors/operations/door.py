@@ -18,7 +18,7 @@ from aosd.doors.operations.paths import check, takes
 from aosd.doors.operations.queries import query_of, word_of
 from aosd.doors.operations.report import Oversight
 from aosd.doors.operations.token import OperatorToken
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.request import DoorRequest
 from aosd.model.errors import BadRequest
 from aosd.model.objects import OBJECT_BUCKET
 from aosd.observe.metrics import Metrics
@@ -78,7 +78,7 @@ class OperationsDoor:
     @app.route("/-/ring", methods=["GET"])
     def ring(self, request: IRequest) -> Deferred[None]:
         """The ring; with `?key=` (and `&bucket=`) where a key belongs and why."""
-        ours = cast(HeadFirstRequest, request)
+        ours = cast(DoorRequest, request)
         return answer(ours, self._ring(ours))
 
     @app.route("/-/repair", methods=["GET"])
@@ -99,7 +99,7 @@ class OperationsDoor:
     @app.route("/-/explain", methods=["GET"])
     def explain(self, request: IRequest) -> Deferred[None]:
         """All that is known of a key."""
-        ours = cast(HeadFirstRequest, request)
+        ours = cast(DoorRequest, request)
         return answer(ours, self._explain(ours))
 
     @app.route("/-/nodes/<name>/<act>", methods=["POST"])
@@ -143,7 +143,7 @@ class OperationsDoor:
         *parameters: str,
     ) -> Deferred[None]:
         """Answer with what `act` tells, for who has the token; it gets the query."""
-        ours = cast(HeadFirstRequest, request)
+        ours = cast(DoorRequest, request)
 
         async def posted() -> None:
             self._token.check(ours)
@@ -161,19 +161,19 @@ class OperationsDoor:
     async def _examine(self) -> Told:
         return Told(200, await self._doctor.findings())
 
-    async def _explain(self, request: HeadFirstRequest) -> None:
+    async def _explain(self, request: DoorRequest) -> None:
         query = query_of(request, "bucket", "key")
         key = word_of(query, "key", "the key of an object")
         bucket = query.get("bucket", OBJECT_BUCKET)
         write_json(request, 200, await self._explaining.explain(bucket, key))
 
-    def _ready(self, request: HeadFirstRequest) -> None:
+    def _ready(self, request: DoorRequest) -> None:
         ready, why = self._oversight.ready()
         if not ready:
             request.setHeader(b"retry-after", b"1")
         write_json(request, 200 if ready else 503, {"ready": ready, "reason": why})
 
-    async def _ring(self, request: HeadFirstRequest) -> None:
+    async def _ring(self, request: DoorRequest) -> None:
         query = parse_qs(request.uri.partition(b"?")[2].decode("latin-1"))
         key = query.get("key", [""])[-1]
         if not key:
@@ -184,15 +184,15 @@ class OperationsDoor:
         bucket = query.get("bucket", [OBJECT_BUCKET])[-1]
         write_json(request, 200, await self._oversight.placement(bucket, key))
 
-    def _render_metrics(self, request: HeadFirstRequest) -> None:
+    def _render_metrics(self, request: DoorRequest) -> None:
         data = self._metrics.render()
         request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
         request.setHeader(b"content-length", b"%d" % len(data))
         request.write(data)
 
 
-def _page(request: IRequest, write: Callable[[HeadFirstRequest], None]) -> Deferred[None]:
-    ours = cast(HeadFirstRequest, request)
+def _page(request: IRequest, write: Callable[[DoorRequest], None]) -> Deferred[None]:
+    ours = cast(DoorRequest, request)
 
     async def page() -> None:
         write(ours)

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.request import DoorRequest
 from aosd.model.errors import BadRequest
 
 _MOST_FIELDS = 16
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
-def query_of(request: HeadFirstRequest, *known: str) -> Mapping[str, str]:
+def query_of(request: DoorRequest, *known: str) -> Mapping[str, str]:
     """The query's values by their names; of one that is there twice, the last.
 
     Raises BadRequest for a name that isn't among the `known` ones, and for what is no UTF-8.

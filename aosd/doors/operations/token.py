@@ -8,7 +8,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from aosd.doors.answers import HttpError
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.request import DoorRequest
 from aosd.model.errors import NoNodes
 
 _CHALLENGE = {b"www-authenticate": b'Bearer realm="aosd"'}
@@ -28,7 +28,7 @@ class OperatorToken:
         self._given = given
         self._made = made
 
-    def check(self, request: HeadFirstRequest) -> None:
+    def check(self, request: DoorRequest) -> None:
         """Raise HttpError 401 unless the request shows the token; NoNodes while none is known."""
         headers = request.requestHeaders.getRawHeaders(b"authorization") or []
         try:
@@ -43,7 +43,7 @@ class OperatorToken:
         if not hmac.compare_digest(shown.strip(), known.encode("utf-8")):
             self._refuse(request, "that isn't the operator's token")
 
-    def _refuse(self, request: HeadFirstRequest, why: str) -> None:
+    def _refuse(self, request: DoorRequest, why: str) -> None:
         self._log.warn(
             "request {request} refused: {why}", request=request.request_id, why=why, status=401
         )

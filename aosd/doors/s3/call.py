@@ -8,10 +8,10 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from aosd.doors.heads import content_md5
+from aosd.doors.request import DoorRequest
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.identities import Identity, Needs
 from aosd.doors.s3.xml_in import parse
-from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.store import Store
 from aosd.ports import IBodySource
 from aosd.streams.digests import Digests
@@ -31,7 +31,7 @@ class Call:
     `content_sha256` is the digest that the signature covers; None when it covers none.
     """
 
-    request: HeadFirstRequest
+    request: DoorRequest
     store: Store
     bucket: str
     key: str

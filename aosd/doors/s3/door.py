@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET
 
 from aosd.doors.answers import wrong_verb
+from aosd.doors.request import DoorRequest
 from aosd.doors.s3 import cors, table
 from aosd.doors.s3.access import is_public
 from aosd.doors.s3.call import Call
@@ -19,7 +20,6 @@ from aosd.doors.s3.identities import Identities, Identity
 from aosd.doors.s3.problems import write_problem
 from aosd.doors.s3.signature import Authentic, authenticate
 from aosd.doors.s3.targets import Target, parse_target
-from aosd.doors.site import HeadFirstRequest
 from aosd.gateway.store import Store
 from aosd.model.errors import ClientGone
 from aosd.model.names import check_bucket_name, check_key
@@ -55,7 +55,7 @@ class S3Door:
         self._domain = domain
         self._now = now
 
-    def render(self, request: HeadFirstRequest) -> object:
+    def render(self, request: DoorRequest) -> object:
         """Answer a request, whatever it is; for twisted.web."""
         serving = Deferred.fromCoroutine(self._answer(request))
         gone = False
@@ -73,7 +73,7 @@ class S3Door:
         serving.addCallback(over)
         return NOT_DONE_YET
 
-    async def _answer(self, request: HeadFirstRequest) -> None:
+    async def _answer(self, request: DoorRequest) -> None:
         """Never fails: what is raised becomes an answer, or an abort."""
         target: Target | None = None
         try:
@@ -93,7 +93,7 @@ class S3Door:
             else:
                 write_problem(request, target, error)
 
-    async def _serve(self, request: HeadFirstRequest, target: Target) -> None:
+    async def _serve(self, request: DoorRequest, target: Target) -> None:
         verb = request.method.decode("latin-1")
         bucket = None
         if target.bucket:
@@ -162,7 +162,7 @@ class S3Door:
             raise S3Error("AccessDenied", f"this key pair may not: {operation.name}")
         return who
 
-    def _preflight(self, request: HeadFirstRequest, target: Target) -> None:
+    def _preflight(self, request: DoorRequest, target: Target) -> None:
         bucket = self._store.buckets.get(target.bucket)
         origin = _text(request, b"origin")
         verb = _text(request, b"access-control-request-method")
@@ -179,7 +179,7 @@ class S3Door:
         request.setHeader(b"content-length", b"0")
 
 
-def _take_from_query(request: HeadFirstRequest, query: Mapping[str, str]) -> None:
+def _take_from_query(request: DoorRequest, query: Mapping[str, str]) -> None:
     """Let what a presigned URL says in its query, where the AWS SDKs put it, count as headers.
 
     But for checksums: those are of the empty body that the URL was made with. Raises S3Error
@@ -193,7 +193,7 @@ def _take_from_query(request: HeadFirstRequest, query: Mapping[str, str]) -> Non
             continue
         if _HEADER_NAME.fullmatch(name) is None or not value.isprintable():
             raise S3Error("InvalidArgument", "a parameter x-amz-… of the query can be no header")
-        if not headers.hasHeader(name):
+        if not headers.hasHeader(name.encode("utf-8")):
             headers.setRawHeaders(name.encode("utf-8"), [value.encode("utf-8")])
 
 
@@ -203,6 +203,6 @@ def _check_names(target: Target) -> None:
         check_key(target.key)
 
 
-def _text(request: HeadFirstRequest, name: bytes) -> str | None:
+def _text(request: DoorRequest, name: bytes) -> str | None:
     values = request.requestHeaders.getRawHeaders(name)
     return values[0].decode("latin-1") if values else None

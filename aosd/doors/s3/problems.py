@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from aosd.doors.answers import status_of, write_error_head
+from aosd.doors.request import DoorRequest
 from aosd.doors.s3.errors import S3Error, code_of, is_code, status_of_code
 from aosd.doors.s3.targets import Target
 from aosd.doors.s3.xml_out import document, elements, writable
-from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import (
     AosdError,
     PreconditionFailed,
@@ -17,7 +17,7 @@ from aosd.model.errors import (
 _log = Logger()
 
 
-def write_problem(request: HeadFirstRequest, target: Target | None, error: Exception) -> None:
+def write_problem(request: DoorRequest, target: Target | None, error: Exception) -> None:
     """Answer with an error; what wasn't foreseen goes to the log alone. HEAD has no body."""
     error = as_s3(error, request.request_id)
     code, status = code_of(error), status_of_problem(error)
