@@ -21,6 +21,8 @@ from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
 from aosd.discovery.providers import context_of, make_provider
+from aosd.doors.express.factory import ExpressSite
+from aosd.doors.express.routes import Routes
 from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
@@ -113,13 +115,17 @@ class Daemon(Service):
         plain = PlainDoor(store) if settings.plain_door == "open" else None
         operations = self._operations()
         s3 = S3Door(store, self._identities, settings.s3_domain, now)
-        self._sites: list[tuple[str, HeadFirstSite]] = []
+        self._sites: list[tuple[str, HeadFirstSite | ExpressSite]] = []
         if settings.operations is None:
             public = Doors(plain, operations, s3, settings.s3_domain)
         else:
             public = Doors(plain, None, s3, settings.s3_domain)
             self._sites.append((settings.operations, self._site(Doors(None, operations, None))))
-        public_site = self._site(public)
+        site = self._site(public)
+        public_site: HeadFirstSite | ExpressSite = site
+        if settings.express:
+            routes = Routes(public, plain, s3, settings.s3_domain)
+            public_site = ExpressSite(site, routes, self._metrics)
         self._sites.extend((endpoint, public_site) for endpoint in settings.http)
         self._ports: list[IListeningPort] = []
 
@@ -178,7 +184,7 @@ class Daemon(Service):
 
     # -- wiring ---------------------------------------------------------------------------------
 
-    def _listen(self, description: str, site: HeadFirstSite) -> None:
+    def _listen(self, description: str, site: HeadFirstSite | ExpressSite) -> None:
         listening = serverFromString(self._reactor, description).listen(site)
         failures: list[Any] = []
         listening.addCallbacks(self._ports.append, failures.append)

@@ -10,7 +10,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
-from aosd.doors.answers import answer, write_json, wrong_verb
+from aosd.doors.answers import answer, finish_after, write_json, wrong_verb
 from aosd.doors.heads import conditions_of, get_request, put_request, write_object_head
 from aosd.doors.request import DoorRequest
 from aosd.gateway.delete import delete
@@ -53,6 +53,26 @@ class PlainDoor:
             raise BadRequest("an id is 1 to 32 of A-Z, a-z, 0-9", "InvalidArgument")
         if verb not in verbs:
             raise wrong_verb(*(each.decode() for each in verbs))
+
+    def is_object(self, path: bytes) -> bool:
+        """Whether a raw path is an object's."""
+        return path.startswith(_OBJECT) and is_object_id(path[len(_OBJECT) :].decode("latin-1"))
+
+    def serve(self, request: DoorRequest) -> None:
+        """Answer a request for an object, without Klein's help; `is_object` is true of its path.
+
+        Its verb is DELETE, GET, HEAD or PUT.
+        """
+        key = request.path[len(_OBJECT) :].decode("ascii")
+        if request.method == b"GET":
+            work = self._get(request, key)
+        elif request.method == b"HEAD":
+            work = self._head(request, key)
+        elif request.method == b"PUT":
+            work = self._put(request, key)
+        else:
+            work = self._delete(request, key)
+        finish_after(request, answer(request, work))
 
     # -- routes ---------------------------------------------------------------------------------
 

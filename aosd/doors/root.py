@@ -10,6 +10,7 @@ from twisted.web.server import NOT_DONE_YET
 from aosd.doors.answers import not_found, write_error
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.plain import PlainDoor
+from aosd.doors.request import DoorRequest
 from aosd.doors.s3.door import S3Door
 from aosd.doors.s3.problems import write_problem
 from aosd.doors.s3.targets import bucket_of_host
@@ -39,7 +40,7 @@ class Doors(Resource):
         self._plain_app = plain.app.resource() if plain else None
         self._operations_app = operations.app.resource() if operations else None
 
-    def door_of(self, request: HeadFirstRequest) -> str:
+    def door_of(self, request: DoorRequest) -> str:
         """The name of the door that a request knocks at, for logs and metrics.
 
         What is signed, or comes to a bucket's own host name, is the S3 door's, and so is a
@@ -81,13 +82,13 @@ class Doors(Resource):
         raise not_found()
 
 
-def _has_one_host(request: HeadFirstRequest) -> bool:
+def _has_one_host(request: DoorRequest) -> bool:
     """Whether it is plain which host is meant (RFC 9112, section 3.2)."""
     count = len(request.requestHeaders.getRawHeaders(b"host") or ())
     return count == 1 or (count == 0 and request.clientproto == b"HTTP/1.0")
 
 
-def _refuse_hosts(request: HeadFirstRequest) -> object:
+def _refuse_hosts(request: DoorRequest) -> object:
     error = BadRequest("a request has one Host header")
     if request.door == "s3":
         write_problem(request, None, error)
@@ -97,13 +98,13 @@ def _refuse_hosts(request: HeadFirstRequest) -> object:
     return NOT_DONE_YET
 
 
-def _is_signed(request: HeadFirstRequest) -> bool:
+def _is_signed(request: DoorRequest) -> bool:
     if request.requestHeaders.hasHeader(b"authorization"):
         return True
     query = request.uri.partition(b"?")[2]
     return any(part.startswith(_SIGNED_QUERY) for part in query.split(b"&"))
 
 
-def _is_preflight(request: HeadFirstRequest) -> bool:
+def _is_preflight(request: DoorRequest) -> bool:
     asks = request.requestHeaders.hasHeader(b"access-control-request-method")
     return request.method == b"OPTIONS" and asks

@@ -31,129 +31,13 @@ from twisted.web.http import Request as WebRequest
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
-from zope.interface import implementer
 
-from aosd.doors.request import IDoorBody
-from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
+from aosd.doors.body import RequestBody
+from aosd.model.errors import ClientGone, IncompleteBody
 from aosd.observe.access import AccessLog
-from aosd.ports import IBodySink
-from aosd.streams.deadlines import IdleTimer
 
-_LINGER_S = 2.0
-_LINGER_BYTES = 1024 * 1024
-
-
-@implementer(IDoorBody)
-class RequestBody:
-    """A request's body as it comes in; see IBodySource."""
-
-    def __init__(self, request: HeadFirstRequest, length: int | None, expects: bool) -> None:
-        self.length = length
-        self.ended = False
-        self.received_bytes = 0
-        self._request = request
-        self._expects = expects
-        self._sink: IBodySink | None = None
-        self._early: list[bytes] = []
-        self._discarded = False
-        self._paused = True
-        self._failure: Failure | None = None
-        channel: Any = request.channel
-        self._transport = channel._networkProducer
-        self._idle = IdleTimer(
-            channel.site.clock, channel.site.client_idle_timeout_s, self._client_is_silent
-        )
-
-    # -- IBodySource ----------------------------------------------------------------------------
-
-    def start(self, sink: IBodySink) -> None:
-        """See IBodySource."""
-        self._sink = sink
-        self._paused = False
-        if self._expects and not self.ended and not self.received_bytes:
-            HTTPChannel._send100Continue(self._request.channel)
-        self._expects = False
-        early, self._early = self._early, []
-        for data in early:
-            sink.body_data(data)
-        if self._failure is not None:
-            self._tell_failure()
-        elif self.ended:
-            self._tell_end()
-        elif not self._paused:
-            self._flow()
-
-    def pause(self) -> None:
-        """See IBodySource."""
-        self._paused = True
-        self._hold()
-
-    def resume(self) -> None:
-        """See IBodySource."""
-        self._paused = False
-        if not self.ended and self._failure is None:
-            self._flow()
-
-    def discard(self) -> None:
-        """See IBodySource."""
-        self._sink = None
-        self._discarded = True
-        self._early.clear()
-        self._idle.stop()
-
-    # -- the channel's side ---------------------------------------------------------------------
-
-    def data(self, data: bytes) -> None:
-        """Some bytes came."""
-        self.received_bytes += len(data)
-        self._idle.touch()
-        if self._sink is not None:
-            self._sink.body_data(data)
-        elif not self._discarded:
-            self._early.append(data)
-            self._hold()
-
-    def end(self) -> None:
-        """All of it came."""
-        self.ended = True
-        self._idle.stop()
-        self._tell_end()
-
-    def fail(self, error: Exception) -> None:
-        """The rest won't come."""
-        self._idle.stop()
-        if self._failure is None and not self.ended:
-            self._failure = Failure(error)
-            self._tell_failure()
-
-    def drain(self) -> None:
-        """Take whatever else comes, to nowhere."""
-        self.discard()
-        self._paused = False
-        if not self.ended:
-            self._transport.resumeProducing()
-
-    def _tell_end(self) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.body_ended()
-
-    def _tell_failure(self) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None and self._failure is not None:
-            sink.body_failed(self._failure)
-
-    def _flow(self) -> None:
-        self._idle.start()
-        self._transport.resumeProducing()
-
-    def _hold(self) -> None:
-        self._idle.stop()
-        if not self.ended:
-            self._transport.pauseProducing()
-
-    def _client_is_silent(self) -> None:
-        self.fail(RequestTimeout("no byte of the body came for too long"))
+LINGER_S = 2.0
+LINGER_BYTES = 1024 * 1024
 
 
 def _origin_form(target: bytes) -> bytes:
@@ -178,8 +62,8 @@ class HeadFirstRequest(Request):
         self.request_id = ""
         self.aborted = False
         self.began_s = 0.0
-        self.body = RequestBody(self, 0, expects=False)
         self._site = channel.site  # twisted forgets the channel when a request is over
+        self.body = self._body(0, expects=False)
         self._dispatched = False
         self._told = False
         self._lingering: Any = None
@@ -192,7 +76,7 @@ class HeadFirstRequest(Request):
         channel: Any = self.channel
         expect = self.requestHeaders.getRawHeaders(b"Expect", [b""])[0]
         expects = expect.lower() == b"100-continue" and channel._version == b"HTTP/1.1"
-        self.body = RequestBody(self, length, expects)
+        self.body = self._body(length, expects)
         self.method, self.uri = channel._command, _origin_form(channel._path)
         self.clientproto = channel._version
         self.path = self.uri.partition(b"?")[0]
@@ -200,7 +84,7 @@ class HeadFirstRequest(Request):
         if length != 0:
             # From here on the body counts its own idle time.
             channel.suspend_timeout()
-            self.body._hold()
+            self.body.hold()
             self._dispatch()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -246,8 +130,8 @@ class HeadFirstRequest(Request):
         channel.persistent = False
         if not self.startedWriting:
             self.write(b"")
-        self._linger_until_bytes = self.body.received_bytes + _LINGER_BYTES
-        self._lingering = self._site.clock.callLater(_LINGER_S, self._hang_up)
+        self._linger_until_bytes = self.body.received_bytes + LINGER_BYTES
+        self._lingering = self._site.clock.callLater(LINGER_S, self._hang_up)
         self.body.drain()
         self._tell()
 
@@ -280,6 +164,11 @@ class HeadFirstRequest(Request):
         """Render the resource that was found; see twisted.web.server.Request."""
         self.responseHeaders.setRawHeaders(b"server", [b"aosd"])
         super().render(resource)
+
+    def _body(self, length: int | None, expects: bool) -> RequestBody:
+        site = self._site
+        channel: Any = self.channel
+        return RequestBody(channel, length, expects, site.clock, site.client_idle_timeout_s)
 
     def _hang_up(self) -> None:
         self._end_linger()
@@ -332,6 +221,18 @@ class HeadFirstChannel(HTTPChannel):
             self.setTimeout(saved)
         super().allContentReceived()
 
+    def pause_reading(self) -> None:
+        """Read no more of a body for now."""
+        self._networkProducer.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        self._networkProducer.resumeProducing()
+
+    def send_continue(self) -> None:
+        """Ask for the body."""
+        super()._send100Continue()
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()
@@ -352,7 +253,7 @@ class HeadFirstChannel(HTTPChannel):
         self.transport.writeSequence(lines)
 
     def _send100Continue(self) -> None:
-        """Not now: `RequestBody.start` sends it."""
+        """Not now: `send_continue` does, when the body is started."""
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """A line of the head is too long: said, where twisted.web hangs up without a word."""
@@ -385,6 +286,7 @@ class HeadFirstSite(Site):
         keep_alive_s: float = 60.0,
     ) -> None:
         super().__init__(resource, timeout=keep_alive_s, reactor=clock)
+        self.keep_alive_s = keep_alive_s
         self.clock = clock
         self.observer = observer
         self.make_request_id = make_request_id
@@ -395,7 +297,11 @@ class HeadFirstSite(Site):
 
     def buildProtocol(self, addr: object) -> Any:
         """A channel for a new connection: HTTP/1.1 and nothing else."""
-        channel: Any = HeadFirstChannel()
+        return self.make_channel(HeadFirstChannel)
+
+    def make_channel(self, kind: type[HeadFirstChannel]) -> Any:
+        """A channel of a kind, not connected yet."""
+        channel: Any = kind()
         channel.factory = self
         channel.site = self
         channel.requestFactory = self.requestFactory

@@ -20,6 +20,12 @@ class Metrics:
             ["door", "verb", "status"],
             registry=registry,
         )
+        self.lane_requests = Counter(
+            "aosd_lane_requests",
+            "Requests by the lane that served them, where the express lane is on.",
+            ["lane"],
+            registry=registry,
+        )
         self.request_seconds = Histogram(
             "aosd_request_seconds",
             "Time from a request's head to the end of its answer.",

@@ -11,6 +11,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from aosd.doors.express.factory import ExpressSite
+from aosd.doors.express.routes import Routes
 from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
@@ -157,6 +159,10 @@ def operations_door(
 
 
 class DoorTestCase(ClusterTestCase):
+    """`express`: requests come by the express lane."""
+
+    express = True
+
     def setUp(self) -> None:
         super().setUp()
         self.gateway = self.begin(replay_bytes=100, part_bytes=1000, part_bytes_max=1000)
@@ -167,12 +173,13 @@ class DoorTestCase(ClusterTestCase):
         self.examined: dict[str, tuple[Check, ...]] = {}
         self.on_examine: Callable[[Any], object] = lambda known: None
         self.examining: Deferred[None] | None = None
+        plain = PlainDoor(self.gateway.store)
         self.doors = Doors(
-            PlainDoor(self.gateway.store),
+            plain,
             self.make_operations(),
             None,
         )
-        self.site = HeadFirstSite(
+        self.standard = HeadFirstSite(
             self.doors,
             clock=self.clock,
             observer=AccessLog(self.clock, self.metrics, written=True),
@@ -180,6 +187,10 @@ class DoorTestCase(ClusterTestCase):
             door_of=self.doors.door_of,
             client_idle_timeout_s=25.0,
         )
+        self.site: Any = self.standard
+        if self.express:
+            routes = Routes(self.doors, plain, None, None)
+            self.site = ExpressSite(self.standard, routes, self.metrics)
         self.open: list[Any] = []
 
     def tearDown(self) -> None:

@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from urllib3 import HTTPHeaderDict
 from urllib3.response import HTTPResponse
 
+from aosd.doors.express.factory import ExpressSite
+from aosd.doors.express.routes import Routes
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
@@ -55,8 +57,12 @@ class Transport(StringTransport):
 
 
 class S3TestCase(ClusterTestCase):
-    """`self.s3` is the root's client. All nodes are up, and the cluster is settled."""
+    """`self.s3` is the root's client. All nodes are up, and the cluster is settled.
 
+    `express`: requests come by the express lane.
+    """
+
+    express = True
     settings: ClassVar[dict[str, Any]] = {
         "replay_bytes": 100,
         "part_bytes": 1000,
@@ -67,13 +73,14 @@ class S3TestCase(ClusterTestCase):
         super().setUp()
         self.gateway = self.begin(**self.settings)
         self.door = S3Door(self.gateway.store, Identities(lambda: ROOT, TABLES), DOMAIN, time.time)
+        plain = PlainDoor(self.gateway.store)
         self.doors = Doors(
-            PlainDoor(self.gateway.store),
+            plain,
             operations_door(self.gateway, Oversight(self.gateway.assembly, self.replicas)),
             self.door,
             DOMAIN,
         )
-        self.site = HeadFirstSite(
+        self.standard = HeadFirstSite(
             self.doors,
             clock=self.clock,
             observer=AccessLog(self.clock, self.gateway.metrics, written=False),
@@ -81,6 +88,10 @@ class S3TestCase(ClusterTestCase):
             door_of=self.doors.door_of,
             client_idle_timeout_s=25.0,
         )
+        self.site: Any = self.standard
+        if self.express:
+            routes = Routes(self.doors, plain, self.door, DOMAIN)
+            self.site = ExpressSite(self.standard, routes, self.gateway.metrics)
         self.open: list[Any] = []
         self.gateway.see(*self.names)
         self.wait(10, lambda: self.gateway.ready)

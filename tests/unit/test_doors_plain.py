@@ -210,6 +210,10 @@ class PlainDoorTests(DoorTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
+class StandardPlainDoorTests(PlainDoorTests):
+    express = False
+
+
 class WithoutNodesTests(DoorTestCase):
     def test_nothing_found_yet(self) -> None:
         for target, verb, body in (
@@ -226,3 +230,7 @@ class WithoutNodesTests(DoorTestCase):
         ready = self.ask("/-/ready")
         self.assertEqual(ready.status, 503)
         self.assertEqual(self.ask("/-/health").status, 200)
+
+
+class StandardWithoutNodesTests(WithoutNodesTests):
+    express = False

@@ -205,6 +205,10 @@ class ObjectTests(ClientCase):
         self.assert_refused("404", 404, self.s3.head_object, Bucket=B, Key="k")
 
 
+class StandardObjectTests(ObjectTests):
+    express = False
+
+
 class LogTests(ClientCase):
     def test_no_secret_and_no_signature_is_logged(self) -> None:
         lines: list[str] = []
@@ -213,7 +217,7 @@ class LogTests(ClientCase):
             lines.append(json_line(event))
             lines.append(repr({n: each for n, each in event.items() if n != "log_source"}))
 
-        self.site.observer = AccessLog(self.clock, self.gateway.metrics, written=True)
+        self.standard.observer = AccessLog(self.clock, self.gateway.metrics, written=True)
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         wrong = Credentials(ROOT.access_key, "another-secret")
@@ -236,6 +240,10 @@ class LogTests(ClientCase):
         self.assertIn("Traceback", logged)
         for secret in (ROOT.secret_key, wrong.secret_key, signature):
             self.assertNotIn(secret, logged)
+
+
+class StandardLogTests(LogTests):
+    express = False
 
 
 class HostTests(ClientCase):

@@ -120,6 +120,10 @@ class ThereAndBackTests(ObjectCase):
         self.assert_refused("NoSuchKey", 404, self.s3.get_object, Bucket=B, Key="k")
 
 
+class StandardThereAndBackTests(ThereAndBackTests):
+    express = False
+
+
 class RangeTests(ObjectCase):
     def test_ranges_of_get_and_of_head(self) -> None:
         self.put(body=b"0123456789")
@@ -162,6 +166,10 @@ class RangeTests(ObjectCase):
         )
 
 
+class StandardRangeTests(RangeTests):
+    express = False
+
+
 class ConditionTests(ObjectCase):
     def test_of_reads(self) -> None:
         etag = self.put()["ETag"]
@@ -181,6 +189,10 @@ class ConditionTests(ObjectCase):
         refused("NotImplemented", 501, put, Bucket=B, Key="k", Body=b"a", IfNoneMatch=etag)
         self.put(body=b"other", IfMatch=etag)
         self.assertEqual(self.get()["Body"].read(), b"other")
+
+
+class StandardConditionTests(ConditionTests):
+    express = False
 
 
 class ChecksumTests(ObjectCase):
@@ -295,6 +307,10 @@ class ChecksumTests(ObjectCase):
         self.assertIn(b"<Code>XAmzContentSHA256Mismatch</Code>", answer.content)
 
 
+class StandardChecksumTests(ChecksumTests):
+    express = False
+
+
 class MetadataTests(ObjectCase):
     def test_storage_class(self) -> None:
         self.put(StorageClass="REDUCED_REDUNDANCY")
@@ -398,6 +414,10 @@ class MetadataTests(ObjectCase):
             Key="k",
             ResponseContentType="text/html",
         )
+
+
+class StandardMetadataTests(MetadataTests):
+    express = False
 
 
 class TagTests(ObjectCase):
@@ -661,3 +681,7 @@ class PresignedTests(ObjectCase):
         ):
             self.assertEqual(self.presigned("PUT", f"/{B}/k?{query}", b"hello"), 400, query)
         self.assert_refused("NoSuchKey", 404, self.s3.get_object, Bucket=B, Key="k")
+
+
+class StandardPresignedTests(PresignedTests):
+    express = False

@@ -1,0 +1,319 @@
+"""A connection of the express lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aosd.doors.express.handover import Handover
+from aosd.doors.express.head import Head, parse_head
+from aosd.doors.express.request import ExpressRequest
+from aosd.doors.site import HeadFirstSite
+from aosd.doors.strict import MOST_HEAD_BYTES, Problem, check_head
+
+if TYPE_CHECKING:
+    from aosd.doors.express.factory import ExpressSite
+
+_MOST_HELD_BYTES = 64 * 1024
+_ABORT_AFTER_S = 15.0  # what is written last has that long to go out
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@implementer(IPushProducer)
+class ExpressChannel(Protocol):
+    """Serves one request after the other; what it doesn't know it hands over.
+
+    `site` is the standard lane's, which has what both share. What comes after the present
+    request is held, at most some 64 KiB of it. To its transport it is the one producer: it
+    passes pauses on to whoever writes the present answer, and starts no other meanwhile.
+    """
+
+    transport: Any
+
+    def __init__(self, lane: ExpressSite, site: HeadFirstSite) -> None:
+        self.site = site
+        self.persistent = True
+        self.secure = False
+        self._lane = lane
+        self._held = bytearray()
+        self._looked_at = 0
+        self._current: ExpressRequest | Handover | None = None
+        self._advancing = False
+        self._producer: IPushProducer | None = None
+        self._write_blocked = False
+        self._body_holds = False
+        self._reads = True
+        self.closing = False
+        self._gone = False
+        self._quiet_since_s = 0.0
+        self._quiet: IDelayedCall | None = None
+        self._slow: IDelayedCall | None = None
+
+    # -- the transport's side -------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        transport = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        self.secure = ISSLTransport.providedBy(transport)
+        transport.registerProducer(self, True)
+        self._lane.channels.add(self)
+        clock = self.site.clock
+        self._quiet_since_s = clock.seconds()
+        self._quiet = clock.callLater(self._lane.keep_alive_s, self._check_quiet)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.closing:
+            return
+        current = self._current
+        if current is not None and current.wants:
+            data = current.take(data)
+        if data and not self.closing:
+            self._held += data
+            self._advance()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client is gone."""
+        self._gone = self.closing = True
+        self._held.clear()
+        self._stop_timers()
+        self._lane.channels.discard(self)
+        current, self._current = self._current, None
+        if current is not None:
+            current.lost(reason)
+        self._lane.channel_left()
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer: the client doesn't keep up with what is written."""
+        self._write_blocked = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer."""
+        self._write_blocked = False
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        self._advance()
+
+    def stopProducing(self) -> None:
+        """See IProducer: the client is gone."""
+        if self._producer is not None:
+            self._producer.stopProducing()
+
+    # -- the request's side ---------------------------------------------------------------------
+
+    def date(self) -> bytes:
+        """See Connection."""
+        return self._lane.date()
+
+    def register(self, producer: IPushProducer) -> None:
+        """See Connection."""
+        self._producer = producer
+        if self._write_blocked:
+            producer.pauseProducing()
+
+    def unregister(self) -> None:
+        """See Connection."""
+        self._producer = None
+
+    def send_continue(self) -> None:
+        """See Line."""
+        self.transport.write(_CONTINUE)
+
+    def pause_reading(self) -> None:
+        """See Line."""
+        self._body_holds = True
+        self._regulate()
+
+    def resume_reading(self) -> None:
+        """See Line."""
+        self._body_holds = False
+        self._regulate()
+
+    def done(self) -> None:
+        """See Connection."""
+        self._current = None
+        self._producer = None
+        self._body_holds = False
+        if not self.persistent:
+            self.close()
+            return
+        self._quiet_since_s = self.site.clock.seconds()
+        if self._held:
+            self._advance()
+        else:
+            self._regulate()
+
+    def close(self) -> None:
+        """See Connection."""
+        if self.closing:
+            return
+        self.closing = True
+        self._held.clear()
+        self._stop_timers()
+        self._quiet = self.site.clock.callLater(_ABORT_AFTER_S, self.abort)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """See Connection."""
+        self.closing = True
+        self._held.clear()
+        if not self._gone:
+            self.transport.abortConnection()
+
+    # -- the factory's side -----------------------------------------------------------------------
+
+    def close_when_idle(self) -> None:
+        """Take no further request; close now if none is under way."""
+        self.persistent = False
+        current = self._current
+        if isinstance(current, Handover):
+            current.close_when_idle()
+        elif current is None and not self._held:
+            self.close()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Begin requests, as long as whole heads are held and none is under way."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._held and self._current is None and not self._write_blocked:
+                if not self._begin_next():
+                    break
+        finally:
+            self._advancing = False
+        self._watch_head()
+        self._regulate()
+
+    def _begin_next(self) -> bool:
+        """Whether a head was held, and its request begun."""
+        held = self._held
+        if held[0] in b"\r\n":
+            # RFC 9112, section 2.2: empty lines before a request are nothing.
+            while held.startswith(b"\r\n"):
+                del held[:2]
+                self._looked_at = 0
+            if not held or held == b"\r":
+                return False
+        end = held.find(b"\r\n\r\n", max(0, self._looked_at - 3))
+        if end < 0:
+            self._looked_at = len(held)
+            if len(held) > MOST_HEAD_BYTES:
+                self._refuse(Problem(431, "the head is too long"))
+            return False
+        end += 4
+        self._looked_at = 0
+        raw = bytes(held[:end])
+        rest = bytes(held[end:])
+        held.clear()
+        problem = check_head(raw)
+        if problem is not None:
+            self._refuse(problem)
+            return False
+        rest = self._begin(raw, parse_head(raw), rest)
+        if not self.closing:
+            held += rest
+        return not self.closing
+
+    def _begin(self, raw: bytes, head: Head, rest: bytes) -> bytes:
+        """Begin a request; what is left of what came after its head."""
+        length = head.length
+        serve = None
+        if _is_plain(head) and length is not None:
+            request = ExpressRequest(self, head)
+            serve = self._lane.routes.find(request)
+        if serve is None:
+            self._lane.standard.inc()
+            handover = Handover(self, length)
+            self._current = handover
+            handover.begin(raw)
+            return handover.take(rest) if rest and self._current is handover else rest
+        self._lane.express.inc()
+        connection = head.headers.get(b"connection")
+        if connection is not None and connection[0].lower() == b"close":
+            self.persistent = False
+        self._current = request
+        if length:
+            request.expect_body(length, len(rest) >= length)
+        request.begin(self.site.make_request_id())
+        serve(request)
+        return request.take(rest) if request.wants and rest and not self._gone else rest
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what is no request, in either lane's words, and close."""
+        self.transport.write(problem.answer())
+        self.close()
+
+    def _regulate(self) -> None:
+        """Read, or don't: what is held is bounded, and a body flows at its reader's pace."""
+        if self.closing:
+            return
+        reads = not self._body_holds and len(self._held) <= _MOST_HELD_BYTES
+        if reads != self._reads:
+            self._reads = reads
+            if reads:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _watch_head(self) -> None:
+        """Count the time of a head that hasn't come whole."""
+        waits = bool(self._held) and self._current is None and not self.closing
+        if waits and self._slow is None:
+            timeout_s = self.site.client_idle_timeout_s
+            self._slow = self.site.clock.callLater(timeout_s, self._head_is_slow)
+        elif not waits and self._slow is not None:
+            slow, self._slow = self._slow, None
+            slow.cancel()
+
+    def _head_is_slow(self) -> None:
+        self._slow = None
+        if self._write_blocked:
+            self._watch_head()
+        else:
+            self._refuse(Problem(408, "the head took too long"))
+
+    def _check_quiet(self) -> None:
+        """Close a connection that nothing was asked on for too long."""
+        self._quiet = None
+        left_s = keep_alive_s = self._lane.keep_alive_s
+        if self._current is None:
+            left_s = self._quiet_since_s + keep_alive_s - self.site.clock.seconds()
+        if left_s > 0:
+            self._quiet = self.site.clock.callLater(left_s, self._check_quiet)
+        else:
+            self.close()
+
+    def _stop_timers(self) -> None:
+        for call in (self._quiet, self._slow):
+            if call is not None and call.active():
+                call.cancel()
+        self._quiet = self._slow = None
+
+
+def _is_plain(head: Head) -> bool:
+    """Whether both lanes read it alike beyond doubt."""
+    if head.version != b"1.1" or not head.target.startswith(b"/"):
+        return False
+    if len(head.headers.get(b"host", ())) != 1:
+        return False
+    connection = head.headers.get(b"connection")
+    if connection is None:
+        return True
+    return len(connection) == 1 and connection[0].lower() in (b"keep-alive", b"close")

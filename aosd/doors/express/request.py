@@ -1,0 +1,300 @@
+"""A request of the express lane."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
+from twisted.python.failure import Failure
+from twisted.web.http import NO_BODY_CODES, RESPONSES
+from zope.interface import implementer
+
+from aosd.doors.body import NO_BODY, Line, NoBody, RequestBody
+from aosd.doors.express.head import ExpressHeaders, Head
+from aosd.doors.site import LINGER_BYTES, LINGER_S, HeadFirstSite
+from aosd.model.errors import ClientGone
+
+_STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in RESPONSES.items()}
+
+
+class Connection(Line, Protocol):
+    """The connection that a request came by."""
+
+    site: HeadFirstSite
+    transport: Any
+    secure: bool
+    persistent: bool
+    closing: bool
+
+    def date(self) -> bytes:
+        """The present time, as HTTP has it."""
+
+    def register(self, producer: IPushProducer) -> None:
+        """Let a producer write to the client, at the client's pace."""
+
+    def unregister(self) -> None:
+        """It has written all."""
+
+    def close(self) -> None:
+        """Close when all is written."""
+
+    def abort(self) -> None:
+        """Drop it at once."""
+
+    def done(self) -> None:
+        """The request is over: answered, and its body is in."""
+
+
+@implementer(IConsumer)
+class ExpressRequest:
+    """See DoorRequest. It registers push producers only."""
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_finished",
+        "_gone",
+        "_headers",
+        "_left",
+        "_linger_until_bytes",
+        "_lingering",
+        "_notify",
+        "_told",
+        "aborted",
+        "began_s",
+        "body",
+        "clientproto",
+        "code",
+        "door",
+        "method",
+        "path",
+        "requestHeaders",
+        "request_id",
+        "sentLength",
+        "startedWriting",
+        "uri",
+    )
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.method = head.method
+        self.uri = head.target
+        self.path = head.target.partition(b"?")[0]
+        self.clientproto = b"HTTP/1.1"
+        self.requestHeaders = ExpressHeaders(head.headers)
+        self.body: RequestBody | NoBody = NO_BODY
+        self.door = "none"
+        self.request_id = ""
+        self.began_s = 0.0
+        self.code = 200
+        self.sentLength = 0
+        self.startedWriting = 0
+        self.aborted = False
+        self._connection = connection
+        self._headers: dict[bytes, bytes] = {}
+        self._chunked = False
+        self._finished = False
+        self._gone = False
+        self._told = False
+        self._notify: list[Deferred[None]] = []
+        self._left = 0
+        self._lingering: IDelayedCall | None = None
+        self._linger_until_bytes = 0
+
+    # -- the connection's side ------------------------------------------------------------------
+
+    def expect_body(self, length: int, at_hand: bool) -> None:
+        """Its body has `length` bytes; `at_hand`: all of them were read already."""
+        expect = self.requestHeaders.getRawHeaders(b"expect")
+        expects = expect is not None and expect[0].lower() == b"100-continue"
+        connection = self._connection
+        site = connection.site
+        body = RequestBody(connection, length, expects, site.clock, site.client_idle_timeout_s)
+        self.body = body
+        self._left = length
+        if at_hand:
+            body.is_at_hand()
+        else:
+            body.hold()
+
+    def begin(self, request_id: str) -> None:
+        """It is served from now on."""
+        site = self._connection.site
+        self.began_s = site.clock.seconds()
+        self.request_id = request_id
+        site.observer.began(self)
+
+    def take(self, data: bytes) -> bytes:
+        """Take what of `data` is the body's; what is left is somebody else's."""
+        left = self._left
+        body = self.body
+        if not left or isinstance(body, NoBody):
+            return data
+        rest = b""
+        if len(data) > left:
+            data, rest = data[:left], data[left:]
+        self._left = left - len(data)
+        body.data(data)
+        if self._left:
+            if self._lingering is not None and body.received_bytes > self._linger_until_bytes:
+                self._hang_up()
+        else:
+            self._connection.resume_reading()
+            body.end()
+            if self._lingering is not None:
+                self._end_linger()
+                self._connection.done()
+        return rest
+
+    @property
+    def wants(self) -> bool:
+        """Whether some of its body hasn't come."""
+        return self._left > 0
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone."""
+        self._gone = True
+        self._end_linger()
+        if isinstance(self.body, RequestBody):
+            self.body.fail(ClientGone("the client went away"))
+        self._tell()
+        notify, self._notify = self._notify, []
+        for each in notify:
+            each.errback(reason)
+
+    # -- the door's side ------------------------------------------------------------------------
+
+    def setResponseCode(self, code: int) -> None:
+        """See DoorRequest."""
+        self.code = code
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        """See DoorRequest."""
+        if b"\n" in value or b"\r" in value:
+            value = b" ".join(value.splitlines())
+        self._headers[name.lower()] = value
+
+    def write(self, data: bytes) -> None:
+        """See DoorRequest."""
+        if self._gone or self._finished:
+            return
+        if self.startedWriting:
+            if data and self._has_body():
+                self.sentLength += len(data)
+                if self._chunked:
+                    self._connection.transport.writeSequence((b"%x\r\n" % len(data), data, b"\r\n"))
+                else:
+                    self._connection.transport.write(data)
+            return
+        head = self._head()
+        if not data or not self._has_body():
+            self._connection.transport.write(head)
+            return
+        self.sentLength += len(data)
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        # Short: joining costs less than a second piece. Otherwise the copy would cost more.
+        if len(data) <= 16384:
+            self._connection.transport.write(head + data)
+        else:
+            self._connection.transport.writeSequence((head, data))
+
+    def finish(self) -> None:
+        """See DoorRequest.
+
+        With the body still on its way no other request can follow: some of the rest is taken
+        so that the client gets to read the answer, and the connection is closed.
+        """
+        if self.aborted or self._gone or self._finished:
+            return
+        connection, body = self._connection, self.body
+        if not self.startedWriting:
+            self.write(b"")
+        if self._chunked:
+            connection.transport.write(b"0\r\n\r\n")
+        self._finished = True
+        lingers = not body.ended
+        if lingers and isinstance(body, RequestBody):
+            connection.persistent = False
+            self._linger_until_bytes = body.received_bytes + LINGER_BYTES
+            self._lingering = connection.site.clock.callLater(LINGER_S, self._hang_up)
+            body.drain()
+        notify, self._notify = self._notify, []
+        for each in notify:
+            each.callback(None)
+        self._tell()
+        if not lingers:
+            connection.done()
+
+    def abort(self) -> None:
+        """See DoorRequest."""
+        self.aborted = True
+        if not self._gone:
+            self._connection.abort()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See IConsumer."""
+        if self._gone:
+            producer.stopProducing()
+        else:
+            self._connection.register(producer)
+
+    def unregisterProducer(self) -> None:
+        """See IConsumer."""
+        self._connection.unregister()
+
+    def notifyFinish(self) -> Deferred[None]:
+        """See DoorRequest."""
+        notified: Deferred[None] = Deferred()
+        self._notify.append(notified)
+        return notified
+
+    def isSecure(self) -> bool:
+        """See DoorRequest."""
+        return self._connection.secure
+
+    def getClientAddress(self) -> object:
+        """See DoorRequest."""
+        return self._connection.transport.getPeer()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _has_body(self) -> bool:
+        return self.method != b"HEAD" and self.code not in NO_BODY_CODES
+
+    def _head(self) -> bytes:
+        self.startedWriting = 1
+        connection, headers, code = self._connection, self._headers, self.code
+        status = _STATUS_LINES.get(code)
+        if status is None:
+            status = b"HTTP/1.1 %d Unknown Status\r\n" % code
+        pieces = [
+            status,
+            b"server: aosd\r\ndate: ",
+            connection.date(),
+            b"\r\nx-amz-request-id: ",
+            self.request_id.encode("ascii"),
+        ]
+        for name, value in headers.items():
+            pieces += (b"\r\n", name, b": ", value)
+        if b"content-length" not in headers and self._has_body():
+            self._chunked = True
+            pieces.append(b"\r\ntransfer-encoding: chunked")
+        if not (connection.persistent and self.body.ended):
+            pieces.append(b"\r\nconnection: close")
+        pieces.append(b"\r\n\r\n")
+        return b"".join(pieces)
+
+    def _hang_up(self) -> None:
+        self._end_linger()
+        self.abort()
+
+    def _end_linger(self) -> None:
+        call, self._lingering = self._lingering, None
+        if call is not None and call.active():
+            call.cancel()
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            self._connection.site.observer.ended(self)

@@ -1,0 +1,40 @@
+"""Heads that nobody could read in two ways."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from twisted.web.http import RESPONSES
+
+MOST_HEAD_BYTES = 64 * 1024
+
+_HEAD = re.compile(
+    rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n"
+)
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE)
+_CODING = re.compile(rb"\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a head: the status that tells it, and words."""
+
+    status: int
+    message: str
+
+    def answer(self) -> bytes:
+        """The whole answer, after which the connection is closed."""
+        return b"HTTP/1.1 %d %b\r\n\r\n" % (self.status, RESPONSES[self.status])
+
+
+def check_head(head: bytes) -> Problem | None:
+    """What is wrong with a whole head, from the request line to the empty line."""
+    if _HEAD.fullmatch(head) is None:
+        return Problem(400, "the head is malformed")
+    lengths, codings = _LENGTH.findall(head), _CODING.findall(head)
+    if len(lengths) + len(codings) > 1 or not all(each.isdigit() for each in lengths):
+        return Problem(400, "a body has one length")
+    if any(each.lower() != b"chunked" for each in codings):
+        return Problem(400, "the one transfer coding is chunked")
+    return None
