@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from twisted.web.http import RESPONSES
+MOST_HEAD_BYTES = 16 * 1024
 
-MOST_HEAD_BYTES = 64 * 1024
-
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+}
 _HEAD = re.compile(
     rb"[!-~]+ [!-~]+ HTTP/1\.[01]\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n"
 )
@@ -25,7 +28,7 @@ class Problem:
 
     def answer(self) -> bytes:
         """The whole answer, after which the connection is closed."""
-        return b"HTTP/1.1 %d %b\r\n\r\n" % (self.status, RESPONSES[self.status])
+        return b"HTTP/1.1 %d %b\r\n\r\n" % (self.status, _REASONS[self.status])
 
 
 def check_head(head: bytes) -> Problem | None:

@@ -82,7 +82,7 @@ class SiteTests(SynchronousTestCase):
         self.requests: list[HeadFirstRequest] = []
         self.on_request: Callable[[HeadFirstRequest], None] = lambda request: None
         self.metrics = Metrics()
-        ids = iter(f"ID{number}" for number in range(100))
+        ids = iter(f"ID{number}" for number in range(10_000))
         self.site = HeadFirstSite(
             Root(self._take),
             clock=self.clock,

@@ -212,10 +212,11 @@ class ExpressChannel(Protocol):
             if not held or held == b"\r":
                 return False
         end = held.find(b"\r\n\r\n", max(0, self._looked_at - 3))
+        if (len(held) if end < 0 else end) > MOST_HEAD_BYTES:
+            self._refuse(Problem(431, "the head is too long"))
+            return False
         if end < 0:
             self._looked_at = len(held)
-            if len(held) > MOST_HEAD_BYTES:
-                self._refuse(Problem(431, "the head is too long"))
             return False
         end += 4
         self._looked_at = 0
