@@ -17,6 +17,18 @@ from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
 
 NAMES = ("n1", "n2", "n3")
 UP = dict.fromkeys(NAMES, "up")
+LANES = {"express": "--express=true", "standard": "--express=false"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of modules that ask for it with a daemon of each lane.
+
+    Such a module has the name of the daemon's fixture as BOTH_LANES.
+    """
+    fixture = getattr(metafunc.module, "BOTH_LANES", None)
+    if fixture in metafunc.fixturenames:
+        flags = list(LANES.values())
+        metafunc.parametrize(fixture, flags, ids=LANES, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +45,16 @@ def nodes_file(nodes: list[RealNode], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def daemon(nodes_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon with default settings and three nodes, for tests that leave it as it was."""
-    with running_daemon(tmp_path_factory.mktemp("daemon"), nodes_file, up=NAMES) as running:
+def daemon(
+    nodes_file: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Daemon]:
+    """A daemon with default settings and three nodes, for tests that leave it as it was.
+
+    Its parameter, where a test has one, is a flag that tells the lane (see LANES).
+    """
+    flags = [request.param] if hasattr(request, "param") else []
+    folder = tmp_path_factory.mktemp("daemon")
+    with running_daemon(folder, nodes_file, *flags, up=NAMES) as running:
         yield running
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 MOST_HEAD_BYTES = 16 * 1024
+MOST_HEADERS = 500
 
 _REASONS = {
     400: b"Bad Request",
@@ -35,6 +36,8 @@ def check_head(head: bytes) -> Problem | None:
     """What is wrong with a whole head, from the request line to the empty line."""
     if _HEAD.fullmatch(head) is None:
         return Problem(400, "the head is malformed")
+    if head.count(b"\n") > MOST_HEADERS + 2:
+        return Problem(431, "there are too many headers")
     lengths, codings = _LENGTH.findall(head), _CODING.findall(head)
     if len(lengths) + len(codings) > 1 or not all(each.isdigit() for each in lengths):
         return Problem(400, "a body has one length")

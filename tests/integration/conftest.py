@@ -35,20 +35,29 @@ def s3_identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def s3_daemon(
-    s3_nodes: list[RealNode], s3_identities: Path, tmp_path_factory: pytest.TempPathFactory
+    s3_nodes: list[RealNode],
+    s3_identities: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Daemon]:
-    """A daemon with a root pair, identities and a domain, over those nodes."""
+    """A daemon with a root pair, identities and a domain, over those nodes.
+
+    Its parameter, where a test has one, is a flag that tells the lane.
+    """
     folder = tmp_path_factory.mktemp("s3-daemon")
     file = write_nodes_file(folder / "nodes.toml", s3_nodes)
-    flag = f"--identities-file={s3_identities}"
-    with running_daemon(folder, file, flag, up=NAMES, environment=s3.ENVIRONMENT) as running:
+    flags = [f"--identities-file={s3_identities}"]
+    if hasattr(request, "param"):
+        flags.append(request.param)
+    with running_daemon(folder, file, *flags, up=NAMES, environment=s3.ENVIRONMENT) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def bucket(s3_daemon: Daemon, request: pytest.FixtureRequest) -> str:
-    """A bucket that no other module has."""
-    name = f"of.{request.module.__name__.rpartition('.')[2].replace('_', '-')}"
+    """A bucket that no other module has, nor the same one with another daemon."""
+    module = request.module.__name__.rpartition(".")[2].replace("_", "-")
+    name = f"of.{module}.{s3_daemon.port}"
     s3.client(s3_daemon).create_bucket(Bucket=name)
     return name
 

@@ -13,6 +13,7 @@ from tests.integration.daemon import Daemon, running_daemon
 from tests.integration.nodes import RealNode, write_nodes_file
 from tests.integration.wire import Wire, chunk, head
 
+BOTH_LANES = "daemon"
 CONTINUE = b"HTTP/1.1 100 Continue"
 EXPECT = {"Expect": "100-continue"}
 

@@ -17,6 +17,7 @@ from tests.integration.daemon import Daemon
 from tests.integration.nodes import BUCKET, RealNode
 from tests.integration.wire import Wire, ask_chunked
 
+BOTH_LANES = "daemon"
 SIZES = [0, 1, KIB, MIB, MIB + 1, 3 * MIB]
 CHUNKED_SIZES = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 20 * MIB]
 

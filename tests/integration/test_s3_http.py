@@ -13,6 +13,7 @@ from tests.integration.daemon import Daemon
 from tests.integration.s3 import body_of, signed
 from tests.integration.wire import Wire, chunk
 
+BOTH_LANES = "s3_daemon"
 CONTINUE = b"HTTP/1.1 100 Continue"
 
 

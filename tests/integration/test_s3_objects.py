@@ -19,6 +19,7 @@ from tests.integration.daemon import Daemon
 from tests.integration.nodes import RealNode
 from tests.integration.s3 import body_of, refused
 
+BOTH_LANES = "s3_daemon"
 MANY_FORMS = {"empty": b"", "short": b"hello", "long": body(3 * MIB, 1)}
 
 ODD_KEYS = [
