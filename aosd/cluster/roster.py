@@ -232,8 +232,9 @@ class Roster:
                 continue
             if name not in resolution.members and not self._is_known(name):
                 # It was never taken in, also not just now, and nobody sees it any more.
-                watched.seen(None)
                 del self.watched[name]
+                # Whoever waits for its answer goes on at once, and may watch it anew: as a member.
+                watched.seen(None)
                 continue
             sighting = resolution.sightings.get(name)
             if sighting != watched.sighting:
