@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import CancelledError, DeferredLock
 from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
@@ -82,7 +82,8 @@ class Registers:
     ) -> None:
         """Set it, on enough nodes; to what `value` gives by then, if it is to be asked.
 
-        Raises NoQuorum; it may have been set all the same then. And what `value` raises.
+        Raises NoQuorum; it may have been set all the same then, as when this is cancelled. And
+        what `value` raises.
 
         Of one register, one after the other: of two on their way together, the older might
         land last.
@@ -97,7 +98,7 @@ class Registers:
         register = Register(kind, name, self._stamps.next(), dict(present))
         try:
             await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
-        except ClusterError:
+        except (ClusterError, CancelledError):
             self._uncertain.add((kind, name))
             raise
         self._uncertain.discard((kind, name))

@@ -235,6 +235,21 @@ def a_late_write_and_a_drain_that_is_undone() -> None:
         until(s, s.a, Membership.MEMBER)
 
 
+def an_act_is_cut_short_while_it_is_remembered() -> None:
+    """B is to weigh more, and who asked goes while nodes write it down: it isn't so, and stays so.
+
+    Nor does the next gateway find it on a node, and begin it of its own accord.
+    """
+    with scene(nodes=4) as s:
+        acting = s.world.acts("weigh", s.b.name, weight=3.0)
+        acting.client_leaves()
+        s.world.sleep(60.0)
+        s.restart_gateway()
+        s.world.until_ready()
+        standing = s.assembly.changes.standing(s.b.name)
+        expect(standing is not None and not standing.moves, f"nothing is begun: {standing}")
+
+
 def two_drains_and_a_kill() -> None:
     """A is drained, and B is to be; the gateway is killed in each phase: both are, in the end."""
     with scene(nodes=5) as s:
@@ -562,6 +577,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     repair_is_paused_while_a_node_is_drained,
     a_drain_is_undone_when_half_is_done,
     a_late_write_and_a_drain_that_is_undone,
+    an_act_is_cut_short_while_it_is_remembered,
     two_drains_and_a_kill,
     a_clean_stop_in_the_middle_of_a_change,
     a_node_is_added_while_another_drains,

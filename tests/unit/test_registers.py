@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from aosd.consistency.registers import Registers
 from aosd.consistency.uploads import Uploads
@@ -141,6 +141,20 @@ class RegisterTests(MemoryTestCase):
         register = after.get("members", "n1")
         assert register is not None
         self.assertEqual(register.value, {"state": "old"})
+
+    def test_one_whose_setting_is_cut_short_is_what_it_was_before(self) -> None:
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        gate: Deferred[None] = Deferred()
+        for node in self.nodes:
+            node.script("put", late(lambda: gate))
+        setting = self.run_(self.registers.set("members", "n1", {"state": "new"}))
+        setting.cancel()
+        self.failureResultOf(setting, CancelledError)
+        gate.callback(None)
+        self.assertEqual(self.value(self.loaded()), {"state": "new"})
+        self.now(self.registers.tend())
+        self.assertEqual(self.value(self.registers), {"state": "old"})
+        self.assertEqual(self.value(self.loaded()), {"state": "old"})
 
     def test_a_pause_that_couldnt_be_set_is_found_by_no_run(self) -> None:
         for node in self.nodes[1:]:
