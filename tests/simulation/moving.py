@@ -453,6 +453,20 @@ def a_drained_node_is_removed_and_blank() -> None:
         s.read_in_every_way()
 
 
+def a_removed_node_comes_again_as_a_new_one() -> None:
+    """A weighs more and is elsewhere; it is drained, removed, and adopted: that is forgotten."""
+    with scene(nodes=4) as s:
+        acts(s, "weigh", s.a, weight=3.0)
+        acts(s, "rezone", s.a, zone=s.b.name)
+        s.until(lambda: not s.assembly.changes.changing, "over", HOUR_S)
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        acts(s, "remove", s.a)
+        s.world.pass_time(5.0)
+        acts(s, "adopt", s.a)
+        until(s, s.a, Membership.MEMBER)
+
+
 def a_removed_node_leaves_uploads_behind() -> None:
     """A client's upload was open on A when that burned down: after a week nobody remembers it."""
     with scene(nodes=4) as s:
@@ -590,6 +604,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     the_newest_version_is_known_by_its_mark,
     both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
+    a_removed_node_comes_again_as_a_new_one,
     a_removed_node_leaves_uploads_behind,
     what_moves_is_what_the_ring_says,
 )
