@@ -80,6 +80,11 @@ def end_of(standing: Standing) -> Standing:
     return Standing(standing.name, over.get(membership, membership), place)
 
 
+def _new_place(name: str) -> Place:
+    """What a node gets that comes, or comes again after it was removed: as discovery has it."""
+    return Place(1.0, name)
+
+
 class Acting(Operation):
     """An act of the operator's: `verb` is the method of Changes that it calls."""
 
@@ -122,8 +127,9 @@ class Acting(Operation):
             wanted.memberships.add(Membership.DRAINED)
             wanted.memberships.add(come.membership)
         elif self._alone and not wanted.acting:
-            wanted.memberships, wanted.weights = {come.membership}, {come.place.weight}
-            wanted.zones = {come.place.zone}
+            place = _new_place(self.name) if self.verb == "remove" else come.place
+            wanted.memberships = {come.membership}
+            wanted.weights, wanted.zones = {place.weight}, {place.zone}
         else:
             self._perhaps()
             wanted.memberships.add(come.membership)
@@ -151,6 +157,10 @@ class Acting(Operation):
             wanted.zones.add(self.how["zone"])
         else:
             wanted.memberships.add(_COMES_TO[self.verb])
+            if self.verb == "remove":
+                place = _new_place(self.name)
+                wanted.weights.add(place.weight)
+                wanted.zones.add(place.zone)
 
 
 class Pausing(Operation):
