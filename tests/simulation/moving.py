@@ -467,6 +467,22 @@ def a_removed_node_comes_again_as_a_new_one() -> None:
         until(s, s.a, Membership.MEMBER)
 
 
+def a_removed_node_is_replaced_at_once() -> None:
+    """A has lost all, and is away for a moment as it is removed: it is back, and joins anew."""
+    with scene(nodes=4) as s:
+        is_wiped(s.a)
+        s.a.kill()
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.world.sleep(60.0)
+        acting = s.world.acts("remove", s.a.name)
+        s.a.start()
+        s.world.look_around()
+        s.world.pass_time(30.0)
+        expect(acting.error is None, f"{acting.what}: {acting.outcome}")
+        until(s, s.a, Membership.MEMBER)
+
+
 def a_removed_node_leaves_uploads_behind() -> None:
     """A client's upload was open on A when that burned down: after a week nobody remembers it."""
     with scene(nodes=4) as s:
@@ -605,6 +621,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
     a_removed_node_comes_again_as_a_new_one,
+    a_removed_node_is_replaced_at_once,
     a_removed_node_leaves_uploads_behind,
     what_moves_is_what_the_ring_says,
 )

@@ -353,6 +353,15 @@ class World(Clientele):
                     self.clock.callLater(0.0, ambush.act)
         if mutation.bucket != SYSTEM_BUCKET:
             self.promise.mutated(mutation)
+        elif mutation.key.startswith("members/"):
+            # A node may be out and in again between two steps.
+            self.clock.callLater(0.0, self._watch_operator)
+
+    def _watch_operator(self) -> None:
+        try:
+            self.operator.watch()
+        except PromiseBroken as broken:
+            self.broken(str(broken))
 
     # -- quiet ------------------------------------------------------------------------------------
 
