@@ -160,6 +160,18 @@ class Promise:
             word = "has" if key in keys else "lacks"
             raise PromiseBroken(f"{what} {word} {key}: {keys}")
 
+    def may_have_objects(self, bucket: str, began_s: float) -> bool:
+        """Whether who looked into a bucket since then may have found something.
+
+        Where a node may answer with a page of before, what was there then counts, too.
+        """
+        world, reference = self._world, self._world.reference
+        keys = [key for key in reference.keys if bucket_of(key) == bucket]
+        if any(each.value is not None for key in keys for each in reference.may_be(key, began_s)):
+            return True
+        stale = began_s < world.stale_until_s
+        return stale and any(self._at_rest_since_s(key) > began_s - MOST_STALE_S for key in keys)
+
     def _at_rest_since_s(self, key: str) -> float:
         """Since when no copy of it was made, changed, removed, or lost."""
         shifted_s = max(node.shifted_s for node in self._world.machines.values())
