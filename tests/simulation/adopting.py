@@ -147,6 +147,24 @@ def clients_write_what_a_node_brought() -> None:
         s.does(s.world.delete(KEY))
 
 
+def what_clients_wrote_goes_to_who_is_adopted() -> None:
+    """E and F are adopted, and at once some objects lie on them alone, and on A and B no more."""
+    with scene() as s:
+        keys = [f"f{number}" for number in range(40)]
+        for key in keys:
+            s.does(s.world.put(key, b"a client's"))
+        added = [_comes(s, "d"), _comes(s, "e")]
+        s.world.pass_time(3.0)
+        for node in added:
+            s.does(s.world.acts("adopt", node.name))
+        # It is all one step: nobody has looked who is a member meanwhile.
+        s.world.pass_time(HOUR_S / 60.0)
+        alone = [key for key in keys if s.world.copies(key).keys() == {each.name for each in added}]
+        expect(bool(alone), "some lie there alone")
+        for node in added:
+            until(s, node, Membership.MEMBER)
+
+
 # -- the scene -------------------------------------------------------------------------------------
 
 
@@ -186,4 +204,5 @@ STORIES: tuple[Callable[[], None], ...] = (
     killed_while_a_node_is_adopted,
     what_was_hidden_on_a_node_that_is_adopted,
     clients_write_what_a_node_brought,
+    what_clients_wrote_goes_to_who_is_adopted,
 )

@@ -87,7 +87,8 @@ class Acts:
         """A node that runs, one that is drained, one that is away: as it comes."""
         world, player = self.world, self.player
         node = world.machines[name]
-        if world.operator.membership(name) is not Membership.DRAINED and node.counts:
+        drained = world.operator.membership(name) is Membership.DRAINED
+        if not drained and world.operator.counts(name):
             if not self._may_do_without(name) or not self._all_losses_are_noticed(name):
                 return
             if not node.running:

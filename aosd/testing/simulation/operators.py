@@ -231,6 +231,18 @@ class Operator:
         standing = self._standings.get(name)
         return None if standing is None else standing.membership
 
+    def counts(self, name: str) -> bool:
+        """Whether what lies there is part of the store, for all that the gateway says by now.
+
+        It may have taken the node in, or let it go, in the middle of a step.
+        """
+        if name in self._world.gone:
+            return False
+        changes = self.changes
+        standing = None if changes is None else changes.standing(name)
+        standing = standing or self._standings.get(name)
+        return name not in self.foreign if standing is None else standing.membership.counts
+
     def members(self) -> list[str]:
         """The nodes that count as members now."""
         return [each.name for each in self._standings.values() if each.membership.counts]
@@ -270,7 +282,6 @@ class Operator:
         copy = node.brings(*split(path), data, modified_s)
         brought = Brought(path, data, modified_s, copy.etag)
         self.foreign.setdefault(node.name, []).append(brought)
-        node.counts = False
         return brought
 
     def _adoption_asked(self, name: str) -> None:
@@ -343,7 +354,6 @@ class Operator:
             wanted.memberships.add(Membership.MEMBER)  # it came back, and empty
         if not wanted.acting and not wanted.allows(come):
             raise PromiseBroken(f"nobody asked for {standing}: {wanted}")
-        node.counts = standing.membership.counts and name not in world.gone
         if standing.membership not in OUT:
             node.barred_since_s = float("inf")
             node.was_blank = False

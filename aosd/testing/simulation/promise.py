@@ -55,7 +55,8 @@ class Promise:
 
     def copies(self, key: str) -> dict[str, Copy]:
         """Who has the key, running or not, of those that count."""
-        counting = [node for node in self._world.nodes.values() if node.counts]
+        counts = self._world.operator.counts
+        counting = [node for name, node in self._world.nodes.items() if counts(name)]
         return holders(counting, *split(key))
 
     def effective(self, key: str, copy: Copy) -> str:
@@ -84,7 +85,7 @@ class Promise:
             world.trace(f"    {mutation.node} {key}: {shown(before)} -> {shown(after)}{late}")
         if mutation.late or before is None or world.gateway is None:
             return
-        if not world.nodes[mutation.node].counts:
+        if not world.operator.counts(mutation.node):
             return
         was = self.effective(key, before)
         deleted = world.gateway.assembly.journal.delete_of(*split(key)) or ""
