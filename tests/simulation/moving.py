@@ -450,6 +450,20 @@ def a_removed_node_leaves_uploads_behind() -> None:
         until(s, s.a, Membership.REMOVED)
 
 
+def a_node_is_lost_while_an_upload_keeps_another_from_being_drained() -> None:
+    """B burns down, and only `--lose` takes it out, as C was away; A waits for an upload."""
+    with scene(nodes=5) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.world.lose_for_ever(s.b.name)
+        s.world.look_around()
+        s.reboots(s.c, lost_s=0.0)
+        s.until(lambda: s.state(s.b) == "down", "noticed")
+        _refused(s, "remove", s.b)
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -575,5 +589,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
     a_removed_node_leaves_uploads_behind,
+    a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
     what_moves_is_what_the_ring_says,
 )

@@ -358,7 +358,8 @@ def _wrong_registers(world: World) -> str:
 
 
 def _members(world: World) -> list[SimulatedNode]:
-    return [world.nodes[name] for name in world.operator.members()]
+    """All but those that are gone for ever, which may wait yet to be removed."""
+    return [world.nodes[name] for name in world.operator.members() if name in world.nodes]
 
 
 def _records(world: World, prefix: str) -> Iterator[tuple[str, str, bytes]]:
