@@ -160,6 +160,9 @@ class Acts:
             and world.operator.wanted(each).memberships == {Membership.MEMBER}
             and world.operator.membership(each) is not None
         ]
+        hide = [each for each in staying if world.nodes[each].kind.hides_beneath]
+        if self.player.hiding and not hide:
+            return False  # see Player._kinds
         return len(staying) >= self.chance.choice((2, self.player.replicas, 3))
 
     def _all_losses_are_noticed(self, name: str) -> bool:

@@ -178,7 +178,7 @@ def check_objects(world: World) -> None:
                 raise PromiseBroken(f"after quiet {key} is gone")
             continue
         hidden = [each for each in above(key) if world.copies(each) and key not in brought]
-        if hidden and any(node.kind.hides_beneath for node in world.nodes.values()):
+        if hidden and any(node.kind.hides_beneath for node in _members(world)):
             raise PromiseBroken(f"after quiet {key} and {hidden} are objects")
         if len(versions) > 1:
             raise PromiseBroken(f"after quiet the copies of {key} differ: {told}")
