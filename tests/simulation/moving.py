@@ -222,6 +222,17 @@ def a_drain_is_undone_when_half_is_done() -> None:
             s.does(s.world.get(key))
 
 
+def fewer_nodes_than_copies_are_left() -> None:
+    """Of three nodes A is to be drained, with three copies: there are two, while A is emptied."""
+    with scene(replicas=3) as s:
+        s.does(s.world.begin_upload(KEY))
+        acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.does(s.world.put("x", b"v1"))
+        expect(len(s.world.copies("x")) == 2, "the others have it")
+        expect(membership(s, s.a) is Membership.DRAINING, "A is being emptied")
+
+
 def a_late_write_and_a_drain_that_is_undone() -> None:
     """A write lands on A, where no ring looks for it by then, as its drain is undone."""
     with scene(nodes=5) as s:
@@ -575,6 +586,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     nothing_is_forgotten_while_a_change_stands_still,
     repair_is_paused_while_a_node_is_drained,
     a_drain_is_undone_when_half_is_done,
+    fewer_nodes_than_copies_are_left,
     a_late_write_and_a_drain_that_is_undone,
     two_drains_and_a_kill,
     a_clean_stop_in_the_middle_of_a_change,

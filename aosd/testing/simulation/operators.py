@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aosd.model.errors import BadRequest, ChangeRefused, NoSuchNode
 from aosd.model.objects import OBJECT_BUCKET
-from aosd.model.standing import Act, Membership, Place, Standing
+from aosd.model.standing import Act, Membership, Place, Standing, ring_members
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.paths import bucket_of, split
@@ -246,6 +246,11 @@ class Operator:
     def members(self) -> list[str]:
         """The nodes that count as members now."""
         return [each.name for each in self._standings.values() if each.membership.counts]
+
+    def in_ring(self) -> int:
+        """How many nodes are in the ring; in the smaller one, while that changes."""
+        standings = self._standings.values()
+        return min(len(ring_members(standings, former=former)) for former in (False, True))
 
     def why_not_done(self) -> str:
         """What was accepted and isn't carried out; "" for nothing."""

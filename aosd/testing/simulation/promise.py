@@ -129,7 +129,7 @@ class Promise:
             return
         lying = [each for each in self.copies(write.key).values() if each.data == write.value]
         lossy = [each for each in world.machines.values() if each.shifted_s >= write.began_s]
-        if len(lying) + len(lossy) < min(world.replicas, len(world.operator.members())):
+        if len(lying) + len(lossy) < min(world.replicas, world.operator.in_ring()):
             raise PromiseBroken(f"{what} was acknowledged, and lies on {len(lying)} nodes")
 
     def listed(self, found: Collection[str], prefix: str, began_s: float, what: str) -> None:
