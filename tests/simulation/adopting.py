@@ -165,6 +165,23 @@ def what_clients_wrote_goes_to_who_is_adopted() -> None:
             until(s, node, Membership.MEMBER)
 
 
+def a_node_is_lost_before_another_is_adopted() -> None:
+    """A burns down, then E is adopted, which lost nothing: 404s go on, and A can be removed."""
+    with scene(nodes=4) as s:
+        s.world.lose_for_ever(s.a.name)
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        added = _comes(s, "f")
+        _is_adopted(s, added)
+        s.world.sleep(300.0)
+        for key in ("f", "nothing"):
+            s.read_in_every_way()
+            read = s.ends(s.world.get(key, newest=True))
+            expect(read.error is None or "NoSuchKey" in read.outcome, read.outcome)
+        acts(s, "remove", s.a)
+        until(s, added, Membership.MEMBER)
+
+
 # -- the scene -------------------------------------------------------------------------------------
 
 
@@ -205,4 +222,5 @@ STORIES: tuple[Callable[[], None], ...] = (
     what_was_hidden_on_a_node_that_is_adopted,
     clients_write_what_a_node_brought,
     what_clients_wrote_goes_to_who_is_adopted,
+    a_node_is_lost_before_another_is_adopted,
 )
