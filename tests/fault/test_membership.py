@@ -165,7 +165,11 @@ def test_a_second_node_of_a_name_moves_nothing(
     write_nodes_file(second, other_nodes[:1], [other_nodes[1].port])
     until(lambda: daemon.nodes()["unusable"], "the second one is told of")
     after = daemon.nodes()
-    assert (after["ring"], after["nodes"]) == (before["ring"], before["nodes"])
+    assert after["ring"] == before["ring"]
+    for nodes in (before["nodes"], after["nodes"]):
+        for node in nodes:
+            del node["clock_ahead_s"]  # measured anew with each answer
+    assert after["nodes"] == before["nodes"]
     assert daemon.ask("GET", f"/object/{key}").body == b"x"
     write_nodes_file(second, other_nodes[:1])
     until(lambda: not daemon.nodes()["unusable"], "it is told of no more")
