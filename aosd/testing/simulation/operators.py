@@ -248,9 +248,15 @@ class Operator:
         return [each.name for each in self._standings.values() if each.membership.counts]
 
     def in_ring(self) -> int:
-        """How many nodes are in the ring; in the smaller one, while that changes."""
-        standings = self._standings.values()
-        return min(len(ring_members(standings, former=former)) for former in (False, True))
+        """How many nodes are in the ring: in the smallest that counts, or did at the last step."""
+        changes = self.changes
+        before = list(self._standings.values())
+        now = before if changes is None else changes.standings()
+        return min(
+            len(ring_members(each, former=former))
+            for each in (before, now)
+            for former in (False, True)
+        )
 
     def why_not_done(self) -> str:
         """What was accepted and isn't carried out; "" for nothing."""
