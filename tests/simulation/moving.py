@@ -222,6 +222,17 @@ def a_drain_is_undone_when_half_is_done() -> None:
             s.does(s.world.get(key))
 
 
+def fewer_nodes_than_copies_are_left() -> None:
+    """Of three nodes A is to be drained, with three copies: there are two, while A is emptied."""
+    with scene(replicas=3) as s:
+        s.does(s.world.begin_upload(KEY))
+        acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.does(s.world.put("x", b"v1"))
+        expect(len(s.world.copies("x")) == 2, "the others have it")
+        expect(membership(s, s.a) is Membership.DRAINING, "A is being emptied")
+
+
 def a_late_write_and_a_drain_that_is_undone() -> None:
     """A write lands on A, where no ring looks for it by then, as its drain is undone."""
     with scene(nodes=5) as s:
@@ -495,6 +506,20 @@ def a_removed_node_leaves_uploads_behind() -> None:
         until(s, s.a, Membership.REMOVED)
 
 
+def a_node_is_lost_while_an_upload_keeps_another_from_being_drained() -> None:
+    """B burns down, and only `--lose` takes it out, as C was away; A waits for an upload."""
+    with scene(nodes=5) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.world.lose_for_ever(s.b.name)
+        s.world.look_around()
+        s.reboots(s.c, lost_s=0.0)
+        s.until(lambda: s.state(s.b) == "down", "noticed")
+        _refused(s, "remove", s.b)
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -606,6 +631,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     nothing_is_forgotten_while_a_change_stands_still,
     repair_is_paused_while_a_node_is_drained,
     a_drain_is_undone_when_half_is_done,
+    fewer_nodes_than_copies_are_left,
     a_late_write_and_a_drain_that_is_undone,
     an_act_is_cut_short_while_it_is_remembered,
     two_drains_and_a_kill,
@@ -623,5 +649,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_removed_node_comes_again_as_a_new_one,
     a_removed_node_is_replaced_at_once,
     a_removed_node_leaves_uploads_behind,
+    a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
     what_moves_is_what_the_ring_says,
 )

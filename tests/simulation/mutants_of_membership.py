@@ -171,7 +171,13 @@ def removed_without_asking_the_others() -> Patches:
 @mutant(moving.a_node_is_replaced_by_a_new_one)
 def new_node_is_believed_to_have_lost_something() -> Patches:
     """Removing: a node that came empty lacks nothing that it had."""
-    return [(Settledness, "comes", lambda self, name, *, empty=True: None)]
+    return [(Settledness, "comes", lambda self, name, **_: None)]
+
+
+@mutant(adopting.a_node_is_lost_before_another_is_adopted)
+def adopted_node_is_believed_to_have_lost_something() -> Patches:
+    """Adopting: a node that came with objects lacks nothing of ours that it had."""
+    return [(Settledness, "comes", lambda self, name, **_: None)]
 
 
 @mutant(moving.a_removed_node_comes_back_with_what_it_had)

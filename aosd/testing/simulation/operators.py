@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aosd.model.errors import BadRequest, ChangeRefused, NoSuchNode
 from aosd.model.objects import OBJECT_BUCKET
-from aosd.model.standing import Act, Membership, Place, Standing
+from aosd.model.standing import Act, Membership, Place, Standing, ring_members
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.paths import bucket_of, split
@@ -241,9 +241,32 @@ class Operator:
         standing = self._standings.get(name)
         return None if standing is None else standing.membership
 
+    def counts(self, name: str) -> bool:
+        """Whether what lies there is part of the store, for all that the gateway says by now.
+
+        It may have taken the node in, or let it go, in the middle of a step.
+        """
+        if name in self._world.gone:
+            return False
+        changes = self.changes
+        standing = None if changes is None else changes.standing(name)
+        standing = standing or self._standings.get(name)
+        return name not in self.foreign if standing is None else standing.membership.counts
+
     def members(self) -> list[str]:
         """The nodes that count as members now."""
         return [each.name for each in self._standings.values() if each.membership.counts]
+
+    def in_ring(self) -> int:
+        """How many nodes are in the ring: in the smallest that counts, or did at the last step."""
+        changes = self.changes
+        before = list(self._standings.values())
+        now = before if changes is None else changes.standings()
+        return min(
+            len(ring_members(each, former=former))
+            for each in (before, now)
+            for former in (False, True)
+        )
 
     def why_not_done(self) -> str:
         """What was accepted and isn't carried out; "" for nothing."""
@@ -280,7 +303,6 @@ class Operator:
         copy = node.brings(*split(path), data, modified_s)
         brought = Brought(path, data, modified_s, copy.etag)
         self.foreign.setdefault(node.name, []).append(brought)
-        node.counts = False
         return brought
 
     def _adoption_asked(self, name: str) -> None:
@@ -353,7 +375,6 @@ class Operator:
             wanted.memberships.add(Membership.MEMBER)  # it came back, and empty
         if not wanted.acting and not wanted.allows(come):
             raise PromiseBroken(f"nobody asked for {standing}: {wanted}")
-        node.counts = standing.membership.counts and name not in world.gone
         if standing.membership not in OUT:
             node.barred_since_s = float("inf")
             node.was_blank = False

@@ -178,7 +178,7 @@ def check_objects(world: World) -> None:
                 raise PromiseBroken(f"after quiet {key} is gone")
             continue
         hidden = [each for each in above(key) if world.copies(each) and key not in brought]
-        if hidden and any(node.kind.hides_beneath for node in world.nodes.values()):
+        if hidden and any(node.kind.hides_beneath for node in _members(world)):
             raise PromiseBroken(f"after quiet {key} and {hidden} are objects")
         if len(versions) > 1:
             raise PromiseBroken(f"after quiet the copies of {key} differ: {told}")
@@ -358,7 +358,8 @@ def _wrong_registers(world: World) -> str:
 
 
 def _members(world: World) -> list[SimulatedNode]:
-    return [world.nodes[name] for name in world.operator.members()]
+    """All but those that are gone for ever, which may wait yet to be removed."""
+    return [world.nodes[name] for name in world.operator.members() if name in world.nodes]
 
 
 def _records(world: World, prefix: str) -> Iterator[tuple[str, str, bytes]]:

@@ -135,7 +135,6 @@ class World(Clientele):
         """The node burns down: nothing that lay there is ever seen again."""
         node = self.gone[name] = self.nodes.pop(name)
         node.lose_power(0.0)
-        node.counts = False
         self.trace(f"{name} is gone for ever")
 
     @property
@@ -206,6 +205,7 @@ class World(Clientele):
     def kill_gateway(self) -> None:
         """Gone, at once."""
         assert self.gateway is not None
+        self.operator.watch()  # it may have taken somebody in since the last step
         gateway, self.gateway = self.gateway, None
         self._graveyard.append(gateway)
         gateway.kill()
