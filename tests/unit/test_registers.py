@@ -12,6 +12,7 @@ from aosd.consistency.uploads import Uploads
 from aosd.model.errors import NodeFull, NodeRefused, NodeTimeout, NoQuorum
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
+from aosd.repair.pausing import Pausing
 from aosd.testing.faults import full, lands_late, late, refused, timed_out
 from tests.unit.memory_case import NOW_S, MemoryTestCase, stamp
 
@@ -149,7 +150,24 @@ class RegisterTests(MemoryTestCase):
         self.failureResultOf(setting, NoQuorum)
         self.assertEqual(self.everywhere(), {"repair/pause": 1})
         self.now(self.registers.tend())
-        self.assertEqual(self.everywhere(), {})
+        after = Registers(self.memory, StampClock(self.clock.seconds, "00000002"))
+        for node in self.nodes:
+            self.assertEqual(self.records(node), self.records(self.nodes[0]))
+            after.load(self.records(node))
+        self.assertFalse(Pausing(after).paused)
+
+    def test_a_pause_that_couldnt_be_set_isnt_in_the_way_of_the_next(self) -> None:
+        self.away = {"n1", "n2"}
+        self.fails(self.registers.set("repair", "pause", {"paused": True}), NoQuorum)
+        self.now(self.registers.tend())
+        self.away = set()
+        self.now(self.registers.set("repair", "pause", {"paused": True}))
+        for _ in range(2):
+            self.clock.advance(1300.0)
+            self.now(self.memory.tend())
+            self.now(self.registers.tend())
+        self.assertEqual(self.everywhere(), {"repair/pause": 3})
+        self.assertTrue(Pausing(self.registers).paused)
 
     def test_a_value_is_asked_for_when_its_turn_has_come(self) -> None:
         gate: Deferred[None] = Deferred()
