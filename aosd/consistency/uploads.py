@@ -63,20 +63,26 @@ class Uploads:
     is never one that nobody knows; it says on which nodes, and not what ids they gave it: an
     orphan's are found by asking the nodes for what is open for its key. A client's upload
     outlives runs, and is listed: its record is written once more, with the ids.
+
+    `is_own` says of a stamp whether this run gave it.
     """
 
     _log = Logger()
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, is_own: Callable[[str], bool] = lambda stamp: False) -> None:
         self._memory = memory
+        self._is_own = is_own
         self._open: dict[str, OpenUpload] = {}
         # Of this run: those that somebody is at, and those that nobody goes on with.
         self._in_use: set[str] = set()
         self._given_up: set[str] = set()
         # Of the latter, clients' of which too few nodes remember that they are over.
         self._unremembered: set[str] = set()
-        # Clients' that ended in this run: what lies on a node that was away says nothing.
+        # Clients' and other runs' that ended in this one: what lies on a node that was away says
+        # nothing. All others of this run that aren't known have ended, too.
         self._ended: dict[str, None] = {}
+        # Those that had ended on all their nodes, and that one of them told of afterwards.
+        self._come_back: set[str] = set()
         # Parts that were acknowledged, and that a node of the upload lacks.
         self._missed: dict[str, dict[str, set[int]]] = {}
 
@@ -237,8 +243,9 @@ class Uploads:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
         That is what was given up here, and what began before `before_s` (since 1970) and isn't
-        in use. Of the latter the ids that aren't known are asked for. On a node that `is_gone`
-        for good nothing is open.
+        in use. Of the latter the ids that aren't known are asked for, and of what had ended
+        before a node told of it again: no Create of it is on its way any more. On a node that
+        `is_gone` for good nothing is open.
         """
         for this in list(self._open.values()):
             for name in filter(is_gone, list(this.uploads)):
@@ -253,7 +260,7 @@ class Uploads:
                     continue
                 if upload_id is not None:
                     await self.abort(this.id, node)
-                elif is_old:
+                elif is_old or this.id in self._come_back:
                     await self._abort_unknown(this, node, before_s)
             await self.over(this.id)
 
@@ -283,8 +290,10 @@ class Uploads:
                 self.adopt(upload.id, upload.bucket, upload.key, ids)
             else:
                 self._open[upload.id] = upload
-                # A disk of before has it: its record, and maybe the upload itself.
-                is_over = is_over or upload.id in self._ended
+                if upload.id in self._ended or self._is_own(upload.id):
+                    # A disk of before has it: its record, and maybe the upload itself.
+                    is_over = True
+                    self._come_back.add(upload.id)
             if is_over and upload.id not in self._in_use:
                 self._given_up.add(upload.id)
 
@@ -307,8 +316,9 @@ class Uploads:
 
     async def _forget(self, upload: str) -> None:
         this = self._open.pop(upload, None)
-        if this is not None and this.client:
+        if this is not None and (this.client or not self._is_own(upload)):
             self.completed(upload)
+        self._come_back.discard(upload)
         self._missed.pop(upload, None)
         self._in_use.discard(upload)
         self._given_up.discard(upload)
@@ -326,7 +336,8 @@ class Uploads:
     async def _abort_unknown(self, orphan: OpenUpload, node: INode, before_s: float) -> None:
         """Abort what is open for the key there, but for what others are at.
 
-        Those are clients, too, whose uploads began since `before_s`.
+        Those are clients, too, whose uploads began since `before_s`. One that has come back is
+        in the way of none that is known otherwise.
         """
         try:
             open_there = await node.list_uploads(orphan.bucket, orphan.key)
@@ -336,12 +347,14 @@ class Uploads:
                 return
             self._log.info("uploads not listed: {error}", error=error, node=node.name)
             return
+        is_back = orphan.id in self._come_back
         claims = {
             each.uploads[node.name]
             for each in self._open.values()
             if (each.bucket, each.key) == (orphan.bucket, orphan.key)
             and node.name in each.uploads
-            and (each.id in self._in_use or self._is_living(each, before_s))
+            and (each.id in self._in_use or self._is_living(each, before_s) or is_back)
+            and each.id not in self._come_back
         }
         nobodys = [each for each in open_there if each not in claims]
         if not nobodys:

@@ -11,8 +11,9 @@ from aosd.consistency.uploads import Uploads
 from aosd.gateway.completing import _Completing
 from aosd.gateway.put import Writing
 from aosd.model.objects import Headers
+from aosd.model.stamp import StampClock
 from aosd.testing.simulation.operations import TAGS
-from tests.simulation import copying, uploading
+from tests.simulation import copying, moving, uploading
 from tests.simulation.mutation import Patches, mutant
 
 
@@ -47,6 +48,17 @@ def aborted_ones_go_on() -> Patches:
 def nobody_tends_uploads() -> Patches:
     """Uploads: who couldn't be told that one is over is told when it is back."""
     return [(Uploads, "tend", _nothing)]
+
+
+@mutant(
+    moving.a_record_of_an_upload_that_ended_comes_back, moving.an_upload_that_ended_is_open_again
+)
+def ended_ones_come_back_for_a_week() -> Patches:
+    """Uploads: one that ended in this run holds up no drain, whatever a node tells of it."""
+    return [
+        (StampClock, "is_own", lambda self, stamp: False),
+        (Uploads, "completed", lambda self, upload: None),
+    ]
 
 
 @mutant(uploading.abort_that_nobody_remembers)

@@ -334,6 +334,49 @@ class UploadTests(MemoryTestCase):
         self.assertEqual(self.open_(), [0, 0, 0])
         self.assertEqual(self.everywhere(), {})
 
+    def test_one_that_ended_comes_back_with_a_node(self) -> None:
+        """It is looked for, and no more than that: its Create was answered long ago."""
+        stamps = StampClock(self.clock.seconds, "0000000a")
+        self.uploads = Uploads(self.memory, stamps.is_own)
+        self.begin()
+        self.create("n0")
+        self.create("n1")
+        before = self.records(self.nodes[2])
+        self.end("n0", "n1")
+        self.begin(2)
+        living = self.create("n0", 2)
+        self.uploads.load(before)
+        self.assertEqual(self.uploads.open_on("n1"), 2)
+        self.create_on("n0", "k")  # its disk has fallen back
+        self.tend(self.uploads, but="n1")
+        self.tend(self.uploads)
+        self.assertEqual(list(self.by_name["n0"].uploads), [living])
+        self.assertEqual([each.id for each in self.uploads.all()], [at(2)])
+        self.assertEqual(self.everywhere(), {f"uploads/{at(2)}": 3})
+        self.by_name["n0"].uploads.clear()
+
+    def test_one_of_a_run_before_that_ended_comes_back_with_a_node(self) -> None:
+        self.begin()
+        before = self.records(self.nodes[2])
+        self.uploads = self.loaded()
+        self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.everywhere(), {})
+        self.uploads.load(before)
+        self.tend(self.uploads)
+        self.assertEqual(self.uploads.all(), [])
+
+    def test_two_that_come_back_are_in_nobodys_way(self) -> None:
+        stamps = StampClock(self.clock.seconds, "0000000a")
+        self.uploads = Uploads(self.memory, stamps.is_own)
+        record = b'{"bucket": "object", "key": "k", "nodes": ["n0"]}'
+        self.uploads.load({f"uploads/{at(number)}": record for number in (1, 2)})
+        for _ in range(2):
+            self.create_on("n0", "k")
+        for _ in range(2):
+            self.tend(self.uploads)
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.assertEqual(self.uploads.all(), [])
+
     def test_what_others_are_at_isnt_an_orphan(self) -> None:
         self.begin(1)
         self.create("n0", 1)
