@@ -244,7 +244,7 @@ class Operator:
             return f"in the queue: {queue}"
         if changes.changing:
             moving = [each for each in changes.standings() if each.moves or each.strays]
-            return f"the ring is changing ({changes.phase()}): {moving}"
+            return f"the ring is changing ({changes.phase()}, {changes.waiting_for()}): {moving}"
         world = self._world
         for name in world.machines:
             standing = changes.standing(name)
