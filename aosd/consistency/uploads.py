@@ -78,10 +78,13 @@ class Uploads:
         self._given_up: set[str] = set()
         # Of the latter, clients' of which too few nodes remember that they are over.
         self._unremembered: set[str] = set()
-        # Clients' and other runs' that ended in this one: what lies on a node that was away says
-        # nothing. All others of this run that aren't known have ended, too.
+        # Clients' that ended in this run: what lies on a node that was away says nothing. What
+        # this run began and doesn't know any more has ended, too.
         self._ended: dict[str, None] = {}
-        # Those that had ended on all their nodes, and that one of them told of afterwards.
+        # Where one ended, and its id there: of those that are open yet elsewhere, and of others.
+        self._closed: dict[str, dict[str, str | None]] = {}
+        self._forgotten: dict[str, dict[str, str | None]] = {}
+        # Those that a node told of when it wasn't remembered any more where they had ended.
         self._come_back: set[str] = set()
         # Parts that were acknowledged, and that a node of the upload lacks.
         self._missed: dict[str, dict[str, set[int]]] = {}
@@ -111,7 +114,7 @@ class Uploads:
             )
         except NodeRefused as error:
             if error.is_final:
-                self.ended(upload, node.name)
+                self._leave(upload, node.name)
             raise
         this = self._open[upload]
         self._open[upload] = replace(this, uploads={**this.uploads, node.name: upload_id})
@@ -185,10 +188,13 @@ class Uploads:
             self.ended(upload, node.name)
 
     def ended(self, upload: str, node: str) -> None:
-        """It was completed or aborted there, or never begun."""
-        if this := self._open.get(upload):
-            left = {name: each for name, each in this.uploads.items() if name != node}
-            self._open[upload] = replace(this, uploads=left)
+        """It was completed or aborted there, or isn't open for all that the node says.
+
+        A node that loses its power may have it open again: see `load`.
+        """
+        if (this := self._open.get(upload)) and node in this.uploads:
+            self._closed.setdefault(upload, {})[node] = this.uploads[node]
+            self._leave(upload, node)
 
     def completed(self, upload: str) -> None:
         """A client's was, on enough nodes: the rest is about to be told."""
@@ -249,7 +255,7 @@ class Uploads:
         """
         for this in list(self._open.values()):
             for name in filter(is_gone, list(this.uploads)):
-                self.ended(this.id, name)
+                self._leave(this.id, name)
             this = self._open.get(this.id, this)
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
@@ -264,8 +270,12 @@ class Uploads:
                     await self._abort_unknown(this, node, before_s)
             await self.over(this.id)
 
-    def load(self, records: Mapping[str, bytes]) -> None:
-        """Take in what a node has."""
+    def load(self, records: Mapping[str, bytes], node: str = "") -> None:
+        """Take in what a node has.
+
+        It may have lost the end of an upload that it acknowledged, and with it whatever came
+        later: its record. So what ended there, and stands on record there, is ended once more.
+        """
         for key, data in records.items():
             if not key.startswith(_PREFIX):
                 continue
@@ -289,13 +299,28 @@ class Uploads:
                 # Another node may have it as it was before the ids were known.
                 self.adopt(upload.id, upload.bucket, upload.key, ids)
             else:
-                self._open[upload.id] = upload
-                if upload.id in self._ended or self._is_own(upload.id):
-                    # A disk of before has it: its record, and maybe the upload itself.
-                    is_over = True
-                    self._come_back.add(upload.id)
+                # A disk of before has it: its record, and maybe the upload itself.
+                is_back = upload.id in self._ended or self._is_own(upload.id)
+                if (closed := self._forgotten.pop(upload.id, None)) is not None:
+                    is_back, self._closed[upload.id] = True, closed
+                    self._open[upload.id] = replace(upload, uploads={})
+                else:
+                    self._open[upload.id] = upload
+                    if is_back:
+                        self._come_back.add(upload.id)
+                is_over = is_over or is_back
+                self._memory.keep(key)
+            if node in upload.uploads:
+                self._reopen(upload, node)
             if is_over and upload.id not in self._in_use:
                 self._given_up.add(upload.id)
+
+    def _reopen(self, told: OpenUpload, node: str) -> None:
+        """It may be open on a node that has it on record, also if it ended there before."""
+        this, closed = self._open[told.id], self._closed.get(told.id, {})
+        upload_id = told.uploads[node] or closed.get(node)
+        if node not in this.uploads and (upload_id is not None or node in closed):
+            self._open[told.id] = replace(this, uploads={**this.uploads, node: upload_id})
 
     async def _remember(self, this: OpenUpload) -> None:
         try:
@@ -316,14 +341,24 @@ class Uploads:
 
     async def _forget(self, upload: str) -> None:
         this = self._open.pop(upload, None)
-        if this is not None and (this.client or not self._is_own(upload)):
+        if this is not None and this.client:
             self.completed(upload)
         self._come_back.discard(upload)
+        self._forgotten[upload] = self._closed.pop(upload, {})
+        if len(self._forgotten) > _MOST_ENDED:
+            del self._forgotten[next(iter(self._forgotten))]
         self._missed.pop(upload, None)
         self._in_use.discard(upload)
         self._given_up.discard(upload)
         self._unremembered.discard(upload)
-        await self._memory.remove([_PREFIX + upload])
+        # A node that is returning may have it open again, and nothing but its record says so.
+        await self._memory.remove([_PREFIX + upload], but_returning=True)
+
+    def _leave(self, upload: str, node: str) -> None:
+        """It isn't open there, and can't be."""
+        if this := self._open.get(upload):
+            left = {name: each for name, each in this.uploads.items() if name != node}
+            self._open[upload] = replace(this, uploads=left)
 
     async def _abort(self, this: OpenUpload, upload_id: str, node: INode) -> bool:
         try:

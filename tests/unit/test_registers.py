@@ -291,6 +291,36 @@ class UploadTests(MemoryTestCase):
         self.assertEqual(self.open_(), [0, 0, 0])
         self.assertEqual(self.everywhere(), {})
 
+    def test_a_node_that_lost_the_end_of_one_is_told_again(self) -> None:
+        n0, n1 = self.nodes[:2]
+        self.begin()
+        self.create("n0")
+        self.create("n1")
+        before, record = dict(n0.uploads), self.now(self.memory.read(n0, "uploads/"))
+        n1.script("abort_upload", refused(), times=2)
+        self.end("n0", "n1")
+        self.assertEqual(self.open_(), [0, 1, 0])
+        for lost in (n0, n1):
+            # As it was before, the second time after all was forgotten.
+            lost.uploads.update(before)
+            self.now(self.memory.give(lost, record))
+            self.assertEqual(len(self.uploads.all()), int(lost is n0))
+            self.uploads.load(self.now(self.memory.read(lost, "uploads/")), lost.name)
+            for _ in range(2):
+                self.tend(self.uploads)
+            self.assertEqual(self.open_(), [0, 0, 0])
+            self.assertEqual(self.everywhere(), {})
+
+    def test_a_node_that_refused_to_begin_it_isnt_asked_to_end_it(self) -> None:
+        n0 = self.nodes[0]
+        self.begin()
+        n0.script("create_upload", full())
+        self.fails(self.uploads.create(at(1), n0, ()), NodeFull)
+        self.create("n1")
+        self.uploads.load(self.now(self.memory.read(n0, "uploads/")), "n0")
+        self.end("n0", "n1")
+        self.assertEqual(self.everywhere(), {})
+
     def test_one_in_use_isnt_touched(self) -> None:
         self.begin()
         self.create("n0")
@@ -335,14 +365,14 @@ class UploadTests(MemoryTestCase):
         self.assertEqual(self.everywhere(), {})
 
     def test_one_that_ended_comes_back_with_a_node(self) -> None:
-        """It is looked for, and no more than that: its Create was answered long ago."""
-        stamps = StampClock(self.clock.seconds, "0000000a")
-        self.uploads = Uploads(self.memory, stamps.is_own)
+        """It is looked for though nobody remembers its ids, among those that others are at."""
         self.begin()
         self.create("n0")
         self.create("n1")
         before = self.records(self.nodes[2])
         self.end("n0", "n1")
+        stamps = StampClock(self.clock.seconds, "0000000a")
+        self.uploads = Uploads(self.memory, stamps.is_own)
         self.begin(2)
         living = self.create("n0", 2)
         self.uploads.load(before)
