@@ -87,6 +87,39 @@ def a_long_put_flows_across_a_drain() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def a_record_of_an_upload_that_ended_comes_back() -> None:
+    """D is away when a long PUT ends, and has it as open yet: A, where it was, can be drained."""
+    with scene(nodes=4, notices_stops=True) as s:
+        (d,) = s.others
+        slow = s.world.put(KEY, LONG * 8, told=False, gap_s=9.0)
+        s.until(lambda: bool(s.a.disk.uploads), "begun")
+        d.kill()
+        s.until(lambda: s.state(d) == "down", "noticed")
+        s.does(slow)
+        d.start()
+        s.until(lambda: s.state(d) == "up", "back")
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+
+
+def an_upload_that_ended_is_open_again() -> None:
+    """A long PUT is over, A loses its power, and has it open again: that ends, and A is drained.
+
+    Another PUT flows to it meanwhile.
+    """
+    with scene(nodes=4) as s:
+        s.does(s.world.put(KEY, LONG * 8, told=False, gap_s=9.0))
+        s.reboots(s.a, lost_s=5.0)
+        expect(len(s.a.disk.uploads) == 1, "it is open there")
+        s.world.pass_time(10.0)  # nothing of the next one is lost on the way
+        other = s.world.put(KEY, LONG * 8, told=False, gap_s=9.0)
+        s.until(lambda: len(s.a.disk.uploads) == 2, "begun")
+        s.does(other)
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        expect(not s.a.disk.uploads, "nothing is open there")
+
+
 def a_target_refuses_its_copies_during_a_drain() -> None:
     """What A had can't be copied to where it belongs: A is kept until it can."""
     with scene(nodes=4) as s:
@@ -624,6 +657,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     an_upload_is_open_across_a_drain,
     a_long_put_flows_across_a_drain,
+    a_record_of_an_upload_that_ended_comes_back,
+    an_upload_that_ended_is_open_again,
     a_target_refuses_its_copies_during_a_drain,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,

@@ -338,6 +338,21 @@ def register_lands_late() -> None:
         s.world.sleep(2 * WINDOW_S)
 
 
+def pause_is_set_after_one_that_couldnt_be() -> None:
+    """A and B don't answer "paused"; it is said again, and holds, also when C is away."""
+    with scene() as s:
+        for node in (s.a, s.b):
+            node.weather.foretell("put", "repair/pause", Fate.SILENT)
+        s.fails(s.world.pauses(paused=True))
+        s.world.sleep(60.0)
+        s.does(s.world.pauses(paused=True))
+        s.world.sleep(2 * WINDOW_S)
+        s.c.kill()
+        s.restart_gateway()
+        s.world.until_ready()
+        assert s.assembly.keeper.paused
+
+
 def many_nodes_join_at_once() -> None:
     """So many that none of those that have a key could hold it in the ring that comes."""
     with scene() as s:
@@ -384,5 +399,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     upload_that_nobody_was_told_of,
     killed_while_an_upload_begins,
     register_lands_late,
+    pause_is_set_after_one_that_couldnt_be,
     many_nodes_join_at_once,
 )

@@ -277,13 +277,15 @@ class Operator:
             return f"in the queue: {queue}"
         if changes.changing:
             moving = [each for each in changes.standings() if each.moves or each.strays]
-            return f"the ring is changing ({changes.phase()}): {moving}"
+            return f"the ring is changing ({changes.phase()}, {changes.waiting_for()}): {moving}"
         world = self._world
         for name in world.machines:
             standing = changes.standing(name)
             if standing is None:
                 if name in self.waiting and name not in self.asked_for:
                     continue
+                if name in world.gone and name not in self._standings:
+                    continue  # it was lost before anybody knew of it
                 return f"{name} isn't known yet: {self._why(name)}"
             if not self.wanted(name).allows(standing):
                 return f"{standing} isn't what is wanted: {self.wanted(name)}"
