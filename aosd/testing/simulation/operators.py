@@ -251,6 +251,8 @@ class Operator:
             if standing is None:
                 if name in self.waiting and name not in self.asked_for:
                     continue
+                if name in world.gone and self.standing(name) is None:
+                    continue  # it burned down before it was ever a member
                 return f"{name} isn't known yet: {self._why(name)}"
             if not self.wanted(name).allows(standing):
                 return f"{standing} isn't what is wanted: {self.wanted(name)}"
