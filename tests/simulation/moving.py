@@ -362,6 +362,18 @@ def a_node_is_lost_for_ever() -> None:
         s.b.start()
 
 
+def a_node_burns_down_before_it_was_a_member() -> None:
+    """E is added, and gone before anything was known of it: nobody waits for it."""
+    with scene() as s:
+        added = s.world.add_node()
+        s.world.lose_for_ever(added.name)
+        s.world.look_around()
+        s.world.sleep(60.0)
+        expect(membership(s, added) is None, "E was never taken in")
+        s.does(s.world.put(KEY, b"v2"))
+        s.read_in_every_way()
+
+
 def a_draining_node_is_lost_for_ever() -> None:
     """A is being drained, and burns down in the middle of it; it is removed."""
     with scene(nodes=4) as s:
@@ -673,6 +685,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_clean_stop_in_the_middle_of_a_change,
     a_node_is_added_while_another_drains,
     a_node_is_lost_for_ever,
+    a_node_burns_down_before_it_was_a_member,
     a_draining_node_is_lost_for_ever,
     a_node_is_replaced_by_a_new_one,
     a_removed_node_comes_back_with_what_it_had,

@@ -12,6 +12,7 @@ from aosd.consistency.memory import Memory
 from aosd.consistency.uploads import Uploads
 from aosd.gateway.completing import _Completing
 from aosd.gateway.put import Writing
+from aosd.gateway.store import Store
 from aosd.model.objects import Headers
 from aosd.model.stamp import StampClock
 from aosd.testing.simulation.operations import TAGS
@@ -38,6 +39,16 @@ def uploads_keep_their_stamp() -> Patches:
 def completed_as_often_as_asked() -> Patches:
     """Uploads: what was completed isn't completed again, whatever a node has open yet."""
     return [(Uploads, "is_over", lambda self, upload: False)]
+
+
+@mutant(uploading.completed_again_in_vain_while_a_put_flows)
+def restampings_in_vain_are_told_to_nobody() -> Patches:
+    """Restamping: what is on its way is newer than one that couldn't be put on record, too."""
+
+    async def restamp(self: Store, bucket: str, key: str, stamp: str) -> None:
+        await self.journal.restamped(bucket, key, stamp, self.stamps.next())
+
+    return [(Store, "restamp", restamp)]
 
 
 @mutant(uploading.completed_after_an_abort)

@@ -96,6 +96,28 @@ def completed_again_after_a_put() -> None:
         s.read_in_every_way()
 
 
+def completed_again_in_vain_while_a_put_flows() -> None:
+    """PUT v3 is on its way when a Complete of v2 comes once more, which nobody can remember.
+
+    B, which stands still, has v2 yet when v3 is acknowledged: that is the older one all the same.
+    """
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.b.weather.foretell("complete_upload", KEY, Fate.SILENT_AFTER)
+        s.does(s.world.complete_upload(upload))
+        s.b.freeze()
+        s.until(lambda: s.state(s.b) != "up", "noticed")
+        slow = s.world.put(KEY, b"v3 is so long that it flows", gap_s=1.0)
+        s.world.pass_time(0.5)
+        s.a.full = s.c.full = True
+        s.fails(s.world.complete_upload(upload))
+        s.a.full = s.c.full = False
+        s.does(slow)
+        s.b.thaw()
+        s.until(lambda: s.state(s.b) == "up", "up")
+        s.read_in_every_way()
+
+
 def completed_after_an_abort() -> None:
     """C doesn't hear of the abort, and has all parts."""
     with scene_with_upload() as (s, upload):
@@ -315,6 +337,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     deleted_between_create_and_complete,
     overwritten_between_create_and_complete,
     completed_again_after_a_put,
+    completed_again_in_vain_while_a_put_flows,
     completed_after_an_abort,
     aborted_while_a_node_is_away,
     power_is_lost_after_an_abort,
