@@ -76,6 +76,23 @@ def an_upload_is_open_across_a_drain() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def an_upload_comes_back_when_its_node_is_drained() -> None:
+    """An upload is aborted, A, where it was open, is drained, and C's disk falls back before that.
+
+    C tells of it again, and A isn't asked any more: nothing is open on it, or it weren't drained.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        before = s.c.snapshot()
+        s.does(s.world.abort_upload(upload))
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        s.c.kill()
+        s.c.restore(before)
+        s.c.start()
+
+
 def a_long_put_flows_across_a_drain() -> None:
     """PUT v2 has begun on A when A is to be drained, and ends long after no ring has A."""
     with scene(nodes=4) as s:
@@ -553,6 +570,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     an_upload_is_open_across_a_drain,
+    an_upload_comes_back_when_its_node_is_drained,
     a_long_put_flows_across_a_drain,
     a_target_refuses_its_copies_during_a_drain,
     a_bucket_is_deleted_while_a_node_is_drained,
