@@ -467,6 +467,22 @@ def a_removed_node_leaves_uploads_behind() -> None:
         until(s, s.a, Membership.REMOVED)
 
 
+def a_removed_node_comes_back_with_an_upload() -> None:
+    """A client's upload is open on A, which is removed, and back with all it had: it stays so.
+
+    Nothing on A is touched. On the others it is over after a week.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        s.a.kill()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        _removes(s, s.a)
+        until(s, s.a, Membership.REMOVED)
+        s.a.start()
+        s.world.look_around()
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -593,5 +609,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
     a_removed_node_leaves_uploads_behind,
+    a_removed_node_comes_back_with_an_upload,
     what_moves_is_what_the_ring_says,
 )
