@@ -76,6 +76,23 @@ def an_upload_is_open_across_a_drain() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def an_upload_comes_back_when_its_node_is_drained() -> None:
+    """An upload is aborted, A, where it was open, is drained, and C's disk falls back before that.
+
+    C tells of it again, and A isn't asked any more: nothing is open on it, or it weren't drained.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        before = s.c.snapshot()
+        s.does(s.world.abort_upload(upload))
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        s.c.kill()
+        s.c.restore(before)
+        s.c.start()
+
+
 def a_long_put_flows_across_a_drain() -> None:
     """PUT v2 has begun on A when A is to be drained, and ends long after no ring has A."""
     with scene(nodes=4) as s:
@@ -565,6 +582,22 @@ def a_node_is_lost_while_an_upload_keeps_another_from_being_drained() -> None:
         _refused(s, "remove", s.b)
 
 
+def a_removed_node_comes_back_with_an_upload() -> None:
+    """A client's upload is open on A, which is removed, and back with all it had: it stays so.
+
+    Nothing on A is touched. On the others it is over after a week.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        s.a.kill()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        _removes(s, s.a)
+        until(s, s.a, Membership.REMOVED)
+        s.a.start()
+        s.world.look_around()
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -668,6 +701,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     an_upload_is_open_across_a_drain,
+    an_upload_comes_back_when_its_node_is_drained,
     a_long_put_flows_across_a_drain,
     a_record_of_an_upload_that_ended_comes_back,
     an_upload_that_ended_is_open_again,
@@ -698,5 +732,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_removed_node_is_replaced_at_once,
     a_removed_node_leaves_uploads_behind,
     a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
+    a_removed_node_comes_back_with_an_upload,
     what_moves_is_what_the_ring_says,
 )

@@ -192,6 +192,19 @@ def uploads_of_removed_nodes_are_kept() -> Patches:
     return [(Members, "is_gone", lambda self, name: False)]
 
 
+@mutant(moving.an_upload_comes_back_when_its_node_is_drained)
+def uploads_of_drained_nodes_are_kept() -> Patches:
+    """What lies on a node: nothing is open on one that was drained."""
+    is_gone = Members.is_gone
+
+    def if_removed(self: Members, name: str) -> bool:
+        standing = self.changes.standing(name)
+        drained = standing is not None and standing.membership is Membership.DRAINED
+        return is_gone(self, name) and not drained
+
+    return [(Members, "is_gone", if_removed)]
+
+
 # -- adopting --------------------------------------------------------------------------------------
 
 

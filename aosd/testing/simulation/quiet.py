@@ -276,12 +276,12 @@ def _wrong_buckets(world: World) -> str:
 
 
 def check_orphans_go(world: World) -> None:
-    """Whatever a run left open, and remembered, is aborted after seven days."""
+    """Whatever a run left open on members, and remembered, is aborted after seven days."""
     remembered = _remembered_uploads(world)
     world.trace("eight days pass, for the uploads left open")
     world.sleep(60.0)
     world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
-    for node in world.nodes.values():
+    for node in _members(world):
         for upload_id in node.disk.uploads:
             if (node.name, upload_id) in remembered:
                 raise PromiseBroken(f"{upload_id} on {node.name} is still open after eight days")
