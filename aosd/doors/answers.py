@@ -123,26 +123,6 @@ async def _answer(request: DoorRequest, work: Coroutine[Any, Any, None]) -> None
             write_error(request, error)
 
 
-def finish_after(request: DoorRequest, answering: Deferred[None]) -> None:
-    """Finish a request when its answer is written; a client that goes away cancels that.
-
-    `answering` never fails.
-    """
-    gone = False
-
-    def left(_: object) -> None:
-        nonlocal gone
-        gone = True
-        answering.cancel()
-
-    def over(_: object) -> None:
-        if not gone and not request.aborted:
-            request.finish()
-
-    request.notifyFinish().addErrback(left)
-    answering.addCallback(over)
-
-
 def write_error(request: DoorRequest, error: Exception) -> None:
     """Answer with an error in JSON; what wasn't foreseen goes to the log alone."""
     if not isinstance(error, AosdError):

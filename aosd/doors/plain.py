@@ -10,7 +10,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
-from aosd.doors.answers import answer, finish_after, write_json, wrong_verb
+from aosd.doors.answers import answer, write_json, wrong_verb
 from aosd.doors.heads import conditions_of, get_request, put_request, write_object_head
 from aosd.doors.request import DoorRequest
 from aosd.gateway.delete import delete
@@ -72,7 +72,7 @@ class PlainDoor:
             work = self._put(request, key)
         else:
             work = self._delete(request, key)
-        finish_after(request, answer(request, work))
+        request.finish_after(answer(request, work))
 
     # -- routes ---------------------------------------------------------------------------------
 

@@ -77,6 +77,12 @@ class DoorRequest(Protocol):
     def finish(self) -> None:
         """The answer is complete. To be called once, and by one."""
 
+    def finish_after(self, answering: Deferred[None]) -> None:
+        """Finish when `answering` fires, which never fails; it is cancelled when the client goes.
+
+        To be called once, instead of `finish`.
+        """
+
     def abort(self) -> None:
         """Drop the connection: the answer that has begun can't be finished honestly."""
 

@@ -135,6 +135,22 @@ class HeadFirstRequest(Request):
         self.body.drain()
         self._tell()
 
+    def finish_after(self, answering: Deferred[None]) -> None:
+        """See DoorRequest."""
+        gone = False
+
+        def left(_: object) -> None:
+            nonlocal gone
+            gone = True
+            answering.cancel()
+
+        def over(_: object) -> None:
+            if not gone and not self.aborted:
+                self.finish()
+
+        self.notifyFinish().addErrback(left)
+        answering.addCallback(over)
+
     def abort(self) -> None:
         """Drop the connection: the answer that has begun can't be finished honestly."""
         self.aborted = True

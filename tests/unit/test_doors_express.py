@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
@@ -224,6 +225,19 @@ class ExpressTests(test_doors_site.SiteTests):
         self.requests[0].write(b"x")
         self.requests[0].finish()
         self.assertEqual(self.transport.value(), b"")
+
+    def test_an_answer_that_is_broken_off_is_counted_as_such(self) -> None:
+        answering: Deferred[None] = Deferred()
+
+        def reply(request: Any) -> None:
+            request.setHeader(b"content-length", b"10")
+            request.write(b"12345")
+            request.finish_after(answering.addErrback(lambda _: request.abort()))
+
+        self.on_request = reply
+        self.send(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        self.channel.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual((self.counted(0), self.counted(200)), (1, None))
 
     # -- the standard lane ------------------------------------------------------------------------
 

@@ -79,9 +79,14 @@ class ExpressChannel(Protocol):
         current = self._current
         if current is not None and current.wants:
             data = current.take(data)
-        if data and not self.closing:
-            self._held += data
-            self._advance()
+        if not data or self.closing:
+            return
+        if self._current is None and not self._held and not self._write_blocked:
+            data = self._begin_whole(data)
+            if not data:
+                return
+        self._held += data
+        self._advance()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
@@ -200,6 +205,22 @@ class ExpressChannel(Protocol):
             self._advancing = False
         self._watch_head()
         self._regulate()
+
+    def _begin_whole(self, data: bytes) -> bytes:
+        """Begin a request that came in one piece, as most do; what isn't used of `data`."""
+        end = data.find(b"\r\n\r\n") + 4
+        if end != len(data) or end > MOST_HEAD_BYTES or data[0] in b"\r\n":
+            return data
+        self._advancing = True
+        try:
+            problem = check_head(data)
+            if problem is None:
+                self._begin(data, parse_head(data), b"")
+            else:
+                self._refuse(problem)
+        finally:
+            self._advancing = False
+        return b""
 
     def _begin_next(self) -> bool:
         """Whether a head was held, and its request begun."""

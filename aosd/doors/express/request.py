@@ -51,6 +51,7 @@ class ExpressRequest:
     """See DoorRequest. It registers push producers only."""
 
     __slots__ = (
+        "_answering",
         "_chunked",
         "_connection",
         "_finished",
@@ -97,6 +98,7 @@ class ExpressRequest:
         self._gone = False
         self._told = False
         self._notify: list[Deferred[None]] = []
+        self._answering: Deferred[None] | None = None
         self._left = 0
         self._lingering: IDelayedCall | None = None
         self._linger_until_bytes = 0
@@ -157,10 +159,13 @@ class ExpressRequest:
         self._end_linger()
         if isinstance(self.body, RequestBody):
             self.body.fail(ClientGone("the client went away"))
-        self._tell()
         notify, self._notify = self._notify, []
         for each in notify:
             each.errback(reason)
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            answering.cancel()
+        self._tell()
 
     # -- the door's side ------------------------------------------------------------------------
 
@@ -170,8 +175,6 @@ class ExpressRequest:
 
     def setHeader(self, name: bytes, value: bytes) -> None:
         """See DoorRequest."""
-        if b"\n" in value or b"\r" in value:
-            value = b" ".join(value.splitlines())
         self._headers[name.lower()] = value
 
     def write(self, data: bytes) -> None:
@@ -225,6 +228,11 @@ class ExpressRequest:
         self._tell()
         if not lingers:
             connection.done()
+
+    def finish_after(self, answering: Deferred[None]) -> None:
+        """See DoorRequest."""
+        self._answering = answering
+        answering.addCallback(self._answered)
 
     def abort(self) -> None:
         """See DoorRequest."""
@@ -280,10 +288,23 @@ class ExpressRequest:
         if b"content-length" not in headers and self._has_body():
             self._chunked = True
             pieces.append(b"\r\ntransfer-encoding: chunked")
-        if not (connection.persistent and self.body.ended):
+        closes = not (connection.persistent and self.body.ended)
+        if closes:
             pieces.append(b"\r\nconnection: close")
         pieces.append(b"\r\n\r\n")
-        return b"".join(pieces)
+        head = b"".join(pieces)
+        lines = len(headers) + 5 + self._chunked + closes
+        if head.count(b"\n") == lines == head.count(b"\r"):
+            return head
+        # A value has a line's end in it, which would make two headers of one.
+        for name, value in headers.items():
+            headers[name] = b" ".join(value.splitlines())
+        return self._head()
+
+    def _answered(self, _: None) -> None:
+        self._answering = None
+        if not self.aborted:
+            self.finish()
 
     def _hang_up(self) -> None:
         self._end_linger()

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET
 
-from aosd.doors.answers import finish_after, wrong_verb
+from aosd.doors.answers import wrong_verb
 from aosd.doors.request import DoorRequest
 from aosd.doors.s3 import cors, table
 from aosd.doors.s3.access import is_public
@@ -57,7 +57,7 @@ class S3Door:
 
     def render(self, request: DoorRequest) -> object:
         """Answer a request, whatever it is; for twisted.web."""
-        finish_after(request, Deferred.fromCoroutine(self._answer(request)))
+        request.finish_after(Deferred.fromCoroutine(self._answer(request)))
         return NOT_DONE_YET
 
     async def _answer(self, request: DoorRequest) -> None:
