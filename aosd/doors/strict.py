@@ -39,7 +39,9 @@ def check_head(head: bytes) -> Problem | None:
     if head.count(b"\n") > MOST_HEADERS + 2:
         return Problem(431, "there are too many headers")
     lengths, codings = _LENGTH.findall(head), _CODING.findall(head)
-    if len(lengths) + len(codings) > 1 or not all(each.isdigit() for each in lengths):
+    if len(lengths) + len(codings) > 1 or not all(
+        each.isdigit() and len(each) < 20 for each in lengths
+    ):
         return Problem(400, "a body has one length")
     if any(each.lower() != b"chunked" for each in codings):
         return Problem(400, "the one transfer coding is chunked")

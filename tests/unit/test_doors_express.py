@@ -122,6 +122,11 @@ class ExpressTests(test_doors_site.SiteTests):
         self.assertEqual(self.requests, [])
         self.assertEqual(self.transport.value().count(b"HTTP/1.1 "), 1)
 
+    def test_a_length_beyond_all_measure_is_refused(self) -> None:
+        self.send(self.head(length=b"Content-Length: " + b"9" * 5000 + b"\r\n"))
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 4"))
+        self.assertEqual(self.requests, [])
+
     # -- answers ----------------------------------------------------------------------------------
 
     def test_head_and_short_body_leave_in_one_write(self) -> None:

@@ -30,6 +30,9 @@ class _Facade:
     def disconnecting(self) -> bool:
         return self._connection.closing
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """It is set already."""
+
     def write(self, data: bytes) -> None:
         self._transport.write(data)
 
