@@ -12,8 +12,6 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
 
 from aosd.model.errors import NodeNonsense, NoSuchKey
 from aosd.model.objects import (
@@ -28,6 +26,7 @@ from aosd.model.objects import (
     PartsPage,
 )
 from aosd.nodes.http import STORED_ENCODING
+from aosd.nodes.response import Response, ResponseHeaders
 
 _STAMP = STAMP_HEADER.decode()
 # SeaweedFS answers for its folders, `a/` where there is `a/b` or was, as if each were an object.
@@ -50,9 +49,9 @@ class Answers:
     def __init__(self, node: str) -> None:
         self._node = node
 
-    def object_head(self, response: IResponse, size_bytes: int) -> ObjectHead:
+    def object_head(self, response: Response, size_bytes: int) -> ObjectHead:
         """The head of an object from a GET's or HEAD's answer. Raises NoSuchKey for a folder."""
-        headers: Headers = response.headers
+        headers = response.headers
         etag = self.etag(response)
         if etag.endswith(_FOLDERS_END):
             raise NoSuchKey("no such object")
@@ -81,7 +80,7 @@ class Answers:
             own=tuple(own),
         )
 
-    def etag(self, response: IResponse) -> str:
+    def etag(self, response: Response) -> str:
         """The quoted ETag of an answer."""
         values = response.headers.getRawHeaders(b"ETag")
         if not values:
@@ -219,7 +218,7 @@ class Answers:
             return code, root.findtext("Message") or f"answered {status}"
         return f"HTTP{status}", f"answered {status}"
 
-    def date_s(self, response: IResponse) -> float | None:
+    def date_s(self, response: Response) -> float | None:
         """When the node says it answered, in whole seconds since 1970; None if it doesn't."""
         values = response.headers.getRawHeaders(b"Date")
         try:
@@ -227,7 +226,7 @@ class Answers:
         except ValueError:
             return None
 
-    def _http_date(self, headers: Headers) -> int:
+    def _http_date(self, headers: ResponseHeaders) -> int:
         values = headers.getRawHeaders(b"Last-Modified")
         try:
             return int(parsedate_to_datetime((values or [b""])[0].decode("latin-1")).timestamp())

@@ -1,0 +1,42 @@
+"""A node by the express lane: own connections, parsed by llhttp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from aosd.nodes.exchange import Exchange
+from aosd.nodes.express.answer import Answer
+from aosd.nodes.express.exchange import ExpressExchange
+from aosd.nodes.express.pool import ConnectionPool
+from aosd.nodes.express.signing import QuickSigner
+from aosd.nodes.response import Response
+from aosd.nodes.s3 import S3Node, Wiring
+
+
+class ExpressNode(S3Node):
+    """See S3Node, which it is in all but its client. Probes go the standard way."""
+
+    def _lane(self, wiring: Wiring) -> tuple[Exchange, Callable[[], Deferred[None]]]:
+        pool = ConnectionPool(
+            wiring.reactor,
+            wiring.address.url,
+            connect_timeout_s=wiring.connect_timeout_s,
+            connections=wiring.connections,
+            confirm=wiring.health.confirm,
+        )
+        exchange = ExpressExchange(
+            wiring.name,
+            QuickSigner(wiring.address, wiring.credentials, wiring.now),
+            pool,
+            wiring.reactor,
+            wiring.health,
+            wiring.deadlines,
+            wiring.metrics,
+        )
+        return exchange, pool.close
+
+    def _drop(self, response: Response) -> None:
+        if not (isinstance(response, Answer) and response.over):
+            super()._drop(response)
