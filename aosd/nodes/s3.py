@@ -140,7 +140,7 @@ class S3Node:
         told = response.headers.getRawHeaders(b"Content-Length")
         if not told or not told[0].isdigit():
             raise NodeNonsense(self.name, "its answer to HEAD has no Content-Length")
-        return self._exchange.answers.object_head(response, int(told[0]))
+        return self._object_head(response, int(told[0]))
 
     def part_sizes(self, bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
         """See INode."""
@@ -170,7 +170,8 @@ class S3Node:
             self._drop(response)
             # Nodes differ in how they tell the size with a 416; all tell it on HEAD.
             raise RangeNotSatisfiable((await self._head(bucket, key)).size_bytes)
-        await self._succeed(response, 200, 206)
+        if response.code not in (200, 206):
+            raise await self._exchange.refuse(response)
         length = response.length
         try:
             if not isinstance(length, int):
@@ -179,7 +180,7 @@ class S3Node:
                 span, size_bytes = self._content_range(response, length)
             else:
                 span, size_bytes = Span(0, length), length
-            head = self._exchange.answers.object_head(response, size_bytes)
+            head = self._object_head(response, size_bytes)
             if etag is not None and head.etag != etag:
                 raise PreconditionFailed("it has another ETag")
             if wanted is not None and wanted.resolve(size_bytes) != span:
@@ -187,6 +188,12 @@ class S3Node:
         except Exception:
             self._drop(response)
             raise
+        return self._reading(response, head, span)
+
+    def _object_head(self, response: Response, size_bytes: int) -> ObjectHead:
+        return self._exchange.answers.object_head(response, size_bytes)
+
+    def _reading(self, response: Response, head: ObjectHead, span: Span) -> IReading:
         return ResponseReading(response, head, span, self._exchange.relay)
 
     def put(self, bucket: str, key: str, body: IBodyProducer, headers: Headers) -> Deferred[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from typing import Protocol as Shape
 
 import httptools
@@ -23,103 +24,95 @@ class NotHttp(Exception):
 
 
 class AnswerHeaders:
-    """The headers of an answer, names in lower case, in the order they came."""
+    """The headers of an answer.
 
-    __slots__ = ("lines",)
+    `by_name`: names in lower case, in the order they came; the values of one that was said
+    more than once are joined by commas.
+    """
+
+    __slots__ = ("by_name",)
 
     def __init__(self) -> None:
-        self.lines: list[tuple[bytes, bytes]] = []
+        self.by_name: dict[bytes, bytes] = {}
 
     def getRawHeaders(self, name: bytes) -> Sequence[bytes] | None:
-        """The values of the header `name`, whatever its case; None without any."""
-        name = name.lower()
-        return [value for each, value in self.lines if each == name] or None
+        """The value of the header `name`, whatever its case, in a list; None without it."""
+        value = self.by_name.get(name.lower())
+        return None if value is None else [value]
 
     def getAllRawHeaders(self) -> Sequence[tuple[bytes, Sequence[bytes]]]:
-        """Each header with its values."""
-        gathered: dict[bytes, list[bytes]] = {}
-        for name, value in self.lines:
-            gathered.setdefault(name, []).append(value)
-        return list(gathered.items())
+        """Each header with its value in a list."""
+        return [(name, [value]) for name, value in self.by_name.items()]
 
 
 class Head:
     """The head of an answer, parsed: `data` is the whole of it, with the empty line.
 
     `length` is that of the body in bytes: None when its end is told by chunked coding, or
-    (`endless`) by nothing but the end of the connection. Raises NotHttp.
+    (`endless`) by nothing but the end of the connection. Chunks are to be fed to it, too:
+    `body` has what came out of them, until `ended`. Raises NotHttp.
     """
 
-    __slots__ = ("code", "endless", "headers", "keep_alive", "length", "parser")
+    __slots__ = ("_llhttp", "body", "code", "ended", "endless", "headers", "keep_alive", "length")
 
     def __init__(self, data: bytes, verb: bytes) -> None:
-        self.headers = AnswerHeaders()
+        self.headers: AnswerHeaders = AnswerHeaders()
         self.code = 0
         self.keep_alive = False
         self.endless = False
+        self.ended = False
         self.length: int | None = None
-        self.parser = _Parser(self.headers.lines)
-        try:
-            self.parser.feed(data)
-        except httptools.HttpParserUpgrade as error:
-            raise NotHttp("it changed the protocol") from error
-        except httptools.HttpParserError as error:
-            raise NotHttp(str(error)) from error
-        self.code = self.parser.code
-        self.keep_alive = self.parser.keep_alive
-        coding = told = None
-        for name, value in self.headers.lines:
-            if name == b"content-length":
-                told = value
-            elif name == b"transfer-encoding":
-                coding = value if coding is None else coding + b"," + value
+        self.body: list[bytes] = []
+        self._llhttp: Any = httptools.HttpResponseParser(self)
+        self.feed(data)
+        coding = self.headers.by_name.get(b"transfer-encoding")
         if verb == b"HEAD" or self.code in _NO_BODY or self.code < 200:
             self.length = 0
         elif coding is not None:
             if coding.lower() != b"chunked":
                 raise NotHttp("a transfer coding that nobody asked for")
-        elif told is not None:
+            return
+        elif (told := self.headers.by_name.get(b"content-length")) is not None:
             self.length = int(told)  # llhttp has looked at the digits
         else:
             self.endless = True
-        if coding is None or self.length is not None:
-            self.parser.close()
-
-
-class _Parser:
-    """llhttp, and what it calls."""
-
-    __slots__ = ("_lines", "_llhttp", "body", "code", "ended", "keep_alive")
-
-    def __init__(self, lines: list[tuple[bytes, bytes]]) -> None:
-        self.code = 0
-        self.keep_alive = False
-        self.ended = False
-        self.body: list[bytes] = []
-        self._lines: list[tuple[bytes, bytes]] | None = lines
-        self._llhttp = httptools.HttpResponseParser(self)
+        self.close()
 
     def feed(self, data: bytes) -> None:
-        self._llhttp.feed_data(data)
+        """The next bytes of it. Raises NotHttp."""
+        try:
+            self._llhttp.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise NotHttp("it changed the protocol") from error
+        except httptools.HttpParserError as error:
+            raise NotHttp(str(error)) from error
 
     def close(self) -> None:
-        """Let go: each of the two holds the other."""
-        del self._llhttp
+        """Nothing more will be fed: each of the two holds the other."""
+        self._llhttp = None
+
+    # -- what llhttp calls ------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._lines is not None:  # llhttp tells trailers as headers, too
-            self._lines.append((name.lower(), value))
+        """A header; after the head, a trailer."""
+        if self.code:
+            return
+        name = name.lower()
+        headers = self.headers.by_name
+        headers[name] = b"%b,%b" % (headers[name], value) if name in headers else value
 
     def on_headers_complete(self) -> None:
-        self._lines = None
+        """That was the head."""
         self.code = self._llhttp.get_status_code()
         # Asked later, it would speak of the next message.
         self.keep_alive = self._llhttp.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
+        """Some bytes of a chunk."""
         self.body.append(data)
 
     def on_message_complete(self) -> None:
+        """That was the last chunk, or there is no body."""
         self.ended = True
 
 
@@ -142,7 +135,7 @@ class Answer:
 
     The body is kept until somebody asks for it, 64 KiB of it and what is read at once; past
     that the connection isn't read. `over`: the last byte came; the connection carries other
-    requests by then. `whole` is all of the body, for who has time for no Deferred.
+    requests by then.
     """
 
     __slots__ = (
@@ -172,12 +165,11 @@ class Answer:
         self._protocol: Protocol | None = None
         self._reason: Failure | None = None
 
-    @property
-    def whole(self) -> bytes | None:
-        """The whole body when all of it came before anybody asked for it."""
+    def take_whole(self) -> bytes | None:
+        """The whole body, when all of it came before anybody asked for it; else None."""
         if not self.over or self._protocol is not None:
             return None
-        kept = self._kept
+        kept, self._kept = self._kept, []
         return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def deliverBody(self, protocol: Protocol) -> None:

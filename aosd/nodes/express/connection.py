@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import httptools
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -260,20 +259,19 @@ class NodeConnection(Protocol):
             self._chunks_came(head, answer, data)
 
     def _chunks_came(self, head: Head, answer: Answer, data: bytes) -> None:
-        parser = head.parser
         try:
-            parser.feed(data)
-        except httptools.HttpParserError as error:
-            if not parser.ended:
+            head.feed(data)
+        except NotHttp as error:
+            if not head.ended:
                 self._answer = None
                 self.abort()
-                answer.ended(Failure(NotHttp(str(error))))
+                answer.ended(Failure(error))
                 return
             self._ending = True  # something after the end
-        body = b"".join(parser.body)
-        parser.body.clear()
-        if parser.ended:
-            parser.close()
+        body = b"".join(head.body)
+        head.body.clear()
+        if head.ended:
+            head.close()
             self._end_answer(answer, body)
         elif body:
             answer.came(body)

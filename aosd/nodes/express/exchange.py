@@ -25,14 +25,13 @@ from aosd.nodes.exchange import Deadlines, Exchange, is_failure, is_held
 from aosd.nodes.express.answer import Answer, NotHttp
 from aosd.nodes.express.connection import Broke, NodeConnection, TookTooLong
 from aosd.nodes.express.pool import ConnectionPool
-from aosd.nodes.express.signing import QuickSigner, quick_target
+from aosd.nodes.express.signing import UNSIGNED, QuickSigner, quick_target
 from aosd.nodes.response import Response
-from aosd.nodes.signing import UNSIGNED_PAYLOAD, target
+from aosd.nodes.signing import target
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
 
 _NO_QUERY: Mapping[str, str] = {}
-_UNSIGNED = UNSIGNED_PAYLOAD.encode()
 _WITH_LENGTH = frozenset({"PUT", "POST"})
 
 
@@ -57,7 +56,7 @@ class ExpressExchange(Exchange):
 
     async def read(self, response: Response) -> bytes:
         """See Exchange; most short answers are here with their heads."""
-        if isinstance(response, Answer) and (whole := response.whole) is not None:
+        if isinstance(response, Answer) and (whole := response.take_whole()) is not None:
             return whole
         return await super().read(response)
 
@@ -157,7 +156,7 @@ class ExpressExchange(Exchange):
         asked = target(bucket, key, query)[1].encode("ascii") if query else b""
         lines = b"accept-encoding: identity\r\n"
         amz: list[tuple[bytes, bytes]] = []
-        payload = _UNSIGNED
+        payload = UNSIGNED
         for name, value in headers:
             if b"\n" in value or b"\r" in value:
                 value = b" ".join(value.splitlines())  # as Twisted's client has it

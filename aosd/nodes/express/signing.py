@@ -16,7 +16,7 @@ from aosd.nodes.signing import REGION, UNSIGNED_PAYLOAD, host_of, target
 
 _SPACES = re.compile(rb" +")
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
-_PAYLOAD = UNSIGNED_PAYLOAD.encode()
+UNSIGNED = UNSIGNED_PAYLOAD.encode()
 _HOST, _DATE, _SHA256 = b"host", b"x-amz-date", b"x-amz-content-sha256"
 
 
@@ -49,7 +49,7 @@ class QuickSigner:
         path: bytes,
         query: bytes,
         amz_headers: Sequence[tuple[bytes, bytes]] = (),
-        payload: bytes = _PAYLOAD,
+        payload: bytes = UNSIGNED,
     ) -> bytes:
         """The lines of a head that say and sign who asks, from Host on, each with its CRLF.
 
@@ -60,7 +60,7 @@ class QuickSigner:
         second = int(self._now())
         if second != self._second:
             self._tick(second)
-        if amz_headers or payload is not _PAYLOAD:
+        if amz_headers or payload is not UNSIGNED:
             return self._sign_more(verb, path, query, amz_headers, payload)
         request = sha256(b"%b\n%b\n%b\n%b" % (verb, path, _sorted(query), self._plain_headers))
         text = self._before_hash + request.hexdigest().encode()
@@ -108,16 +108,16 @@ class QuickSigner:
         names = b"host;x-amz-content-sha256;x-amz-date"
         self._plain_headers = b"host:%b\nx-amz-content-sha256:%b\nx-amz-date:%b\n\n%b\n%b" % (
             self._host,
-            _PAYLOAD,
+            UNSIGNED,
             moment,
             names,
-            _PAYLOAD,
+            UNSIGNED,
         )
         self._before_hash = b"AWS4-HMAC-SHA256\n%b\n%b\n" % (moment, scope)
         self._plain_lines = (
             b"host: %b\r\nx-amz-content-sha256: %b\r\nx-amz-date: %b\r\n"
             b"Authorization: %bSignedHeaders=%b, Signature="
-            % (self._host, _PAYLOAD, moment, self._credential, names)
+            % (self._host, UNSIGNED, moment, self._credential, names)
         )
 
 
