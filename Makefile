@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHON
-# How many of the tests run at once that `make test` has.
+# How many tests run at once.
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,8 @@ simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 
 itest: tools ## integration and fault tests, on real servers and a real Docker Engine
 	@tools/itest_packages.sh
 	@tools/clients.sh
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/integration tests/fault -m "not long" $(ARGS)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+	    tests/integration tests/fault -m "not long" $(ARGS)
 
 clients: tools ## the S3 clients alone, and docs/clients.md written from what they did
 	@tools/clients.sh

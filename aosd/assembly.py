@@ -115,7 +115,7 @@ class Assembly:
         )
         self.marks = marks = Marks(memory, clock.seconds)
         registers = Registers(memory, stamps)
-        uploads = Uploads(memory)
+        uploads = Uploads(memory, stamps.is_own)
         self.buckets = buckets = Buckets(
             registers,
             clock.seconds,

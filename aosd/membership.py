@@ -36,9 +36,10 @@ class Members:
         return None if watched is None else watched.down_since_s
 
     def is_gone(self, name: str) -> bool:
-        """Whether the node was removed: if it comes back, then empty."""
+        """Whether the node was drained or removed: it is met afresh if it comes back."""
         standing = self.changes.standing(name)
-        return standing is not None and standing.membership is Membership.REMOVED
+        gone = (Membership.DRAINED, Membership.REMOVED)
+        return standing is not None and standing.membership in gone
 
     @property
     def ring_name(self) -> str:

@@ -62,10 +62,12 @@ def key(request: pytest.FixtureRequest) -> str:
     return md5(request.node.nodeid.encode(), usedforsecurity=False).hexdigest()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """When tests run side by side, those of a module share what it sets up, in one process.
 
-    And there is one Docker Engine for all who need one.
+    And there is one Docker Engine for all who need one. First of all: xdist reads the groups
+    in a hook of its own.
     """
     for item in items:
         needs_docker = "docker_engine" in getattr(item, "fixturenames", ())

@@ -117,7 +117,9 @@ class Admission:
             watched.admit(marker.incarnation, away=True)
             return
         self._log.info("node {node} joins", node=name)
-        self._settled.comes(name, empty=not introduction.objects)
+        self._settled.comes(
+            name, empty=not introduction.objects, ours=introduction.marker is not None
+        )
         await self._standings.enter(
             watched.member, marker.incarnation, Membership.JOINING, adopted=brings
         )

@@ -85,8 +85,9 @@ class Beginning:
         self._enough_s: float | None = None
         self._notes: dict[str, StopNote | None] = {}
         self._read: dict[str, Marker] = {}
-        # How often each one's control connection had broken when its note was asked for.
-        self._losses: dict[str, int] = {}
+        # How often each one's control connection had broken when its note was asked for. It is
+        # watched anew, and counted from the start, when nobody saw it for a while.
+        self._losses: dict[str, tuple[WatchedMember, int]] = {}
         self._watching: Pass | None = None
         self._founders: list[Standing] = []
         # Those that had objects when they were met.
@@ -357,7 +358,7 @@ class Beginning:
             if why := self._admission.stranger(name, marker):
                 watched.refuse(why)
                 return
-            self._losses[name] = watched.losses
+            self._losses[name] = watched, watched.losses
             # A new connection carries a request once the control connection stands.
             records = await self._recall.read(node)
         except AosdError as error:
@@ -384,7 +385,7 @@ class Beginning:
             if note is not None
             and note.run == last_run
             and self._settled.is_since(self._watching, name)
-            and self._losses.get(name) == self._roster.watched[name].losses
+            and self._losses.get(name) == (known := self._roster.watched[name], known.losses)
         }
         self._standings.set_rings()
         if clean:

@@ -301,6 +301,7 @@ class Changes:
                 there = await self._cleaned(name)
                 if watched := self._roster.watched.get(name):
                     watched.consented = False  # that was to its last coming, not to the next
+                    watched.meet_again()  # it may have been met while it was being cleaned
                 await self._standings.amend(name, lambda now: _removed(now, there=there))
                 return self._done(name)
         if why := await self.why_not_removed(name, lose=lose):

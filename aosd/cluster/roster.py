@@ -57,6 +57,8 @@ class Roster:
         self.ring = Ring(())
         self.former: Ring | None = None
         self._known: Mapping[str, Standing] = {}
+        # What discovery says of each, member or not.
+        self._seen: Mapping[str, Member] = {}
         self._members: tuple[str, ...] = ()
         self._strays: tuple[str, ...] = ()
         self.watched: dict[str, WatchedMember] = {}
@@ -127,6 +129,9 @@ class Roster:
                 place = each.coming_place or each.place
                 member = Member(each.name, place.weight, place.zone)
                 self._watch(member).member = member
+            elif (watched := self.watched.get(each.name)) is not None:
+                # Were it to come again, it would be as a new one.
+                watched.member = self._seen.get(each.name, watched.member)
         ring = self._ring(ring_members(standings))
         former = None
         if any(each.moves for each in standings):
@@ -222,6 +227,7 @@ class Roster:
             if self.troubles.get(where) != trouble:
                 self._log.warn("node {where}: {trouble}", where=where, trouble=trouble)
         self.troubles = resolution.troubles
+        self._seen = resolution.members
         for name, member in resolution.members.items():
             watched = self._watch(member)
             if not self._is_known(name):
@@ -232,8 +238,9 @@ class Roster:
                 continue
             if name not in resolution.members and not self._is_known(name):
                 # It was never taken in, also not just now, and nobody sees it any more.
-                watched.seen(None)
                 del self.watched[name]
+                # Whoever waits for its answer goes on at once, and may watch it anew: as a member.
+                watched.seen(None)
                 continue
             sighting = resolution.sightings.get(name)
             if sighting != watched.sighting:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from aosd.consistency.to_the_end import ToTheEnd
 from aosd.model.errors import AosdError, NodeError, NodeRefused, NoQuorum, NoSuchKey
+from aosd.model.node import NodeState
 from aosd.model.objects import SYSTEM_BUCKET, Headers, Page
 from aosd.model.quorum import memory_acks
 from aosd.ports import Candidate, INode
@@ -139,17 +140,19 @@ class Memory:
         """Whether a record under `prefix` was written, and a node hasn't said that it was."""
         return any(key.startswith(prefix) for _, key in self._unanswered)
 
-    async def remove(self, keys: Iterable[str]) -> None:
+    async def remove(self, keys: Iterable[str], *, but_returning: bool = False) -> None:
         """Remove records from every node that can be asked; whoever can't be keeps them.
 
         Nothing depends on it: who reads a record that was removed elsewhere knows it as old.
-        What fails, and what a late PUT may bring back, is left for `tend`.
+        What fails, and what a late PUT may bring back, is left for `tend`; with
+        `but_returning` also those of a node that is returning, which are to be read first.
         """
         wanted: list[tuple[INode, str]] = []
         members = self._members()
         for key in keys:
             for each in members:
-                if each.node is not None:
+                unread = but_returning and each.state is NodeState.RETURNING
+                if each.node is not None and not unread:
                     wanted.append((each.node, key))
                 else:
                     self._leave(each.name, key)
@@ -166,10 +169,19 @@ class Memory:
             del self._unanswered[each]
         return [each for each in found if each not in self._leftovers]
 
+    def keep(self, key: str) -> None:
+        """It is of use again, for what a node has: it isn't to be removed before `remove`."""
+        for each in self._members():
+            self._leftovers.pop((each.name, key), None)
+
     async def tend(self) -> None:
-        """Remove once more what was removed in vain, where that can be known by now."""
+        """Remove once more what was removed in vain, where that can be known by now.
+
+        Not from a node that is returning: what it has is read first.
+        """
         now_s = self._seconds()
-        asked = {each.name: each.node for each in self._members()}
+        read = [each for each in self._members() if each.state is not NodeState.RETURNING]
+        asked = {each.name: each.node for each in read}
         due: list[tuple[INode, str]] = []
         for (name, key), due_s in list(self._leftovers.items()):
             if due_s <= now_s and (node := asked.get(name)) is not None:

@@ -100,7 +100,7 @@ class Recall:
         self.registers.load(records, node)
         await self.journal.load(records)
         self.marks.load(records)
-        self.uploads.load(records)
+        self.uploads.load(records, node)
         known = (self.registers.newest, self.journal.newest, self.marks.newest)
         for stamp in (*known, *_clocks(records)):
             if is_stamp(stamp):

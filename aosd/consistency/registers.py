@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import CancelledError, DeferredLock
 from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
@@ -20,7 +20,8 @@ from aosd.ports import INode
 KINDS = ("members", "buckets", "runs", "keys", "repair", "leave")
 # Of the others each run writes its own, or all of them.
 _CONFIRMED = ("members", "buckets", "repair", "leave")
-_UNSET_IS_NONE = ("repair", "leave")
+# That one wasn't set can be said of these: {} is as good as none.
+_UNSET_IS_EMPTY = ("repair", "leave")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Registers:
     ) -> None:
         """Set it, on enough nodes; to what `value` gives by then, if it is to be asked.
 
-        Raises NoQuorum; it may have been set all the same then. And what `value` raises.
+        Raises NoQuorum; it may have been set all the same then, as when this is cancelled. And
+        what `value` raises.
 
         Of one register, one after the other: of two on their way together, the older might
         land last.
@@ -97,7 +99,7 @@ class Registers:
         register = Register(kind, name, self._stamps.next(), dict(present))
         try:
             await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
-        except ClusterError:
+        except (ClusterError, CancelledError):
             self._uncertain.add((kind, name))
             raise
         self._uncertain.discard((kind, name))
@@ -150,22 +152,19 @@ class Registers:
     async def tend(self) -> None:
         """Write again what an older one may have overwritten, landing late, or some lack.
 
-        What couldn't be set is set to what it was before, so that no run that follows takes
-        it for granted.
+        What couldn't be set is set to what it was before, so that no run that follows finds it
+        on some node, and takes it for what was wanted.
         """
         for name, key in self._memory.maybe_late():
             kind, _, of = key.partition("/")
             if (kind, of) in self._known:
                 self._overwritten.add((name, key))
         for kind, of in list(self._uncertain):
-            if (kind, of) not in self._known:
-                if kind in _UNSET_IS_NONE:
-                    # No run is to find it on some node, and take it for what was wanted.
-                    await self._memory.remove([f"{kind}/{of}"])
-                    self._uncertain.discard((kind, of))
+            if (kind, of) not in self._known and kind not in _UNSET_IS_EMPTY:
                 continue
             try:
-                # As it is by then: somebody else may be setting it.
+                # As it is by then: somebody else may be setting it. It isn't removed where it
+                # was never set: who was away would lose what is set meanwhile, once it is back.
                 await self.set(kind, of, partial(self._value, kind, of))
             except ClusterError as error:
                 self._log.info("{name} not set: {error}", name=f"{kind}/{of}", error=error)
@@ -186,7 +185,8 @@ class Registers:
                 self._log.info("registers not written: {error}", error=error, node=node.name)
 
     def _value(self, kind: str, name: str) -> Mapping[str, Any]:
-        return self._known[kind, name].value
+        known = self._known.get((kind, name))
+        return {} if known is None else known.value
 
     async def give(self, node: INode) -> None:
         """Give a node those that it lacks, or has older ones of. Raises NodeError."""

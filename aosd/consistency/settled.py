@@ -36,6 +36,8 @@ class Settledness:
         self._returned: dict[str, int] = {}
         # Since when a node is there that came with nothing: its first return, in the end.
         self._came: dict[str, int] = {}
+        # Which return was a node's coming, with all that it ever had of ours.
+        self._joined: dict[str, int] = {}
         self._coming: set[str] = set()
         self._doubted: dict[str, int] = {}
         self._doubted_s: dict[str, float] = {}
@@ -57,14 +59,22 @@ class Settledness:
         self._returned[name] = self._next()
         if name in self._coming:
             self._coming.discard(name)
-            self._came[name] = self._returned[name]
+            self._joined[name] = self._returned[name]
+            if name in self._came:
+                self._came[name] = self._returned[name]
         self._doubt(name)
 
-    def comes(self, name: str, *, empty: bool = True) -> None:
-        """It is about to join; if `empty`, it has nothing that others lost, and lost nothing."""
+    def comes(self, name: str, *, empty: bool = True, ours: bool = False) -> None:
+        """It is about to join; if `empty`, it has nothing that others lost.
+
+        Nor has it lost anything, unless it has objects and its marker is `ours`: then it had
+        some of ours before.
+        """
         self._coming.discard(name)
+        self._came.pop(name, None)
         if empty:
             self._came[name] = self._next()
+        if empty or not ours:
             self._coming.add(name)
 
     def unwatched(self, name: str, late_until_s: float) -> None:
@@ -140,7 +150,7 @@ class Settledness:
         """
         returned = self._returned.get(name, 0)
         names = {name, *(each for each in others if self._came.get(each, 0) <= returned)}
-        return returned != self._came.get(name, 0) and not any(
+        return returned != self._joined.get(name, 0) and not any(
             done.number > returned and covered >= names for done, covered in self._passes
         )
 

@@ -63,20 +63,29 @@ class Uploads:
     is never one that nobody knows; it says on which nodes, and not what ids they gave it: an
     orphan's are found by asking the nodes for what is open for its key. A client's upload
     outlives runs, and is listed: its record is written once more, with the ids.
+
+    `is_own` says of a stamp whether this run gave it.
     """
 
     _log = Logger()
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, is_own: Callable[[str], bool] = lambda stamp: False) -> None:
         self._memory = memory
+        self._is_own = is_own
         self._open: dict[str, OpenUpload] = {}
         # Of this run: those that somebody is at, and those that nobody goes on with.
         self._in_use: set[str] = set()
         self._given_up: set[str] = set()
         # Of the latter, clients' of which too few nodes remember that they are over.
         self._unremembered: set[str] = set()
-        # Clients' that ended in this run: what lies on a node that was away says nothing.
+        # Clients' that ended in this run: what lies on a node that was away says nothing. What
+        # this run began and doesn't know any more has ended, too.
         self._ended: dict[str, None] = {}
+        # Where one ended, and its id there: of those that are open yet elsewhere, and of others.
+        self._closed: dict[str, dict[str, str | None]] = {}
+        self._forgotten: dict[str, dict[str, str | None]] = {}
+        # Those that a node told of when it wasn't remembered any more where they had ended.
+        self._come_back: set[str] = set()
         # Parts that were acknowledged, and that a node of the upload lacks.
         self._missed: dict[str, dict[str, set[int]]] = {}
 
@@ -105,7 +114,7 @@ class Uploads:
             )
         except NodeRefused as error:
             if error.is_final:
-                self.ended(upload, node.name)
+                self._leave(upload, node.name)
             raise
         this = self._open[upload]
         self._open[upload] = replace(this, uploads={**this.uploads, node.name: upload_id})
@@ -179,10 +188,13 @@ class Uploads:
             self.ended(upload, node.name)
 
     def ended(self, upload: str, node: str) -> None:
-        """It was completed or aborted there, or never begun."""
-        if this := self._open.get(upload):
-            left = {name: each for name, each in this.uploads.items() if name != node}
-            self._open[upload] = replace(this, uploads=left)
+        """It was completed or aborted there, or isn't open for all that the node says.
+
+        A node that loses its power may have it open again: see `load`.
+        """
+        if (this := self._open.get(upload)) and node in this.uploads:
+            self._closed.setdefault(upload, {})[node] = this.uploads[node]
+            self._leave(upload, node)
 
     def completed(self, upload: str) -> None:
         """A client's was, on enough nodes: the rest is about to be told."""
@@ -237,12 +249,13 @@ class Uploads:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
         That is what was given up here, and what began before `before_s` (since 1970) and isn't
-        in use. Of the latter the ids that aren't known are asked for. On a node that `is_gone`
-        for good nothing is open.
+        in use. Of the latter the ids that aren't known are asked for, and of what had ended
+        before a node told of it again: no Create of it is on its way any more. On a node that
+        `is_gone` for good nothing is open.
         """
         for this in list(self._open.values()):
             for name in filter(is_gone, list(this.uploads)):
-                self.ended(this.id, name)
+                self._leave(this.id, name)
             this = self._open.get(this.id, this)
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
@@ -253,12 +266,16 @@ class Uploads:
                     continue
                 if upload_id is not None:
                     await self.abort(this.id, node)
-                elif is_old:
+                elif is_old or this.id in self._come_back:
                     await self._abort_unknown(this, node, before_s)
             await self.over(this.id)
 
-    def load(self, records: Mapping[str, bytes]) -> None:
-        """Take in what a node has."""
+    def load(self, records: Mapping[str, bytes], node: str = "") -> None:
+        """Take in what a node has.
+
+        It may have lost the end of an upload that it acknowledged, and with it whatever came
+        later: its record. So what ended there, and stands on record there, is ended once more.
+        """
         for key, data in records.items():
             if not key.startswith(_PREFIX):
                 continue
@@ -282,11 +299,28 @@ class Uploads:
                 # Another node may have it as it was before the ids were known.
                 self.adopt(upload.id, upload.bucket, upload.key, ids)
             else:
-                self._open[upload.id] = upload
                 # A disk of before has it: its record, and maybe the upload itself.
-                is_over = is_over or upload.id in self._ended
+                is_back = upload.id in self._ended or self._is_own(upload.id)
+                if (closed := self._forgotten.pop(upload.id, None)) is not None:
+                    is_back, self._closed[upload.id] = True, closed
+                    self._open[upload.id] = replace(upload, uploads={})
+                else:
+                    self._open[upload.id] = upload
+                    if is_back:
+                        self._come_back.add(upload.id)
+                is_over = is_over or is_back
+                self._memory.keep(key)
+            if node in upload.uploads:
+                self._reopen(upload, node)
             if is_over and upload.id not in self._in_use:
                 self._given_up.add(upload.id)
+
+    def _reopen(self, told: OpenUpload, node: str) -> None:
+        """It may be open on a node that has it on record, also if it ended there before."""
+        this, closed = self._open[told.id], self._closed.get(told.id, {})
+        upload_id = told.uploads[node] or closed.get(node)
+        if node not in this.uploads and (upload_id is not None or node in closed):
+            self._open[told.id] = replace(this, uploads={**this.uploads, node: upload_id})
 
     async def _remember(self, this: OpenUpload) -> None:
         try:
@@ -309,11 +343,22 @@ class Uploads:
         this = self._open.pop(upload, None)
         if this is not None and this.client:
             self.completed(upload)
+        self._come_back.discard(upload)
+        self._forgotten[upload] = self._closed.pop(upload, {})
+        if len(self._forgotten) > _MOST_ENDED:
+            del self._forgotten[next(iter(self._forgotten))]
         self._missed.pop(upload, None)
         self._in_use.discard(upload)
         self._given_up.discard(upload)
         self._unremembered.discard(upload)
-        await self._memory.remove([_PREFIX + upload])
+        # A node that is returning may have it open again, and nothing but its record says so.
+        await self._memory.remove([_PREFIX + upload], but_returning=True)
+
+    def _leave(self, upload: str, node: str) -> None:
+        """It isn't open there, and can't be."""
+        if this := self._open.get(upload):
+            left = {name: each for name, each in this.uploads.items() if name != node}
+            self._open[upload] = replace(this, uploads=left)
 
     async def _abort(self, this: OpenUpload, upload_id: str, node: INode) -> bool:
         try:
@@ -326,7 +371,8 @@ class Uploads:
     async def _abort_unknown(self, orphan: OpenUpload, node: INode, before_s: float) -> None:
         """Abort what is open for the key there, but for what others are at.
 
-        Those are clients, too, whose uploads began since `before_s`.
+        Those are clients, too, whose uploads began since `before_s`. One that has come back is
+        in the way of none that is known otherwise.
         """
         try:
             open_there = await node.list_uploads(orphan.bucket, orphan.key)
@@ -336,12 +382,14 @@ class Uploads:
                 return
             self._log.info("uploads not listed: {error}", error=error, node=node.name)
             return
+        is_back = orphan.id in self._come_back
         claims = {
             each.uploads[node.name]
             for each in self._open.values()
             if (each.bucket, each.key) == (orphan.bucket, orphan.key)
             and node.name in each.uploads
-            and (each.id in self._in_use or self._is_living(each, before_s))
+            and (each.id in self._in_use or self._is_living(each, before_s) or is_back)
+            and each.id not in self._come_back
         }
         nobodys = [each for each in open_there if each not in claims]
         if not nobodys:

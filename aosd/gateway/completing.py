@@ -212,7 +212,7 @@ class _Completing:
             newest = max(newest, store.version(bucket, key, located.head).stamp)
         unknown = located is None or store.why_unsettled(bucket, key)
         if unknown or newest > store.journal.counts_as(bucket, key, self._stamp):
-            await store.journal.restamped(bucket, key, self._stamp, store.stamps.next())
+            await store.restamp(bucket, key, self._stamp)
         store.writes.effect(bucket, key, store.journal.counts_as(bucket, key, self._stamp))
 
     async def _complete(self, ready: dict[str, Candidate]) -> None:

@@ -279,7 +279,7 @@ class Writing:
         store, bucket, key = self._store, self._bucket, self._key
         store.buckets.check(bucket, stamp)
         if flight.newest > stamp:
-            await store.journal.restamped(bucket, key, stamp, store.stamps.next())
+            await store.restamp(bucket, key, stamp)
         return store.journal.counts_as(bucket, key, stamp)
 
     async def _decide(self, *, at_turn: bool = True) -> None:

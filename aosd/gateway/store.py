@@ -295,6 +295,16 @@ class Store:
         """The version that a copy is of, by all that is on record of its key."""
         return version_of(head, lambda stamp: self.journal.counts_as(bucket, key, stamp))
 
+    async def restamp(self, bucket: str, key: str, stamp: str) -> None:
+        """Let what is stamped so be newer than all there is; NoQuorum when that doesn't stand.
+
+        It counts then all the same, and may lie on some node: writes that are on their way have
+        to be newer than that, be it on record or not.
+        """
+        counts_as = self.stamps.next()
+        self.writes.effect(bucket, key, counts_as)
+        await self.journal.restamped(bucket, key, stamp, counts_as)
+
 
 async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:
     """All results in order, or the first one's error, once all have ended."""

@@ -54,6 +54,10 @@ class StampClock:
             self._millis, self._count = self._millis + 1, 0
         return f"{self._millis:012x}-{self._count:04x}-{self._gateway_id}"
 
+    def is_own(self, stamp: str) -> bool:
+        """Whether it is of this gateway's run."""
+        return stamp.endswith(f"-{self._gateway_id}")
+
     def observe(self, stamp: str) -> bool:
         """Go on from `stamp` when it is ahead; False when it is too far ahead to follow."""
         millis, count = int(stamp[:12], 16), int(stamp[13:17], 16)

@@ -51,4 +51,4 @@ class IMembership(Protocol):
         """Since when the node is away; None while it isn't."""
 
     def is_gone(self, name: str) -> bool:
-        """Whether the node was removed: if it comes back, then empty."""
+        """Whether the node was drained or removed: it is met afresh if it comes back."""

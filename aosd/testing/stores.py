@@ -102,8 +102,8 @@ def make_store(
     turns = Turns(clock, 20.0, to_the_end)
     writes = Writes(clock.seconds)
     budget = MemoryBudget(budget_bytes, clock)
-    uploads = Uploads(memory)
     stamps = StampClock(clock.seconds, gateway_id)
+    uploads = Uploads(memory, stamps.is_own)
     seal = Seal(bytes(SEAL_KEY_BYTES))
     buckets = Buckets(Registers(memory, stamps), clock.seconds, 1200.0)
     journal.died = buckets.died

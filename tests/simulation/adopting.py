@@ -147,6 +147,41 @@ def clients_write_what_a_node_brought() -> None:
         s.does(s.world.delete(KEY))
 
 
+def what_clients_wrote_goes_to_who_is_adopted() -> None:
+    """E and F are adopted, and at once some objects lie on them alone, and on A and B no more."""
+    with scene() as s:
+        keys = [f"f{number}" for number in range(40)]
+        for key in keys:
+            s.does(s.world.put(key, b"a client's"))
+        added = [_comes(s, "d"), _comes(s, "e")]
+        s.world.pass_time(3.0)
+        for node in added:
+            s.does(s.world.acts("adopt", node.name))
+        # It is all one step: nobody has looked who is a member meanwhile.
+        s.world.pass_time(HOUR_S / 60.0)
+        alone = [key for key in keys if s.world.copies(key).keys() == {each.name for each in added}]
+        expect(bool(alone), "some lie there alone")
+        for node in added:
+            until(s, node, Membership.MEMBER)
+
+
+def a_node_is_lost_before_another_is_adopted() -> None:
+    """A burns down, then E is adopted, which lost nothing: 404s go on, and A can be removed."""
+    with scene(nodes=4) as s:
+        s.world.lose_for_ever(s.a.name)
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        added = _comes(s, "f")
+        _is_adopted(s, added)
+        s.world.sleep(300.0)
+        for key in ("f", "nothing"):
+            s.read_in_every_way()
+            read = s.ends(s.world.get(key, newest=True))
+            expect(read.error is None or "NoSuchKey" in read.outcome, read.outcome)
+        acts(s, "remove", s.a)
+        until(s, added, Membership.MEMBER)
+
+
 # -- the scene -------------------------------------------------------------------------------------
 
 
@@ -186,4 +221,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     killed_while_a_node_is_adopted,
     what_was_hidden_on_a_node_that_is_adopted,
     clients_write_what_a_node_brought,
+    what_clients_wrote_goes_to_who_is_adopted,
+    a_node_is_lost_before_another_is_adopted,
 )

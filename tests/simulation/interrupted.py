@@ -122,6 +122,21 @@ def snapshot_is_restored_after_the_note_was_read() -> None:
     _goes_back_after_its_note_was_read(restored)
 
 
+def another_disk_is_there_after_the_note_was_read() -> None:
+    """And the same, while discovery sees no A for a moment: it is made anew, on an old disk."""
+
+    def made_anew(s: Scene, before: Snapshot) -> None:
+        s.a.kill()
+        s.a.restore(before)
+        assert s.world.gateway is not None
+        others = [each for each in s.world.sightings() if each.name != s.a.name]
+        s.world.gateway.discovery.see(*others)
+        s.a.start()
+        s.world.look_around()
+
+    _goes_back_after_its_note_was_read(made_anew)
+
+
 def _goes_back_after_its_note_was_read(goes_back: Callable[[Scene, Snapshot], None]) -> None:
     with scene() as s:
         before = s.a.snapshot()
@@ -257,6 +272,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     abort_takes_long_when_a_copy_is_cut_short,
     power_is_lost_after_the_note_was_read,
     snapshot_is_restored_after_the_note_was_read,
+    another_disk_is_there_after_the_note_was_read,
     cleared_while_another_gateway_is_seen,
     mark_given_to_a_returning_node_lands_late,
     mark_of_the_run_before_lands_late,

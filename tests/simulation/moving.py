@@ -76,6 +76,23 @@ def an_upload_is_open_across_a_drain() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def an_upload_comes_back_when_its_node_is_drained() -> None:
+    """An upload is aborted, A, where it was open, is drained, and C's disk falls back before that.
+
+    C tells of it again, and A isn't asked any more: nothing is open on it, or it weren't drained.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        before = s.c.snapshot()
+        s.does(s.world.abort_upload(upload))
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        s.c.kill()
+        s.c.restore(before)
+        s.c.start()
+
+
 def a_long_put_flows_across_a_drain() -> None:
     """PUT v2 has begun on A when A is to be drained, and ends long after no ring has A."""
     with scene(nodes=4) as s:
@@ -85,6 +102,39 @@ def a_long_put_flows_across_a_drain() -> None:
         s.does(slow)
         s.read_in_every_way()
         until(s, s.a, Membership.DRAINED)
+
+
+def a_record_of_an_upload_that_ended_comes_back() -> None:
+    """D is away when a long PUT ends, and has it as open yet: A, where it was, can be drained."""
+    with scene(nodes=4, notices_stops=True) as s:
+        (d,) = s.others
+        slow = s.world.put(KEY, LONG * 8, told=False, gap_s=9.0)
+        s.until(lambda: bool(s.a.disk.uploads), "begun")
+        d.kill()
+        s.until(lambda: s.state(d) == "down", "noticed")
+        s.does(slow)
+        d.start()
+        s.until(lambda: s.state(d) == "up", "back")
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+
+
+def an_upload_that_ended_is_open_again() -> None:
+    """A long PUT is over, A loses its power, and has it open again: that ends, and A is drained.
+
+    Another PUT flows to it meanwhile.
+    """
+    with scene(nodes=4) as s:
+        s.does(s.world.put(KEY, LONG * 8, told=False, gap_s=9.0))
+        s.reboots(s.a, lost_s=5.0)
+        expect(len(s.a.disk.uploads) == 1, "it is open there")
+        s.world.pass_time(10.0)  # nothing of the next one is lost on the way
+        other = s.world.put(KEY, LONG * 8, told=False, gap_s=9.0)
+        s.until(lambda: len(s.a.disk.uploads) == 2, "begun")
+        s.does(other)
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        expect(not s.a.disk.uploads, "nothing is open there")
 
 
 def a_target_refuses_its_copies_during_a_drain() -> None:
@@ -222,6 +272,17 @@ def a_drain_is_undone_when_half_is_done() -> None:
             s.does(s.world.get(key))
 
 
+def fewer_nodes_than_copies_are_left() -> None:
+    """Of three nodes A is to be drained, with three copies: there are two, while A is emptied."""
+    with scene(replicas=3) as s:
+        s.does(s.world.begin_upload(KEY))
+        acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.does(s.world.put("x", b"v1"))
+        expect(len(s.world.copies("x")) == 2, "the others have it")
+        expect(membership(s, s.a) is Membership.DRAINING, "A is being emptied")
+
+
 def a_late_write_and_a_drain_that_is_undone() -> None:
     """A write lands on A, where no ring looks for it by then, as its drain is undone."""
     with scene(nodes=5) as s:
@@ -233,6 +294,21 @@ def a_late_write_and_a_drain_that_is_undone() -> None:
         s.world.sleep(600.0)
         s.read_in_every_way()
         until(s, s.a, Membership.MEMBER)
+
+
+def an_act_is_cut_short_while_it_is_remembered() -> None:
+    """B is to weigh more, and who asked goes while nodes write it down: it isn't so, and stays so.
+
+    Nor does the next gateway find it on a node, and begin it of its own accord.
+    """
+    with scene(nodes=4) as s:
+        acting = s.world.acts("weigh", s.b.name, weight=3.0)
+        acting.client_leaves()
+        s.world.sleep(60.0)
+        s.restart_gateway()
+        s.world.until_ready()
+        standing = s.assembly.changes.standing(s.b.name)
+        expect(standing is not None and not standing.moves, f"nothing is begun: {standing}")
 
 
 def two_drains_and_a_kill() -> None:
@@ -301,6 +377,18 @@ def a_node_is_lost_for_ever() -> None:
         for key in keys:
             s.does(s.world.get(key))
         s.b.start()
+
+
+def a_node_burns_down_before_it_was_a_member() -> None:
+    """E is added, and gone before anything was known of it: nobody waits for it."""
+    with scene() as s:
+        added = s.world.add_node()
+        s.world.lose_for_ever(added.name)
+        s.world.look_around()
+        s.world.sleep(60.0)
+        expect(membership(s, added) is None, "E was never taken in")
+        s.does(s.world.put(KEY, b"v2"))
+        s.read_in_every_way()
 
 
 def a_draining_node_is_lost_for_ever() -> None:
@@ -438,6 +526,36 @@ def a_drained_node_is_removed_and_blank() -> None:
         s.read_in_every_way()
 
 
+def a_removed_node_comes_again_as_a_new_one() -> None:
+    """A weighs more and is elsewhere; it is drained, removed, and adopted: that is forgotten."""
+    with scene(nodes=4) as s:
+        acts(s, "weigh", s.a, weight=3.0)
+        acts(s, "rezone", s.a, zone=s.b.name)
+        s.until(lambda: not s.assembly.changes.changing, "over", HOUR_S)
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        acts(s, "remove", s.a)
+        s.world.pass_time(5.0)
+        acts(s, "adopt", s.a)
+        until(s, s.a, Membership.MEMBER)
+
+
+def a_removed_node_is_replaced_at_once() -> None:
+    """A has lost all, and is away for a moment as it is removed: it is back, and joins anew."""
+    with scene(nodes=4) as s:
+        is_wiped(s.a)
+        s.a.kill()
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.world.sleep(60.0)
+        acting = s.world.acts("remove", s.a.name)
+        s.a.start()
+        s.world.look_around()
+        s.world.pass_time(30.0)
+        expect(acting.error is None, f"{acting.what}: {acting.outcome}")
+        until(s, s.a, Membership.MEMBER)
+
+
 def a_removed_node_leaves_uploads_behind() -> None:
     """A client's upload was open on A when that burned down: after a week nobody remembers it."""
     with scene(nodes=4) as s:
@@ -448,6 +566,36 @@ def a_removed_node_leaves_uploads_behind() -> None:
         s.until(lambda: s.state(s.a) == "down", "noticed")
         acts(s, "remove", s.a)
         until(s, s.a, Membership.REMOVED)
+
+
+def a_node_is_lost_while_an_upload_keeps_another_from_being_drained() -> None:
+    """B burns down, and only `--lose` takes it out, as C was away; A waits for an upload."""
+    with scene(nodes=5) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        acts(s, "drain", s.a)
+        s.until(lambda: s.assembly.changes.phase() == "emptying", "emptying", HOUR_S)
+        s.world.lose_for_ever(s.b.name)
+        s.world.look_around()
+        s.reboots(s.c, lost_s=0.0)
+        s.until(lambda: s.state(s.b) == "down", "noticed")
+        _refused(s, "remove", s.b)
+
+
+def a_removed_node_comes_back_with_an_upload() -> None:
+    """A client's upload is open on A, which is removed, and back with all it had: it stays so.
+
+    Nothing on A is touched. On the others it is over after a week.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        s.a.kill()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        _removes(s, s.a)
+        until(s, s.a, Membership.REMOVED)
+        s.a.start()
+        s.world.look_around()
 
 
 # -- the share that moves --------------------------------------------------------------------------
@@ -553,7 +701,10 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     an_upload_is_open_across_a_drain,
+    an_upload_comes_back_when_its_node_is_drained,
     a_long_put_flows_across_a_drain,
+    a_record_of_an_upload_that_ended_comes_back,
+    an_upload_that_ended_is_open_again,
     a_target_refuses_its_copies_during_a_drain,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,
@@ -561,11 +712,14 @@ STORIES: tuple[Callable[[], None], ...] = (
     nothing_is_forgotten_while_a_change_stands_still,
     repair_is_paused_while_a_node_is_drained,
     a_drain_is_undone_when_half_is_done,
+    fewer_nodes_than_copies_are_left,
     a_late_write_and_a_drain_that_is_undone,
+    an_act_is_cut_short_while_it_is_remembered,
     two_drains_and_a_kill,
     a_clean_stop_in_the_middle_of_a_change,
     a_node_is_added_while_another_drains,
     a_node_is_lost_for_ever,
+    a_node_burns_down_before_it_was_a_member,
     a_draining_node_is_lost_for_ever,
     a_node_is_replaced_by_a_new_one,
     a_removed_node_comes_back_with_what_it_had,
@@ -574,6 +728,10 @@ STORIES: tuple[Callable[[], None], ...] = (
     the_newest_version_is_known_by_its_mark,
     both_who_had_it_are_away,
     a_drained_node_is_removed_and_blank,
+    a_removed_node_comes_again_as_a_new_one,
+    a_removed_node_is_replaced_at_once,
     a_removed_node_leaves_uploads_behind,
+    a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
+    a_removed_node_comes_back_with_an_upload,
     what_moves_is_what_the_ring_says,
 )

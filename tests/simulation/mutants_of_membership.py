@@ -171,7 +171,13 @@ def removed_without_asking_the_others() -> Patches:
 @mutant(moving.a_node_is_replaced_by_a_new_one)
 def new_node_is_believed_to_have_lost_something() -> Patches:
     """Removing: a node that came empty lacks nothing that it had."""
-    return [(Settledness, "comes", lambda self, name, *, empty=True: None)]
+    return [(Settledness, "comes", lambda self, name, **_: None)]
+
+
+@mutant(adopting.a_node_is_lost_before_another_is_adopted)
+def adopted_node_is_believed_to_have_lost_something() -> Patches:
+    """Adopting: a node that came with objects lacks nothing of ours that it had."""
+    return [(Settledness, "comes", lambda self, name, **_: None)]
 
 
 @mutant(moving.a_removed_node_comes_back_with_what_it_had)
@@ -184,6 +190,19 @@ def removed_node_is_let_in_again() -> Patches:
 def uploads_of_removed_nodes_are_kept() -> Patches:
     """What lies on a node: nothing is open on one that was removed."""
     return [(Members, "is_gone", lambda self, name: False)]
+
+
+@mutant(moving.an_upload_comes_back_when_its_node_is_drained)
+def uploads_of_drained_nodes_are_kept() -> Patches:
+    """What lies on a node: nothing is open on one that was drained."""
+    is_gone = Members.is_gone
+
+    def if_removed(self: Members, name: str) -> bool:
+        standing = self.changes.standing(name)
+        drained = standing is not None and standing.membership is Membership.DRAINED
+        return is_gone(self, name) and not drained
+
+    return [(Members, "is_gone", if_removed)]
 
 
 # -- adopting --------------------------------------------------------------------------------------

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import aosd.consistency.uploads
 import aosd.gateway.rewrite
 from aosd.consistency.copying import _Copying
+from aosd.consistency.memory import Memory
 from aosd.consistency.uploads import Uploads
 from aosd.gateway.completing import _Completing
 from aosd.gateway.put import Writing
+from aosd.gateway.store import Store
 from aosd.model.objects import Headers
+from aosd.model.stamp import StampClock
 from aosd.testing.simulation.operations import TAGS
-from tests.simulation import copying, uploading
+from tests.simulation import copying, moving, uploading
 from tests.simulation.mutation import Patches, mutant
 
 
@@ -37,6 +41,16 @@ def completed_as_often_as_asked() -> Patches:
     return [(Uploads, "is_over", lambda self, upload: False)]
 
 
+@mutant(uploading.completed_again_in_vain_while_a_put_flows)
+def restampings_in_vain_are_told_to_nobody() -> Patches:
+    """Restamping: what is on its way is newer than one that couldn't be put on record, too."""
+
+    async def restamp(self: Store, bucket: str, key: str, stamp: str) -> None:
+        await self.journal.restamped(bucket, key, stamp, self.stamps.next())
+
+    return [(Store, "restamp", restamp)]
+
+
 @mutant(uploading.completed_after_an_abort)
 def aborted_ones_go_on() -> Patches:
     """Uploads: nothing is taken of one that was aborted, whatever a node has open yet."""
@@ -47,6 +61,17 @@ def aborted_ones_go_on() -> Patches:
 def nobody_tends_uploads() -> Patches:
     """Uploads: who couldn't be told that one is over is told when it is back."""
     return [(Uploads, "tend", _nothing)]
+
+
+@mutant(
+    moving.a_record_of_an_upload_that_ended_comes_back, moving.an_upload_that_ended_is_open_again
+)
+def ended_ones_come_back_for_a_week() -> Patches:
+    """Uploads: one that ended in this run holds up no drain, whatever a node tells of it."""
+    return [
+        (StampClock, "is_own", lambda self, stamp: False),
+        (aosd.consistency.uploads, "_MOST_ENDED", 0),
+    ]
 
 
 @mutant(uploading.abort_that_nobody_remembers)
@@ -86,11 +111,26 @@ def records_come_back() -> Patches:
     """Uploads: one that is over, and comes back with a disk of before, is ended again."""
     load = Uploads.load
 
-    def loaded(self: Uploads, records: Mapping[str, bytes]) -> None:
+    def loaded(self: Uploads, records: Mapping[str, bytes], node: str = "") -> None:
         ended = {f"uploads/{each}" for each in self._ended}
-        load(self, {key: data for key, data in records.items() if key not in ended})
+        load(self, {key: data for key, data in records.items() if key not in ended}, node)
 
     return [(Uploads, "load", loaded)]
+
+
+@mutant(
+    uploading.power_is_lost_after_one_of_the_aborts,
+    uploading.power_is_lost_after_a_refused_complete,
+)
+def ends_are_lost() -> Patches:
+    """Uploads: one that is open on a node again, after a power loss, is ended there again."""
+    return [(Uploads, "_reopen", lambda self, told, node: None)]
+
+
+@mutant(uploading.power_is_lost_before_the_record_goes)
+def records_go_too_early() -> Patches:
+    """Uploads: the record of one that is open on a node again stays until it has ended there."""
+    return [(Memory, "keep", lambda self, key: None)]
 
 
 # -- copies and tags -------------------------------------------------------------------------------

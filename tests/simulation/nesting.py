@@ -11,9 +11,11 @@ from itertools import count
 from typing import Any
 
 from aosd.model.errors import KeyConflict
+from aosd.model.standing import Membership
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.weather import Fate
+from tests.simulation.moving import acts, until
 from tests.simulation.scenes import Scene, is_wiped, scene
 
 DAY_S = 86400.0
@@ -213,6 +215,20 @@ def _pair(s: Scene) -> tuple[str, str, SimulatedNode]:
     raise AssertionError
 
 
+def the_last_that_hides_is_drained() -> None:
+    """A alone hides what lies beneath: a/b is refused until A is drained, and is there then."""
+    with scene(kinds=[Kind(hides_beneath=True)], nodes=4) as s:
+        hides = s.world.node("n1")
+        s.does(s.world.put("a", b"1"))
+        _refused(s, s.world.put("a/b", b"2"), PARENT)
+        acts(s, "drain", hides)
+        _refused(s, s.world.put("a/b", b"2"), PARENT)
+        until(s, hides, Membership.DRAINED)
+        s.does(s.world.put("a/b", b"3"))
+        for key in ("a", "a/b"):
+            s.does(s.world.get(key))
+
+
 def _misses_a_delete(s: Scene, node: SimulatedNode, key: str) -> None:
     s.does(s.world.put(key, b"1"))
     node.kill()
@@ -235,4 +251,5 @@ STORIES: tuple[Callable[[], None], ...] = (
     deleted_beneath_on_a_node_that_returns,
     deleted_beneath_on_a_node_that_is_written_to,
     deleted_beneath_on_a_node_that_is_written_over,
+    the_last_that_hides_is_drained,
 )

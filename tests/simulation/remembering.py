@@ -281,6 +281,20 @@ def absence_by_one_node_of_three() -> None:
         s.read_in_every_way()
 
 
+def seen_by_nobody_while_it_is_read() -> None:
+    """A gateway starts, and reads what D remembers, when discovery doesn't see D any more."""
+    with scene(nodes=4) as s:
+        d = s.world.node("n4")  # the last one that is read
+        s.restart_gateway()
+        assert s.world.gateway is not None
+        d.weather.foretell("list", "", Fate.SILENT)
+        s.until(lambda: not d.weather.foretold, "it is being read")
+        sightings = [each for each in s.world.sightings() if each.name != d.name]
+        s.world.gateway.discovery.see(*sightings)
+        s.world.until_ready()
+        s.read_in_every_way()
+
+
 def upload_that_is_left_open() -> None:
     """A client leaves an upload, and A doesn't abort it."""
     with scene() as s:
@@ -324,6 +338,21 @@ def register_lands_late() -> None:
         s.world.sleep(2 * WINDOW_S)
 
 
+def pause_is_set_after_one_that_couldnt_be() -> None:
+    """A and B don't answer "paused"; it is said again, and holds, also when C is away."""
+    with scene() as s:
+        for node in (s.a, s.b):
+            node.weather.foretell("put", "repair/pause", Fate.SILENT)
+        s.fails(s.world.pauses(paused=True))
+        s.world.sleep(60.0)
+        s.does(s.world.pauses(paused=True))
+        s.world.sleep(2 * WINDOW_S)
+        s.c.kill()
+        s.restart_gateway()
+        s.world.until_ready()
+        assert s.assembly.keeper.paused
+
+
 def many_nodes_join_at_once() -> None:
     """So many that none of those that have a key could hold it in the ring that comes."""
     with scene() as s:
@@ -365,9 +394,11 @@ STORIES: tuple[Callable[[], None], ...] = (
     absence_by_a_node_that_lost_it,
     absence_by_a_node_that_lost_it_unwatched,
     absence_by_one_node_of_three,
+    seen_by_nobody_while_it_is_read,
     upload_that_is_left_open,
     upload_that_nobody_was_told_of,
     killed_while_an_upload_begins,
     register_lands_late,
+    pause_is_set_after_one_that_couldnt_be,
     many_nodes_join_at_once,
 )

@@ -96,6 +96,28 @@ def completed_again_after_a_put() -> None:
         s.read_in_every_way()
 
 
+def completed_again_in_vain_while_a_put_flows() -> None:
+    """PUT v3 is on its way when a Complete of v2 comes once more, which nobody can remember.
+
+    B, which stands still, has v2 yet when v3 is acknowledged: that is the older one all the same.
+    """
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.b.weather.foretell("complete_upload", KEY, Fate.SILENT_AFTER)
+        s.does(s.world.complete_upload(upload))
+        s.b.freeze()
+        s.until(lambda: s.state(s.b) != "up", "noticed")
+        slow = s.world.put(KEY, b"v3 is so long that it flows", gap_s=1.0)
+        s.world.pass_time(0.5)
+        s.a.full = s.c.full = True
+        s.fails(s.world.complete_upload(upload))
+        s.a.full = s.c.full = False
+        s.does(slow)
+        s.b.thaw()
+        s.until(lambda: s.state(s.b) == "up", "up")
+        s.read_in_every_way()
+
+
 def completed_after_an_abort() -> None:
     """C doesn't hear of the abort, and has all parts."""
     with scene_with_upload() as (s, upload):
@@ -128,6 +150,69 @@ def power_is_lost_after_an_abort() -> None:
         s.reboots(s.a, lost_s=5.0)
         assert s.a.disk.uploads
         s.world.quiet()
+
+
+def power_is_lost_after_one_of_the_aborts() -> None:
+    """C is away, so that the upload stays on record; A aborts it, and falls back to before that."""
+    with scene_with_upload(notices_stops=True) as (s, upload):
+        sent(s, upload, b"v2")
+        s.c.kill()
+        s.until(lambda: s.state(s.c) == "down", "noticed")
+        s.world.pass_time(10.0)
+        s.does(s.world.abort_upload(upload))
+        s.reboots(s.a, lost_s=5.0)
+        assert s.a.disk.uploads
+        s.c.start()
+        s.world.quiet()
+
+
+def power_is_lost_after_a_refused_complete() -> None:
+    """A alone completes it, which is too few, and loses that; nobody comes back to the upload."""
+    with scene_with_upload() as (s, upload):
+        sent(s, upload, b"v2")
+        s.world.pass_time(10.0)
+        for node in (s.b, s.c):
+            for _ in range(3):
+                node.weather.foretell("complete_upload", KEY, Fate.REFUSED)
+        s.fails(s.world.complete_upload(upload))
+        s.reboots(s.a, lost_s=5.0)
+        assert s.a.disk.uploads
+        s.world.quiet()
+        s.world.sleep(60.0)
+        s.world.sleep(8 * DAY_S, leap_s=6 * 3600.0)
+        assert not any(node.disk.uploads for node in (s.a, s.b, s.c))
+
+
+def power_is_lost_before_the_record_goes() -> None:
+    """A's Complete of a chunked PUT is lost, and its record was to be removed once more.
+
+    Who ends it there may be another run.
+    """
+    for killed in (False, True):
+        with scene() as s:
+            s.world.pass_time(10.0)
+            put = s.world.put(KEY, b"v2" * 20, told=False, gap_s=1.0)
+            s.until(lambda s=s: bool(records(s)), "begun")  # type: ignore[misc]
+            (record,) = records(s)
+            s.a.weather.foretell("delete", record, Fate.REFUSED)
+            s.does(put)
+            s.reboots(s.a, lost_s=1.0)
+            assert s.a.disk.uploads
+            for _ in range(5 if killed else 0):
+                s.a.weather.foretell("abort_upload", KEY, Fate.REFUSED)
+            s.world.pass_time(150.0)
+            if killed:
+                s.restart_gateway()
+            s.a.weather.foretold.clear()
+            s.world.quiet()
+            s.world.sleep(60.0)
+            s.world.sleep(8 * DAY_S, leap_s=6 * 3600.0)
+            assert not s.a.disk.uploads
+
+
+def records(s: Scene) -> list[str]:
+    """The records of open uploads on A."""
+    return [key for key in s.a.disk.buckets[SYSTEM_BUCKET] if key.startswith("uploads/")]
 
 
 def power_is_lost_after_a_part() -> None:
@@ -252,9 +337,13 @@ STORIES: tuple[Callable[[], None], ...] = (
     deleted_between_create_and_complete,
     overwritten_between_create_and_complete,
     completed_again_after_a_put,
+    completed_again_in_vain_while_a_put_flows,
     completed_after_an_abort,
     aborted_while_a_node_is_away,
     power_is_lost_after_an_abort,
+    power_is_lost_after_one_of_the_aborts,
+    power_is_lost_after_a_refused_complete,
+    power_is_lost_before_the_record_goes,
     power_is_lost_after_a_part,
     abort_that_nobody_remembers,
     abort_once_more,

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.consistency.memory import Memory
 from aosd.consistency.to_the_end import ToTheEnd
+from aosd.model.node import NodeState
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.ports import Candidate
 from aosd.testing.memory_node import MemoryNode
@@ -26,7 +27,10 @@ def stamp(number: int, seconds: float = 0.0) -> str:
 
 
 class MemoryTestCase(SynchronousTestCase):
-    """Three nodes, R = 2. `away` are the names of those that can't be asked."""
+    """Three nodes, R = 2; `away` are the names of those that can't be asked.
+
+    `returning`: of those that can, and haven't been compared since they were away.
+    """
 
     replicas = 2
     count = 3
@@ -38,6 +42,7 @@ class MemoryTestCase(SynchronousTestCase):
             MemoryNode(f"n{number}", now=self.clock.seconds) for number in range(self.count)
         ]
         self.away: set[str] = set()
+        self.returning: set[str] = set()
         self.to_the_end = ToTheEnd()
         self.memory = Memory(
             self.members, self.replicas, self.to_the_end, self.clock.seconds, 1200.0
@@ -52,7 +57,12 @@ class MemoryTestCase(SynchronousTestCase):
 
     def members(self) -> list[Candidate]:
         return [
-            Candidate(node.name, None if node.name in self.away else node) for node in self.nodes
+            Candidate(
+                node.name,
+                None if node.name in self.away else node,
+                NodeState.RETURNING if node.name in self.returning else NodeState.UP,
+            )
+            for node in self.nodes
         ]
 
     def run_(self, work: Coroutine[Any, Any, T]) -> Deferred[T]:

@@ -163,6 +163,28 @@ class RemoveTests(MemoryTestCase):
         self.now(self.memory.tend())
         self.assertEqual(self.nodes[0].requests["delete"], 0)
 
+    def test_a_node_that_is_returning_may_be_read_first(self) -> None:
+        for key in "ab":
+            self.now(self.memory.write(key, b"1"))
+        self.returning = {"n0"}
+        self.now(self.memory.remove(["a"]))
+        self.now(self.memory.remove(["b"], but_returning=True))
+        self.now(self.memory.tend())
+        self.assertEqual(self.records(self.nodes[0]), {"b": b"1"})
+        self.returning = set()
+        self.now(self.memory.tend())
+        self.assertEqual(self.everywhere(), {})
+
+    def test_what_is_of_use_again_stays(self) -> None:
+        self.now(self.memory.write("a", b"1"))
+        self.nodes[0].script("delete", refused())
+        self.now(self.memory.remove(["a"]))
+        self.memory.keep("a")
+        self.now(self.memory.tend())
+        self.assertEqual(self.everywhere(), {"a": 1})
+        self.now(self.memory.remove(["a"]))
+        self.assertEqual(self.everywhere(), {})
+
     def test_what_lands_after_it_was_removed_is_removed_again(self) -> None:
         gate: Deferred[None] = Deferred()
         self.nodes[0].script("put", lands_late(lambda: gate))

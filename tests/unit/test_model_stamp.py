@@ -35,6 +35,11 @@ class StampTests(SynchronousTestCase):
         self.now_s += 0.01
         self.assertEqual(stamp_time_s(self.clock.next()), 1_700_000_001)
 
+    def test_tells_its_own_from_others(self) -> None:
+        stamp = self.clock.next()
+        self.assertTrue(self.clock.is_own(stamp))
+        self.assertFalse(self.clock.is_own(stamp[:-1] + "d"))
+
     def test_grows_within_a_millisecond(self) -> None:
         stamps = [self.clock.next() for _ in range(70_000)]
         self.assertEqual(stamps, sorted(set(stamps)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from aosd.consistency.registers import Registers
 from aosd.consistency.uploads import Uploads
 from aosd.model.errors import NodeFull, NodeRefused, NodeTimeout, NoQuorum
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.model.stamp import StampClock
+from aosd.repair.pausing import Pausing
 from aosd.testing.faults import full, lands_late, late, refused, timed_out
 from tests.unit.memory_case import NOW_S, MemoryTestCase, stamp
 
@@ -142,6 +143,20 @@ class RegisterTests(MemoryTestCase):
         assert register is not None
         self.assertEqual(register.value, {"state": "old"})
 
+    def test_one_whose_setting_is_cut_short_is_what_it_was_before(self) -> None:
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        gate: Deferred[None] = Deferred()
+        for node in self.nodes:
+            node.script("put", late(lambda: gate))
+        setting = self.run_(self.registers.set("members", "n1", {"state": "new"}))
+        setting.cancel()
+        self.failureResultOf(setting, CancelledError)
+        gate.callback(None)
+        self.assertEqual(self.value(self.loaded()), {"state": "new"})
+        self.now(self.registers.tend())
+        self.assertEqual(self.value(self.registers), {"state": "old"})
+        self.assertEqual(self.value(self.loaded()), {"state": "old"})
+
     def test_a_pause_that_couldnt_be_set_is_found_by_no_run(self) -> None:
         for node in self.nodes[1:]:
             node.script("put", refused())
@@ -149,7 +164,24 @@ class RegisterTests(MemoryTestCase):
         self.failureResultOf(setting, NoQuorum)
         self.assertEqual(self.everywhere(), {"repair/pause": 1})
         self.now(self.registers.tend())
-        self.assertEqual(self.everywhere(), {})
+        after = Registers(self.memory, StampClock(self.clock.seconds, "00000002"))
+        for node in self.nodes:
+            self.assertEqual(self.records(node), self.records(self.nodes[0]))
+            after.load(self.records(node))
+        self.assertFalse(Pausing(after).paused)
+
+    def test_a_pause_that_couldnt_be_set_isnt_in_the_way_of_the_next(self) -> None:
+        self.away = {"n1", "n2"}
+        self.fails(self.registers.set("repair", "pause", {"paused": True}), NoQuorum)
+        self.now(self.registers.tend())
+        self.away = set()
+        self.now(self.registers.set("repair", "pause", {"paused": True}))
+        for _ in range(2):
+            self.clock.advance(1300.0)
+            self.now(self.memory.tend())
+            self.now(self.registers.tend())
+        self.assertEqual(self.everywhere(), {"repair/pause": 3})
+        self.assertTrue(Pausing(self.registers).paused)
 
     def test_a_value_is_asked_for_when_its_turn_has_come(self) -> None:
         gate: Deferred[None] = Deferred()
@@ -273,6 +305,36 @@ class UploadTests(MemoryTestCase):
         self.assertEqual(self.open_(), [0, 0, 0])
         self.assertEqual(self.everywhere(), {})
 
+    def test_a_node_that_lost_the_end_of_one_is_told_again(self) -> None:
+        n0, n1 = self.nodes[:2]
+        self.begin()
+        self.create("n0")
+        self.create("n1")
+        before, record = dict(n0.uploads), self.now(self.memory.read(n0, "uploads/"))
+        n1.script("abort_upload", refused(), times=2)
+        self.end("n0", "n1")
+        self.assertEqual(self.open_(), [0, 1, 0])
+        for lost in (n0, n1):
+            # As it was before, the second time after all was forgotten.
+            lost.uploads.update(before)
+            self.now(self.memory.give(lost, record))
+            self.assertEqual(len(self.uploads.all()), int(lost is n0))
+            self.uploads.load(self.now(self.memory.read(lost, "uploads/")), lost.name)
+            for _ in range(2):
+                self.tend(self.uploads)
+            self.assertEqual(self.open_(), [0, 0, 0])
+            self.assertEqual(self.everywhere(), {})
+
+    def test_a_node_that_refused_to_begin_it_isnt_asked_to_end_it(self) -> None:
+        n0 = self.nodes[0]
+        self.begin()
+        n0.script("create_upload", full())
+        self.fails(self.uploads.create(at(1), n0, ()), NodeFull)
+        self.create("n1")
+        self.uploads.load(self.now(self.memory.read(n0, "uploads/")), "n0")
+        self.end("n0", "n1")
+        self.assertEqual(self.everywhere(), {})
+
     def test_one_in_use_isnt_touched(self) -> None:
         self.begin()
         self.create("n0")
@@ -315,6 +377,49 @@ class UploadTests(MemoryTestCase):
             self.tend(after, NOW_S + 9)
         self.assertEqual(self.open_(), [0, 0, 0])
         self.assertEqual(self.everywhere(), {})
+
+    def test_one_that_ended_comes_back_with_a_node(self) -> None:
+        """It is looked for though nobody remembers its ids, among those that others are at."""
+        self.begin()
+        self.create("n0")
+        self.create("n1")
+        before = self.records(self.nodes[2])
+        self.end("n0", "n1")
+        stamps = StampClock(self.clock.seconds, "0000000a")
+        self.uploads = Uploads(self.memory, stamps.is_own)
+        self.begin(2)
+        living = self.create("n0", 2)
+        self.uploads.load(before)
+        self.assertEqual(self.uploads.open_on("n1"), 2)
+        self.create_on("n0", "k")  # its disk has fallen back
+        self.tend(self.uploads, but="n1")
+        self.tend(self.uploads)
+        self.assertEqual(list(self.by_name["n0"].uploads), [living])
+        self.assertEqual([each.id for each in self.uploads.all()], [at(2)])
+        self.assertEqual(self.everywhere(), {f"uploads/{at(2)}": 3})
+        self.by_name["n0"].uploads.clear()
+
+    def test_one_of_a_run_before_that_ended_comes_back_with_a_node(self) -> None:
+        self.begin()
+        before = self.records(self.nodes[2])
+        self.uploads = self.loaded()
+        self.tend(self.uploads, NOW_S + 9)
+        self.assertEqual(self.everywhere(), {})
+        self.uploads.load(before)
+        self.tend(self.uploads)
+        self.assertEqual(self.uploads.all(), [])
+
+    def test_two_that_come_back_are_in_nobodys_way(self) -> None:
+        stamps = StampClock(self.clock.seconds, "0000000a")
+        self.uploads = Uploads(self.memory, stamps.is_own)
+        record = b'{"bucket": "object", "key": "k", "nodes": ["n0"]}'
+        self.uploads.load({f"uploads/{at(number)}": record for number in (1, 2)})
+        for _ in range(2):
+            self.create_on("n0", "k")
+        for _ in range(2):
+            self.tend(self.uploads)
+        self.assertEqual(self.open_(), [0, 0, 0])
+        self.assertEqual(self.uploads.all(), [])
 
     def test_what_others_are_at_isnt_an_orphan(self) -> None:
         self.begin(1)

@@ -208,7 +208,19 @@ class MayLackTests(SettledTestCase):
         self.settled.returned("n1")
         self.sweep("n1", "n2")
         self.settled.comes("n3")
+        self.assertFalse(self.settled.may_lack("n1", ["n2", "n3"]))
         self.settled.comes("n3", empty=False)
+        self.assertTrue(self.settled.may_lack("n1", ["n2", "n3"]))
+        self.settled.returned("n3")
+        self.assertTrue(self.settled.may_lack("n1", ["n2", "n3"]))
+
+    def test_what_comes_with_objects_lacks_nothing_unless_some_were_ours(self) -> None:
+        self.settled.comes("n3", empty=False)
+        self.settled.returned("n3")
+        self.assertFalse(self.settled.may_lack("n3", NAMES))
+        self.settled.returned("n3")
+        self.assertTrue(self.settled.may_lack("n3", NAMES))
+        self.settled.comes("n3", empty=False, ours=True)
         self.settled.returned("n3")
         self.assertTrue(self.settled.may_lack("n3", NAMES))
 

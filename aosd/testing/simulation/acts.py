@@ -87,7 +87,8 @@ class Acts:
         """A node that runs, one that is drained, one that is away: as it comes."""
         world, player = self.world, self.player
         node = world.machines[name]
-        if world.operator.membership(name) is not Membership.DRAINED and node.counts:
+        drained = world.operator.membership(name) is Membership.DRAINED
+        if not drained and world.operator.counts(name):
             if not self._may_do_without(name) or not self._all_losses_are_noticed(name):
                 return
             if not node.running:
@@ -159,6 +160,9 @@ class Acts:
             and world.operator.wanted(each).memberships == {Membership.MEMBER}
             and world.operator.membership(each) is not None
         ]
+        hide = [each for each in staying if world.nodes[each].kind.hides_beneath]
+        if self.player.hiding and not hide:
+            return False  # see Player._kinds
         return len(staying) >= self.chance.choice((2, self.player.replicas, 3))
 
     def _all_losses_are_noticed(self, name: str) -> bool:

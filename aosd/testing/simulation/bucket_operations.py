@@ -117,13 +117,7 @@ class Removing(_Changing):
     def _failed(self, error: BaseException | None) -> None:
         if isinstance(error, BucketNotEmpty):
             super()._found_bucket(b"")
-            reference = self._world.reference
-            if not any(
-                each.value is not None
-                for key in reference.keys
-                if bucket_of(key) == self.bucket
-                for each in reference.may_be(key, self.write.began_s)
-            ):
+            if not self._world.promise.may_have_objects(self.bucket, self.write.began_s):
                 raise PromiseBroken(f"{self.what}: {error}, but it is empty")
             self._world.tally["bucket not empty"] += 1
         never = isinstance(error, NoSuchBucket)

@@ -61,9 +61,9 @@ class SimulatedNode:
     know of the uploads they opened.
     `watch` is told of every change that a request makes to an object. `shifted_s` is when
     its disk was last changed by something else. `kind` is what server it is like, and
-    `tally` counts what befalls it. `counts`: what lies there is part of the store, for all
-    that the gateway says; `barred_since_s` is since when it mustn't be asked for anything, and
-    `misused` what it was asked for all the same. `was_blank`: it has been empty since then.
+    `tally` counts what befalls it. `barred_since_s` is since when it mustn't be asked for
+    anything, and `misused` what it was asked for all the same. `was_blank`: it has been empty
+    since then.
     """
 
     def __init__(
@@ -88,7 +88,6 @@ class SimulatedNode:
         self.ahead_s = 0.0
         self.epoch = 1
         self.shifted_s = float("-inf")
-        self.counts = True
         self.barred_since_s = float("inf")
         self.misused = ""
         self.was_blank = False

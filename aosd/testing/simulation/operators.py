@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aosd.model.errors import BadRequest, ChangeRefused, NoSuchNode
 from aosd.model.objects import OBJECT_BUCKET
-from aosd.model.standing import Act, Membership, Place, Standing
+from aosd.model.standing import Act, Membership, Place, Standing, ring_members
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.paths import bucket_of, split
@@ -80,6 +80,11 @@ def end_of(standing: Standing) -> Standing:
     return Standing(standing.name, over.get(membership, membership), place)
 
 
+def _new_place(name: str) -> Place:
+    """What a node gets that comes, or comes again after it was removed: as discovery has it."""
+    return Place(1.0, name)
+
+
 class Acting(Operation):
     """An act of the operator's: `verb` is the method of Changes that it calls."""
 
@@ -122,8 +127,9 @@ class Acting(Operation):
             wanted.memberships.add(Membership.DRAINED)
             wanted.memberships.add(come.membership)
         elif self._alone and not wanted.acting:
-            wanted.memberships, wanted.weights = {come.membership}, {come.place.weight}
-            wanted.zones = {come.place.zone}
+            place = _new_place(self.name) if self.verb == "remove" else come.place
+            wanted.memberships = {come.membership}
+            wanted.weights, wanted.zones = {place.weight}, {place.zone}
         else:
             self._perhaps()
             wanted.memberships.add(come.membership)
@@ -151,6 +157,10 @@ class Acting(Operation):
             wanted.zones.add(self.how["zone"])
         else:
             wanted.memberships.add(_COMES_TO[self.verb])
+            if self.verb == "remove":
+                place = _new_place(self.name)
+                wanted.weights.add(place.weight)
+                wanted.zones.add(place.zone)
 
 
 class Pausing(Operation):
@@ -231,9 +241,32 @@ class Operator:
         standing = self._standings.get(name)
         return None if standing is None else standing.membership
 
+    def counts(self, name: str) -> bool:
+        """Whether what lies there is part of the store, for all that the gateway says by now.
+
+        It may have taken the node in, or let it go, in the middle of a step.
+        """
+        if name in self._world.gone:
+            return False
+        changes = self.changes
+        standing = None if changes is None else changes.standing(name)
+        standing = standing or self._standings.get(name)
+        return name not in self.foreign if standing is None else standing.membership.counts
+
     def members(self) -> list[str]:
         """The nodes that count as members now."""
         return [each.name for each in self._standings.values() if each.membership.counts]
+
+    def in_ring(self) -> int:
+        """How many nodes are in the ring: in the smallest that counts, or did at the last step."""
+        changes = self.changes
+        before = list(self._standings.values())
+        now = before if changes is None else changes.standings()
+        return min(
+            len(ring_members(each, former=former))
+            for each in (before, now)
+            for former in (False, True)
+        )
 
     def why_not_done(self) -> str:
         """What was accepted and isn't carried out; "" for nothing."""
@@ -244,13 +277,15 @@ class Operator:
             return f"in the queue: {queue}"
         if changes.changing:
             moving = [each for each in changes.standings() if each.moves or each.strays]
-            return f"the ring is changing ({changes.phase()}): {moving}"
+            return f"the ring is changing ({changes.phase()}, {changes.waiting_for()}): {moving}"
         world = self._world
         for name in world.machines:
             standing = changes.standing(name)
             if standing is None:
                 if name in self.waiting and name not in self.asked_for:
                     continue
+                if name in world.gone and name not in self._standings:
+                    continue  # it was lost before anybody knew of it
                 return f"{name} isn't known yet: {self._why(name)}"
             if not self.wanted(name).allows(standing):
                 return f"{standing} isn't what is wanted: {self.wanted(name)}"
@@ -270,7 +305,6 @@ class Operator:
         copy = node.brings(*split(path), data, modified_s)
         brought = Brought(path, data, modified_s, copy.etag)
         self.foreign.setdefault(node.name, []).append(brought)
-        node.counts = False
         return brought
 
     def _adoption_asked(self, name: str) -> None:
@@ -343,7 +377,6 @@ class Operator:
             wanted.memberships.add(Membership.MEMBER)  # it came back, and empty
         if not wanted.acting and not wanted.allows(come):
             raise PromiseBroken(f"nobody asked for {standing}: {wanted}")
-        node.counts = standing.membership.counts and name not in world.gone
         if standing.membership not in OUT:
             node.barred_since_s = float("inf")
             node.was_blank = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aosd.testing.memory_disk import Snapshot
 from aosd.testing.simulation.acts import Acts
@@ -83,7 +83,7 @@ class Player:
             replicas=self.replicas,
             tracing=tracing,
             notices_stops=chance.random() < 0.5,
-            kinds=[self._a_kind() for _ in range(_MOST_NODES)],
+            kinds=self._kinds(),
         )
         self.story.befell = self.world.tally
         self.faults = faults and chance.random() < 0.95
@@ -156,6 +156,18 @@ class Player:
         act()
 
     # -- nodes ------------------------------------------------------------------------------------
+
+    def _kinds(self) -> list[Kind]:
+        """Of all nodes; where some hide what lies beneath, one of the first three does.
+
+        And goes on to, as long as no other one does: when the first of them joins others, two
+        keys above each other may be there, and nothing of what holds for others is promised.
+        """
+        kinds = [self._a_kind() for _ in range(_MOST_NODES)]
+        if self.hiding and not any(each.hides_beneath for each in kinds[:3]):
+            number = self.story.seed % 3
+            kinds[number] = replace(kinds[number], hides_beneath=True)
+        return kinds
 
     def _a_kind(self) -> Kind:
         """As MinIO, as SeaweedFS, or anything between; most keep to S3."""

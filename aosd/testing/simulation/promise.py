@@ -55,7 +55,8 @@ class Promise:
 
     def copies(self, key: str) -> dict[str, Copy]:
         """Who has the key, running or not, of those that count."""
-        counting = [node for node in self._world.nodes.values() if node.counts]
+        counts = self._world.operator.counts
+        counting = [node for name, node in self._world.nodes.items() if counts(name)]
         return holders(counting, *split(key))
 
     def effective(self, key: str, copy: Copy) -> str:
@@ -84,7 +85,7 @@ class Promise:
             world.trace(f"    {mutation.node} {key}: {shown(before)} -> {shown(after)}{late}")
         if mutation.late or before is None or world.gateway is None:
             return
-        if not world.nodes[mutation.node].counts:
+        if not world.operator.counts(mutation.node):
             return
         was = self.effective(key, before)
         deleted = world.gateway.assembly.journal.delete_of(*split(key)) or ""
@@ -128,7 +129,7 @@ class Promise:
             return
         lying = [each for each in self.copies(write.key).values() if each.data == write.value]
         lossy = [each for each in world.machines.values() if each.shifted_s >= write.began_s]
-        if len(lying) + len(lossy) < min(world.replicas, len(world.operator.members())):
+        if len(lying) + len(lossy) < min(world.replicas, world.operator.in_ring()):
             raise PromiseBroken(f"{what} was acknowledged, and lies on {len(lying)} nodes")
 
     def listed(self, found: Collection[str], prefix: str, began_s: float, what: str) -> None:
@@ -159,6 +160,18 @@ class Promise:
                 continue
             word = "has" if key in keys else "lacks"
             raise PromiseBroken(f"{what} {word} {key}: {keys}")
+
+    def may_have_objects(self, bucket: str, began_s: float) -> bool:
+        """Whether who looked into a bucket since then may have found something.
+
+        Where a node may answer with a page of before, what was there then counts, too.
+        """
+        world, reference = self._world, self._world.reference
+        keys = [key for key in reference.keys if bucket_of(key) == bucket]
+        if any(each.value is not None for key in keys for each in reference.may_be(key, began_s)):
+            return True
+        stale = began_s < world.stale_until_s
+        return stale and any(self._at_rest_since_s(key) > began_s - MOST_STALE_S for key in keys)
 
     def _at_rest_since_s(self, key: str) -> float:
         """Since when no copy of it was made, changed, removed, or lost."""

@@ -178,7 +178,7 @@ def check_objects(world: World) -> None:
                 raise PromiseBroken(f"after quiet {key} is gone")
             continue
         hidden = [each for each in above(key) if world.copies(each) and key not in brought]
-        if hidden and any(node.kind.hides_beneath for node in world.nodes.values()):
+        if hidden and any(node.kind.hides_beneath for node in _members(world)):
             raise PromiseBroken(f"after quiet {key} and {hidden} are objects")
         if len(versions) > 1:
             raise PromiseBroken(f"after quiet the copies of {key} differ: {told}")
@@ -276,12 +276,12 @@ def _wrong_buckets(world: World) -> str:
 
 
 def check_orphans_go(world: World) -> None:
-    """Whatever a run left open, and remembered, is aborted after seven days."""
+    """Whatever a run left open on members, and remembered, is aborted after seven days."""
     remembered = _remembered_uploads(world)
     world.trace("eight days pass, for the uploads left open")
     world.sleep(60.0)
     world.sleep(8 * _DAY_S, leap_s=6 * 3600.0)
-    for node in world.nodes.values():
+    for node in _members(world):
         for upload_id in node.disk.uploads:
             if (node.name, upload_id) in remembered:
                 raise PromiseBroken(f"{upload_id} on {node.name} is still open after eight days")
@@ -358,7 +358,8 @@ def _wrong_registers(world: World) -> str:
 
 
 def _members(world: World) -> list[SimulatedNode]:
-    return [world.nodes[name] for name in world.operator.members()]
+    """All but those that are gone for ever, which may wait yet to be removed."""
+    return [world.nodes[name] for name in world.operator.members() if name in world.nodes]
 
 
 def _records(world: World, prefix: str) -> Iterator[tuple[str, str, bytes]]:

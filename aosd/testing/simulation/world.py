@@ -135,7 +135,6 @@ class World(Clientele):
         """The node burns down: nothing that lay there is ever seen again."""
         node = self.gone[name] = self.nodes.pop(name)
         node.lose_power(0.0)
-        node.counts = False
         self.trace(f"{name} is gone for ever")
 
     @property
@@ -206,6 +205,7 @@ class World(Clientele):
     def kill_gateway(self) -> None:
         """Gone, at once."""
         assert self.gateway is not None
+        self.operator.watch()  # it may have taken somebody in since the last step
         gateway, self.gateway = self.gateway, None
         self._graveyard.append(gateway)
         gateway.kill()
@@ -353,6 +353,15 @@ class World(Clientele):
                     self.clock.callLater(0.0, ambush.act)
         if mutation.bucket != SYSTEM_BUCKET:
             self.promise.mutated(mutation)
+        elif mutation.key.startswith("members/"):
+            # A node may be out and in again between two steps.
+            self.clock.callLater(0.0, self._watch_operator)
+
+    def _watch_operator(self) -> None:
+        try:
+            self.operator.watch()
+        except PromiseBroken as broken:
+            self.broken(str(broken))
 
     # -- quiet ------------------------------------------------------------------------------------
 
