@@ -163,6 +163,17 @@ class ConnectionTests(ExpressCase):
         self.successResultOf(asking)
         self.end()
 
+    def test_those_that_broke_take_no_room(self) -> None:
+        for _ in range(2):
+            begun = [self.begin(self.head()) for _ in range(2)]
+            for asking, wire in begun:
+                wire.says(found())
+                self.successResultOf(asking)
+            self.assertEqual([wire.over for _, wire in begun], [False, False])
+            for _, wire in begun:
+                wire.breaks()
+        self.end()
+
     def test_the_last_answer_of_one(self) -> None:
         for told in (
             found(b"", b"Connection: close"),

@@ -13,6 +13,7 @@ from aosd.model.errors import (
     NodeUnavailable,
     NoSuchBucket,
 )
+from aosd.nodes.express.answer import Head
 from aosd.ports import IReading
 from aosd.streams.bodies import HeldBody
 from aosd.testing.bodies import BytesBody, CollectingConsumer
@@ -70,6 +71,18 @@ class ReadingTests(ExpressCase):
         asking = self.node.head("object", "a")
         wire.says(found())
         self.successResultOf(asking)
+        self.end()
+
+    def test_bytes_that_come_in_spite_of_a_pause(self) -> None:
+        reading, wire = self.read(found(b"0" * 10, length=20))
+        taken = CollectingConsumer(pause_after_bytes=10)
+        delivering = reading.deliver(taken)
+        wire.protocol.dataReceived(b"1" * 10)  # as TLS has it
+        self.assertNoResult(delivering)
+        self.assertEqual((taken.late_bytes, wire.producerState), (0, "producing"))
+        taken.resume()
+        self.successResultOf(delivering)
+        self.assertEqual(taken.data, b"0" * 10 + b"1" * 10)
         self.end()
 
     def test_a_pause_holds_back_what_was_kept(self) -> None:
@@ -184,6 +197,12 @@ class ChunkedTests(ExpressCase):
         self.assertEqual(self.successResultOf(asking), [])
         self.assertFalse(wire.over)
         self.end()
+
+    def test_trailers_are_no_headers(self) -> None:
+        head = Head(self.HEAD, b"GET")
+        head.feed(b"1\r\nx\r\n0\r\nETag: x\r\nTransfer-Encoding: y\r\n\r\n")
+        self.assertEqual((head.body, head.ended), ([b"x"], True))
+        self.assertEqual(head.headers.by_name, {b"transfer-encoding": b"chunked"})
 
     def test_broken(self) -> None:
         for chunks in (b"x\r\n", b"5\r\n<List\n"):
