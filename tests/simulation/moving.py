@@ -80,17 +80,21 @@ def an_upload_comes_back_when_its_node_is_drained() -> None:
     """An upload is aborted, A, where it was open, is drained, and C's disk falls back before that.
 
     C tells of it again, and A isn't asked any more: nothing is open on it, or it weren't drained.
+    Another run doesn't know that it was aborted, and ends it after a week.
     """
-    with scene(nodes=4) as s:
-        upload = s.ends(s.world.begin_upload(KEY)).upload
-        assert upload is not None and s.a.name in upload.ids
-        before = s.c.snapshot()
-        s.does(s.world.abort_upload(upload))
-        acts(s, "drain", s.a)
-        until(s, s.a, Membership.DRAINED)
-        s.c.kill()
-        s.c.restore(before)
-        s.c.start()
+    for restarted in (False, True):
+        with scene(nodes=4) as s:
+            upload = s.ends(s.world.begin_upload(KEY)).upload
+            assert upload is not None and {s.a.name, s.c.name} <= upload.ids.keys()
+            before = s.c.snapshot()
+            s.does(s.world.abort_upload(upload))
+            acts(s, "drain", s.a)
+            until(s, s.a, Membership.DRAINED)
+            s.c.kill()
+            s.c.restore(before)
+            s.c.start()
+            if restarted:
+                s.restart_gateway()
 
 
 def a_long_put_flows_across_a_drain() -> None:

@@ -152,6 +152,28 @@ def power_is_lost_after_an_abort() -> None:
         s.world.quiet()
 
 
+def power_is_lost_after_an_abort_of_the_run_before() -> None:
+    """The same, and the gateway is killed: nobody knows that it was aborted.
+
+    To the next run it is as open as it was. The client aborts it once more, or its age does.
+    """
+    for again in (False, True):
+        with scene_with_upload() as (s, upload):
+            sent(s, upload, b"v2")
+            s.world.pass_time(10.0)
+            s.does(s.world.abort_upload(upload))
+            s.world.kill_gateway()
+            s.reboots(s.a, lost_s=5.0)
+            s.world.start_gateway()
+            s.world.quiet()
+            assert s.a.disk.uploads
+            if again:
+                s.does(s.world.abort_upload(upload))
+                s.world.quiet()
+                assert not s.a.disk.uploads
+                assert not records(s)
+
+
 def power_is_lost_after_one_of_the_aborts() -> None:
     """C is away, so that the upload stays on record; A aborts it, and falls back to before that."""
     with scene_with_upload(notices_stops=True) as (s, upload):
@@ -341,6 +363,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     completed_after_an_abort,
     aborted_while_a_node_is_away,
     power_is_lost_after_an_abort,
+    power_is_lost_after_an_abort_of_the_run_before,
     power_is_lost_after_one_of_the_aborts,
     power_is_lost_after_a_refused_complete,
     power_is_lost_before_the_record_goes,

@@ -249,13 +249,19 @@ def _bucket(world: World, name: str) -> Bucket | None:
 def _open_though_over(world: World) -> str:
     """An upload that was completed or aborted, and is open on a node; "" for none.
 
-    That one was completed a run before may have known alone.
+    That one was completed a run before may have known alone. So it may that one was aborted, where
+    all its nodes had ended it, and one of them fell back since then: nobody else has it on record.
+    It goes by its age then.
     """
     for upload in world.uploads:
-        if upload.over == "completed" and upload.over_run is not world.gateway:
+        known = upload.over_run is world.gateway
+        if upload.over == "completed" and not known:
             continue
         for name, upload_id in upload.ids.items() if upload.over else ():
-            if name in world.nodes and upload_id in world.nodes[name].disk.uploads:
+            node = world.nodes.get(name)
+            if node is None or upload_id not in node.disk.uploads:
+                continue
+            if known or node.shifted_s < upload.over_s:
                 return f"{name} has {upload_id} of {upload.path} open, which was {upload.over}"
     return ""
 

@@ -39,8 +39,8 @@ class ClientUpload:
     `ids` are the nodes' ids of it, by node name. `parts` are those that were acknowledged, by
     number, each with its ETag and bytes; of `unsure` numbers another part may be there. `ending`
     says that somebody tried to complete or to abort it, `over` that this was acknowledged
-    ("completed" or "aborted") by `over_run`. `sent` counts how often a part was sent; `etag`,
-    `completed` and `value` are what it was completed of, and is.
+    ("completed" or "aborted") by `over_run`, the last time at `over_s`. `sent` counts how often
+    a part was sent; `etag`, `completed` and `value` are what it was completed of, and is.
     """
 
     path: str
@@ -54,6 +54,7 @@ class ClientUpload:
     ending: bool = False
     over: str = ""
     over_run: Gateway | None = None
+    over_s: float = 0.0
     etag: str = ""
     completed: tuple[tuple[int, str], ...] = ()
     value: Value = None
@@ -191,6 +192,7 @@ class Completing(_OfUpload):
         if upload.etag not in ("", result.etag):
             raise PromiseBroken(f"{self.what}: it was completed of other parts before")
         upload.over, upload.over_run, upload.etag = "completed", self._gateway, result.etag
+        upload.over_s = world.clock.seconds()
         upload.completed, upload.value = self._told, self.write.value
         world.promise.acknowledged(self, self.write.began_s)
         world.reference.ended(self.write, Outcome.ACKNOWLEDGED, result.etag)
@@ -257,7 +259,7 @@ class Aborting(_OfUpload):
 
     def _done(self, result: Any) -> str:
         self.upload.over = self.upload.over or "aborted"
-        self.upload.over_run = self._gateway
+        self.upload.over_run, self.upload.over_s = self._gateway, self._world.clock.seconds()
         self._world.tally["upload aborted"] += 1
         return "acknowledged"
 
