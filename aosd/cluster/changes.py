@@ -296,7 +296,7 @@ class Changes:
         standing = self._check(name)
         match standing.membership:
             case Membership.REMOVED | Membership.REMOVING:
-                return standing
+                return await self._so_already(name)
             case Membership.DRAINED:
                 there = await self._cleaned(name)
                 if watched := self._roster.watched.get(name):
@@ -332,7 +332,7 @@ class Changes:
         after = carried_out(standing, wanted, self._stamps.reading)
         _check_left([after, *self._others(name)])
         if after == standing:
-            return standing
+            return await self._so_already(name)
         at_once = not self._is_before(standing) or after == replace(standing, queued=None)
         if can_begin and at_once:
             return await self._begin(name, wanted)
@@ -340,6 +340,11 @@ class Changes:
         queued = wanted.queued(asked)
         await self._standings.amend(name, lambda now: replace(now, queued=queued))
         return self._done(name)
+
+    async def _so_already(self, name: str) -> Standing:
+        """What was asked for is so, and stays so even if something else couldn't be set before."""
+        await self._standings.make_sure(name)
+        return self._check(name)
 
     async def _check_empty(self, name: str, wanted: Wish) -> None:
         """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty."""

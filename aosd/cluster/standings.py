@@ -87,6 +87,14 @@ class Standings:
 
         await self._registers.set(_KIND, name, value)
 
+    async def make_sure(self, name: str) -> None:
+        """Let it stand as it is. Raises NoQuorum, NoSuchNode.
+
+        Another value that couldn't be set may lie on some node, and would come to mind from it.
+        """
+        if not self._registers.is_sure(_KIND, name):
+            await self.amend(name)
+
     def set_rings(self) -> None:
         """Let the rings be what the registers say."""
         roster = self._roster

@@ -78,6 +78,10 @@ class Registers:
         """All of them, as they lie on nodes."""
         return {f"{kind}/{name}": self._known[kind, name].to_bytes() for kind, name in self._known}
 
+    def is_sure(self, kind: str, name: str) -> bool:
+        """Whether what is known of it stands, and no other value that may come to mind."""
+        return (kind, name) not in self._uncertain and (kind, name) not in self._told_by
+
     async def set(
         self, kind: str, name: str, value: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     ) -> None:

@@ -315,6 +315,38 @@ def an_act_is_cut_short_while_it_is_remembered() -> None:
         expect(standing is not None and not standing.moves, f"nothing is begun: {standing}")
 
 
+def a_drain_is_asked_for_again_after_its_undoing_failed() -> None:
+    """A alone took that its drain is undone; it is to be drained: it is, whatever A tells."""
+    with scene(nodes=4) as s:
+        _some(s, 12)
+        acts(s, "drain", s.a)
+        _undone_on_one_alone(s, s.a, s.a)
+        acts(s, "drain", s.a)
+        s.restart_gateway()
+        s.world.until_ready()
+        until(s, s.a, Membership.DRAINED)
+
+
+def a_removal_is_asked_for_again_after_its_undoing_failed() -> None:
+    """B alone took that the removal of A is undone; A is to be removed: it is, whatever B tells."""
+    with scene(nodes=4) as s:
+        s.world.sleep(120.0)
+        s.a.kill()
+        s.world.look_around()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        for node in (s.b, s.c, *s.others):
+            for _ in range(200):
+                node.weather.foretell("list", "", Fate.REFUSED)
+        acts(s, "remove", s.a)
+        _undone_on_one_alone(s, s.a, s.b)
+        acts(s, "remove", s.a)
+        s.restart_gateway()
+        for node in s.world.nodes.values():
+            node.weather.foretold.clear()
+        s.world.until_ready()
+        until(s, s.a, Membership.REMOVED)
+
+
 def two_drains_and_a_kill() -> None:
     """A is drained, and B is to be; the gateway is killed in each phase: both are, in the end."""
     with scene(nodes=5) as s:
@@ -644,6 +676,14 @@ def acts(s: Scene, verb: str, node: SimulatedNode, **how: object) -> None:
     expect(acting.error is None, f"{acting.what}: {acting.outcome}")
 
 
+def _undone_on_one_alone(s: Scene, node: SimulatedNode, one: SimulatedNode) -> None:
+    """Too few take that the last act on `node` is undone, and `one` does."""
+    for each in s.world.nodes.values():
+        if each is not one:
+            each.weather.foretell("put", f"members/{node.name}", Fate.REFUSED)
+    s.fails(s.world.acts("undo", node.name))
+
+
 def _removes(s: Scene, node: SimulatedNode) -> None:
     """As soon as it can be: the others have to be compared before."""
     until_s = s.world.clock.seconds() + HOUR_S
@@ -719,6 +759,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     fewer_nodes_than_copies_are_left,
     a_late_write_and_a_drain_that_is_undone,
     an_act_is_cut_short_while_it_is_remembered,
+    a_drain_is_asked_for_again_after_its_undoing_failed,
+    a_removal_is_asked_for_again_after_its_undoing_failed,
     two_drains_and_a_kill,
     a_clean_stop_in_the_middle_of_a_change,
     a_node_is_added_while_another_drains,

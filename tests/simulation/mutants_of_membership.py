@@ -18,6 +18,7 @@ from aosd.cluster.losses import Losses
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.consistency.begun import Begun
+from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
 from aosd.membership import Members
@@ -151,6 +152,15 @@ def undoing_a_drain_leaves_it_out() -> Patches:
         return undrained(standing, since)
 
     return [(aosd.cluster.acts, "_undrained", member_at_once)]
+
+
+@mutant(
+    moving.a_drain_is_asked_for_again_after_its_undoing_failed,
+    moving.a_removal_is_asked_for_again_after_its_undoing_failed,
+)
+def so_already_is_taken_on_trust() -> Patches:
+    """Undo: what is asked for and is so already stands, whatever couldn't be set before."""
+    return [(Registers, "is_sure", lambda self, kind, name: True)]
 
 
 # -- removing --------------------------------------------------------------------------------------

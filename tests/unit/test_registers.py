@@ -77,6 +77,20 @@ class RegisterTests(MemoryTestCase):
             told = json.loads(self.records(node)["members/n1"])
             self.assertEqual(told["value"], {"state": "new"})
 
+    def test_it_is_sure_once_enough_nodes_have_it_and_no_other(self) -> None:
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        self.assertTrue(self.registers.is_sure("members", "n1"))
+        for node in self.nodes[1:]:
+            node.script("put", refused())
+        self.fails(self.registers.set("members", "n1", {"state": "new"}), NoQuorum)
+        self.assertFalse(self.registers.is_sure("members", "n1"))
+        self.assertTrue(self.registers.is_sure("members", "n2"))
+        follower = self.loaded()  # one node told it
+        self.assertFalse(follower.is_sure("members", "n1"))
+        for registers in (self.registers, follower):
+            self.now(registers.set("members", "n1", {"state": "old"}))
+            self.assertTrue(registers.is_sure("members", "n1"))
+
     def test_what_lands_late_is_overwritten_again(self) -> None:
         gate: Deferred[None] = Deferred()
         self.nodes[0].script("put", lands_late(lambda: gate))
