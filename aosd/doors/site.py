@@ -10,6 +10,7 @@ interface, of twisted.web.http 26.10:
 - `HTTPChannel._send100Continue`: sent when the body is started instead.
 - `HTTPChannel._respondToBadRequestAndDisconnect`: a malformed chunk is told to whoever
   reads the body, who can answer it in the door's own form.
+- `HTTPChannel.line_mode`, `length`: a head comes next, and a body is in chunks.
 - `HTTPChannel._savedTimeOut`, `_networkProducer`: the idle time of a body is counted by
   the body, and only while it isn't paused.
 - `HTTPChannel.writeHeaders`: header names leave in lower case. S3 clients take the case of
@@ -20,6 +21,7 @@ interface, of twisted.web.http 26.10:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,19 +35,32 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from aosd.doors.body import RequestBody
+from aosd.doors.framing import ChunkScanner
+from aosd.doors.strict import (
+    MOST_HEAD_BYTES,
+    TOO_LONG,
+    TOO_SLOW,
+    Problem,
+    check_head,
+    end_of_head,
+    skip_empty_lines,
+)
 from aosd.model.errors import ClientGone, IncompleteBody
 from aosd.observe.access import AccessLog
 
 LINGER_S = 2.0
 LINGER_BYTES = 1024 * 1024
 
+_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
 
 def _origin_form(target: bytes) -> bytes:
     """A request's target without scheme and authority (RFC 9112, section 3.2.2)."""
-    scheme, found, rest = target.partition(b"://")
-    if not found or scheme.lower() not in (b"http", b"https"):
+    found = _ABSOLUTE.match(target)
+    if found is None:
         return target
-    return b"/" + rest.partition(b"/")[2]
+    rest = target[found.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 class HeadFirstRequest(Request):
@@ -202,11 +217,23 @@ class HeadFirstRequest(Request):
 
 
 class HeadFirstChannel(HTTPChannel):
-    """The channel that goes with HeadFirstRequest."""
+    """The channel that goes with HeadFirstRequest.
+
+    twisted.web sees a head when it is whole and nobody could read it in two ways, and a
+    chunked body as far as it is beyond doubt.
+    """
 
     site: HeadFirstSite
     transport: Any
     _broken = False
+    _cutting = False
+    _head_is_timed = False
+    _looked_at = 0
+    _chunks: ChunkScanner | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = bytearray()
 
     def connectionMade(self) -> None:
         """A client connected."""
@@ -220,9 +247,85 @@ class HeadFirstChannel(HTTPChannel):
         self.site.channel_left()
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came; none is looked at after a malformed chunk."""
+        """Bytes came; none is looked at after what was malformed."""
+        if self._broken:
+            return
+        if not (self.line_mode or self._held or self._chunks):
+            super().dataReceived(data)
+            return
+        self._held += data
+        if self._cutting:
+            return  # twisted.web gives back what came after a request, which is looked at below
+        self._cutting = True
+        try:
+            while self._held and not self._broken and self._feed_next():
+                pass
+        finally:
+            self._cutting = False
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that somebody else has cut and checked, instead of dataReceived's."""
         if not self._broken:
             super().dataReceived(data)
+
+    def _feed_next(self) -> bool:
+        """Feed what comes next of what is held; whether there may be more to feed."""
+        held = self._held
+        if self.line_mode:
+            return self._feed_head()
+        chunks = self._chunks
+        data = bytes(held)
+        count = len(data) if chunks is None else chunks.feed(data)
+        if chunks is not None and (chunks.ended or chunks.problem is not None):
+            self._chunks = None
+        del held[:count]
+        if count:
+            super().dataReceived(data[:count])
+        if chunks is not None and chunks.problem is not None:
+            self._respondToBadRequestAndDisconnect()
+        return True
+
+    def _feed_head(self) -> bool:
+        """Feed a head that is whole and in order; False when it isn't."""
+        held = self._held
+        skip_empty_lines(held)
+        end = end_of_head(held, self._looked_at)
+        self._looked_at = len(held)
+        if end > MOST_HEAD_BYTES or (not end and len(held) >= MOST_HEAD_BYTES):
+            self._refuse(TOO_LONG)
+            return False
+        if not end:
+            if held and not self._head_is_timed:
+                self._head_is_timed = True
+                self.setTimeout(self.site.client_idle_timeout_s)
+            return False
+        self._looked_at = 0
+        if self._head_is_timed:
+            self._head_is_timed = False
+            self.setTimeout(self.timeOut)
+        head = bytes(held[:end])
+        del held[:end]
+        problem = check_head(head)
+        if problem is not None:
+            self._refuse(problem)
+            return False
+        super().dataReceived(head)
+        self._chunks = ChunkScanner() if self.length is None else None
+        return not self.transport.disconnecting
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what is no request, in either lane's words, and close."""
+        self._broken = True
+        self._held.clear()
+        self.transport.write(problem.answer())
+        self.loseConnection()
+
+    def timeoutConnection(self) -> None:
+        """Nothing came for too long, or a head took too long."""
+        if self._head_is_timed and not self._broken:
+            self._broken = True
+            self.transport.write(TOO_SLOW.answer())
+        super().timeoutConnection()
 
     def suspend_timeout(self) -> None:
         """Count no idle time until the request is done; keep-alive gets it back then."""
@@ -270,10 +373,6 @@ class HeadFirstChannel(HTTPChannel):
 
     def _send100Continue(self) -> None:
         """Not now: `send_continue` does, when the body is started."""
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """A line of the head is too long: said, where twisted.web hangs up without a word."""
-        self._respondToBadRequestAndDisconnect()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         request = self.requests[-1] if self.requests else None

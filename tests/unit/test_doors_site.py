@@ -328,7 +328,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_a_line_that_is_too_long_is_answered(self) -> None:
         self.send(b"GET /a HTTP/1.1\r\nHost: h\r\nx-amz-meta-a: " + b"a" * 17_000)
-        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 400"))
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 431 "))
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(self.requests, [])
 

@@ -18,7 +18,15 @@ from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
 from aosd.doors.site import HeadFirstSite
-from aosd.doors.strict import MOST_HEAD_BYTES, Problem, check_head
+from aosd.doors.strict import (
+    MOST_HEAD_BYTES,
+    TOO_LONG,
+    TOO_SLOW,
+    Problem,
+    check_head,
+    end_of_head,
+    skip_empty_lines,
+)
 
 if TYPE_CHECKING:
     from aosd.doors.express.factory import ExpressSite
@@ -223,21 +231,15 @@ class ExpressChannel(Protocol):
         """Whether a head was held, and its request begun."""
         held = self._held
         if held[0] in b"\r\n":
-            # RFC 9112, section 2.2: empty lines before a request are nothing.
-            while held.startswith(b"\r\n"):
-                del held[:2]
-                self._looked_at = 0
-            if not held or held == b"\r":
-                return False
-        end = held.find(b"\r\n\r\n", max(0, self._looked_at - 3))
-        if (len(held) if end < 0 else end) > MOST_HEAD_BYTES:
-            self._refuse(Problem(431, "the head is too long"))
+            skip_empty_lines(held)
+            self._looked_at = 0
+        end = end_of_head(held, self._looked_at)
+        if end > MOST_HEAD_BYTES or (not end and len(held) >= MOST_HEAD_BYTES):
+            self._refuse(TOO_LONG)
             return False
-        if end < 0:
-            self._looked_at = len(held)
+        self._looked_at = 0 if end else len(held)
+        if not end:
             return False
-        end += 4
-        self._looked_at = 0
         raw = bytes(held[:end])
         rest = bytes(held[end:])
         held.clear()
@@ -306,7 +308,7 @@ class ExpressChannel(Protocol):
         if self._write_blocked:
             self._watch_head()
         else:
-            self._refuse(Problem(408, "the head took too long"))
+            self._refuse(TOO_SLOW)
 
     def _check_quiet(self) -> None:
         """Close a connection that nothing was asked on for too long."""

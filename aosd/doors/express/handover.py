@@ -102,7 +102,7 @@ class Handover:
 
     def begin(self, raw_head: bytes) -> None:
         """Hand over the head."""
-        self._channel.dataReceived(raw_head)
+        self._channel.feed(raw_head)
 
     def take(self, data: bytes) -> bytes:
         """Take what of `data` is the request's; what is left is somebody else's."""
@@ -114,7 +114,7 @@ class Handover:
         else:
             count = chunks.feed(data)
         if count:
-            self._channel.dataReceived(data if count == len(data) else data[:count])
+            self._channel.feed(data if count == len(data) else data[:count])
         if chunks is not None and chunks.problem is not None:
             # Nobody knows where such a message ends.
             self._channel.refuse_framing()
