@@ -42,6 +42,7 @@ from aosd.model.node import Address, Credentials
 from aosd.nodes.cleaning import clean
 from aosd.nodes.examine import examine
 from aosd.nodes.exchange import Deadlines
+from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
 from aosd.nodes.space import space_of
@@ -236,7 +237,8 @@ class Daemon(Service):
     def _make_node(
         self, name: str, address: Address, credentials: Credentials, health: IHealth
     ) -> INode:
-        return S3Node(
+        make = ExpressNode if self._settings.express else S3Node
+        return make(
             name,
             address,
             credentials,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_plus
@@ -12,27 +10,21 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
 
-from aosd.model.errors import NodeNonsense, NoSuchKey
+from aosd.model.errors import NodeNonsense
 from aosd.model.objects import (
-    KEPT_HEADERS,
-    OWN_METADATA,
     STAMP_HEADER,
-    USER_METADATA,
     Entry,
     ObjectHead,
     Page,
     Part,
     PartsPage,
 )
+from aosd.nodes.heads import FOLDERS_END, head_of, quoted
 from aosd.nodes.http import STORED_ENCODING
+from aosd.nodes.response import Response
 
 _STAMP = STAMP_HEADER.decode()
-# SeaweedFS answers for its folders, `a/` where there is `a/b` or was, as if each were an object.
-# They have an ETag of no parts, and none at all in listings; an object has neither.
-_FOLDERS_END = '-0"'
 _FOLDERS_LISTED = '""'
 
 
@@ -50,38 +42,17 @@ class Answers:
     def __init__(self, node: str) -> None:
         self._node = node
 
-    def object_head(self, response: IResponse, size_bytes: int) -> ObjectHead:
+    def object_head(self, response: Response, size_bytes: int) -> ObjectHead:
         """The head of an object from a GET's or HEAD's answer. Raises NoSuchKey for a folder."""
-        headers: Headers = response.headers
-        etag = self.etag(response)
-        if etag.endswith(_FOLDERS_END):
-            raise NoSuchKey("no such object")
-        kept: list[tuple[bytes, bytes]] = []
-        own: list[tuple[bytes, bytes]] = []
-        for name, values in headers.getAllRawHeaders():
-            name = name.lower()
-            if name == STORED_ENCODING:
-                name = b"content-encoding"
-            value = b",".join(values)
-            if name.startswith(OWN_METADATA):
-                if name != STAMP_HEADER:
-                    own.append((name, _decoded(value)))
-            elif name.startswith(USER_METADATA):
-                kept.append((name, _decoded(value)))
-            elif value and name in KEPT_HEADERS:
-                # MinIO answers with an empty Content-Encoding where none was stored.
-                kept.append((name, value))
-        stamp = headers.getRawHeaders(STAMP_HEADER)
-        return ObjectHead(
-            etag=etag,
-            size_bytes=size_bytes,
-            modified_s=self._http_date(headers),
-            stamp=stamp[0].decode("ascii", "replace") if stamp else None,
-            headers=tuple(kept),
-            own=tuple(own),
-        )
+        headers = {
+            name.lower(): b",".join(values) for name, values in response.headers.getAllRawHeaders()
+        }
+        stored = headers.pop(STORED_ENCODING, None)
+        if stored is not None:
+            headers[b"content-encoding"] = stored
+        return head_of(self._node, headers, size_bytes)
 
-    def etag(self, response: IResponse) -> str:
+    def etag(self, response: Response) -> str:
         """The quoted ETag of an answer."""
         values = response.headers.getRawHeaders(b"ETag")
         if not values:
@@ -219,7 +190,7 @@ class Answers:
             return code, root.findtext("Message") or f"answered {status}"
         return f"HTTP{status}", f"answered {status}"
 
-    def date_s(self, response: IResponse) -> float | None:
+    def date_s(self, response: Response) -> float | None:
         """When the node says it answered, in whole seconds since 1970; None if it doesn't."""
         values = response.headers.getRawHeaders(b"Date")
         try:
@@ -227,32 +198,10 @@ class Answers:
         except ValueError:
             return None
 
-    def _http_date(self, headers: Headers) -> int:
-        values = headers.getRawHeaders(b"Last-Modified")
-        try:
-            return int(parsedate_to_datetime((values or [b""])[0].decode("latin-1")).timestamp())
-        except ValueError as error:
-            raise NodeNonsense(self._node, "its answer has no readable Last-Modified") from error
-
-
-def _decoded(value: bytes) -> bytes:
-    """User metadata in UTF-8: MinIO answers with encoded words (RFC 2047) for other than ASCII."""
-    if not (value.startswith(b"=?") and value.endswith(b"?=")):
-        return value
-    try:
-        return str(make_header(decode_header(value.decode("ascii")))).encode()
-    except (UnicodeError, LookupError, HeaderParseError):
-        return value
-
-
-def quoted(etag: str) -> str:
-    """An ETag in quotes, as all of aosd has it."""
-    return etag if etag.startswith('"') else f'"{etag}"'
-
 
 def _is_folder(entry: Entry) -> bool:
     return entry.key.endswith("/") and (
-        entry.etag == _FOLDERS_LISTED or entry.etag.endswith(_FOLDERS_END)
+        entry.etag == _FOLDERS_LISTED or entry.etag.endswith(FOLDERS_END)
     )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IProducer, IReactorTime
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from aosd.model.objects import ObjectHead, Span
 from aosd.nodes.http import hang_up
+from aosd.nodes.response import Response
 from aosd.ports import IReading
 from aosd.streams.deadlines import IdleTimer
 from aosd.streams.relay import Relay
@@ -106,7 +107,7 @@ class ResponseReading:
 
     def __init__(
         self,
-        response: IResponse,
+        response: Response,
         head: ObjectHead,
         span: Span,
         make_relay: Callable[[IConsumer, int | None], Relay],
@@ -144,7 +145,7 @@ class Nowhere:
         """See IConsumer."""
 
 
-def drop_body(response: IResponse, make_relay: Callable[[IConsumer, int | None], Relay]) -> None:
+def drop_body(response: Response, make_relay: Callable[[IConsumer, int | None], Relay]) -> None:
     """Do without a body: drained when it is short, so that its connection can be used again."""
     length = response.length
     relay = make_relay(Nowhere(), length if isinstance(length, int) else None)

@@ -1,34 +1,15 @@
-"""One request to a node and its answer: signing, deadlines, repeats, and whose fault it was."""
+"""One request to a node and its answer: repeats, bodies, and whose fault it was."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
 
-from OpenSSL import SSL
-from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectionAborted,
-    ConnectionDone,
-    ConnectionLost,
-    DNSLookupError,
-)
-from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.python.failure import Failure
-
-# The client's exports leave out the one error that says «this isn't HTTP».
-from twisted.web._newclient import ParseError
-from twisted.web.client import (
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
-from twisted.web.http_headers import Headers as WireHeaders
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer
 
 from aosd.model.errors import (
     AosdError,
@@ -45,15 +26,12 @@ from aosd.model.errors import (
 )
 from aosd.model.objects import Headers
 from aosd.nodes.answers import Answers
-from aosd.nodes.bodies import Collected, WatchedBody
-from aosd.nodes.http import reasons
-from aosd.nodes.signing import UNSIGNED_PAYLOAD, Signer, target
+from aosd.nodes.bodies import Collected
+from aosd.nodes.response import Response
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
 from aosd.streams.bodies import HeldBody
 from aosd.streams.relay import Relay
-
-T = TypeVar("T")
 
 _LARGEST_ANSWER_BYTES = 16 * 1024 * 1024  # 1,000 keys of 1,024 escaped bytes fit
 _DIGEST_CODES = frozenset(
@@ -79,15 +57,12 @@ class Deadlines:
     client_stall_s: float = 300.0
 
 
-class Exchange:
+class Exchange(ABC):
     """Asks one node. Every failure comes out as an AosdError, and its breaker is told."""
 
     def __init__(
         self,
         name: str,
-        base_url: str,
-        signer: Signer,
-        client: HTTPClient,
         clock: IReactorTime,
         health: IHealth,
         deadlines: Deadlines,
@@ -95,9 +70,6 @@ class Exchange:
     ) -> None:
         self.name = name
         self.answers = Answers(name)
-        self._base_url = base_url
-        self._signer = signer
-        self._client = client
         self._clock = clock
         self._health = health
         self._deadlines = deadlines
@@ -115,7 +87,7 @@ class Exchange:
         answer_s: float | None = None,
         repeat: bool = True,
         guarded: bool = True,
-    ) -> IResponse:
+    ) -> Response:
         """The head of the answer, whatever its status; its body hasn't been read.
 
         A connection that breaks before any answer is tried once more where that is safe: a
@@ -135,7 +107,7 @@ class Exchange:
             except Exception as error:  # noqa: BLE001 — translated below, whatever it is
                 failure = Failure(error)
                 translated = self._translate(failure)
-                broke = isinstance(error, (ResponseNeverReceived, RequestTransmissionFailed))
+                broke = self._never_answered(error)
                 # A request that was given up looks like one whose connection broke.
                 if tries and broke and isinstance(translated, NodeUnavailable):
                     continue
@@ -149,7 +121,7 @@ class Exchange:
         self._metrics.node_errors.labels(self.name, type(error).__name__).inc()
         self._health.failed(error)
 
-    async def read(self, response: IResponse) -> bytes:
+    async def read(self, response: Response) -> bytes:
         """The whole body of an answer that must be short (16 MiB)."""
 
         def overflow() -> None:
@@ -181,7 +153,7 @@ class Exchange:
             self._health.heard,
         )
 
-    async def refuse(self, response: IResponse) -> AosdError:
+    async def refuse(self, response: Response) -> AosdError:
         """What an answer that isn't a success means; reads its body."""
         status = response.code
         try:
@@ -212,10 +184,13 @@ class Exchange:
             error = NodeNonsense(self.name, f"answered {status}")
         else:
             error = NodeRefused(self.name, words, status, code)
-        if _is_failure(status):
+        if is_failure(status):
             self.blame(error)
         return error
 
+    # -- each client's own ------------------------------------------------------------------------
+
+    @abstractmethod
     async def _once(
         self,
         verb: str,
@@ -226,137 +201,26 @@ class Exchange:
         body: IBodyProducer | None,
         answer_s: float | None,
         guarded: bool,
-    ) -> IResponse:
-        path, query_text = target(bucket, key, query)
-        wire = WireHeaders()
-        amz: dict[str, str] = {}
-        payload = UNSIGNED_PAYLOAD
-        for name, value in headers:
-            if name == b"x-amz-content-sha256":
-                payload = value.decode("ascii")
-            elif name.startswith(b"x-amz-"):
-                amz[name.decode("ascii")] = value.decode("utf-8")
-            else:
-                wire.addRawHeader(name, value)
-        for signed_name, signed_value in self._signer.sign(
-            verb, path, query_text, amz, payload
-        ).items():
-            if signed_name != "host":
-                wire.addRawHeader(signed_name.encode("ascii"), signed_value.encode("utf-8"))
-        url = self._base_url + path + ("?" + query_text if query_text else "")
-        self._metrics.node_requests.labels(self.name, verb).inc()
-        began_s = self._clock.seconds()
-        answer_s = self._deadlines.answer_s if answer_s is None else answer_s
-        watched = None
-        first_byte_s = self._deadlines.first_byte_s
-        if body is not None:
-            # Its own watch ends it; this is only the time to connect and to begin.
-            watched = WatchedBody(
-                body, self._clock, self._deadlines.stall_s, answer_s, lambda why: give_up(why)
-            )
-        waiting: Deferred[Any] = self._client.request(
-            verb,
-            url,
-            headers=wire,
-            data=watched,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=cast(Any, self._clock),
-        )
-        too_late: list[NodeError] = []
+    ) -> Response:
+        """One try of `ask`; its breaker has been asked, and is told of an answer."""
 
-        def give_up(why: str) -> None:
-            too_late.append(NodeTimeout(self.name, why))
-            waiting.cancel()
+    @abstractmethod
+    def _translate(self, failure: Failure) -> Exception:
+        """What a failed try means, in our own errors."""
 
-        def tripped() -> None:
-            too_late.append(NodeUnavailable(self.name, "its breaker opened meanwhile"))
-            waiting.cancel()
-
-        timer = None
-        if watched is None:
-            timer = self._clock.callLater(
-                first_byte_s, give_up, f"didn't begin to answer within {first_byte_s:g} s"
-            )
-        # A client's body on its way is judged by its own progress; who only waits isn't kept
-        # waiting for a node that is silent. (A probe is what finds out whether it is.)
-        unwatch = self._health.watch(tripped) if guarded and _is_held(body) else None
-        try:
-            response: IResponse = await _given_up_as_such(waiting)
-        except Exception as error:
-            if watched is not None:
-                watched.failed()
-            if too_late:
-                raise too_late[0] from error
-            raise
-        finally:
-            if timer is not None and timer.active():
-                timer.cancel()
-            if unwatch is not None:
-                unwatch()
-        if watched is not None:
-            watched.answered()
-        if guarded:
-            self._health.answered(not _is_failure(response.code))
-        else:
-            # That a probe is answered doesn't undo what objects' requests failed with.
-            self._health.heard()
-        self._metrics.node_seconds.labels(self.name, verb).observe(self._clock.seconds() - began_s)
-        return response
+    @abstractmethod
+    def _never_answered(self, error: Exception) -> bool:
+        """Whether a try failed because its connection broke before any answer."""
 
     def _broken(self, why: str, silent: bool) -> Exception:
         return NodeTimeout(self.name, why) if silent else NodeUnavailable(self.name, why)
 
-    def _translate(self, failure: Failure) -> Exception:
-        """What a failed request means, in our own errors. The only place that knows treq's."""
-        causes = reasons(failure)
-        for error in causes:
-            if isinstance(error, (AosdError, CancelledError)):
-                return error
-        for error in causes:
-            if isinstance(error, (ParseError, ValueError)):
-                return NodeNonsense(self.name, f"its answer isn't HTTP: {error}")
-            if isinstance(error, ConnectTimeout):
-                return NodeUnavailable(self.name, "no connection in time")
-            if isinstance(error, (ConnectError, DNSLookupError)):
-                return NodeUnavailable(self.name, f"no connection: {error}")
-            if isinstance(error, SSL.Error):
-                return NodeUnavailable(self.name, f"TLS failed: {error}")
-            if isinstance(error, (ConnectionLost, ConnectionDone, ConnectionAborted)):
-                return NodeUnavailable(self.name, "closed the connection without an answer")
-        if isinstance(causes[0], (ResponseFailed, RequestTransmissionFailed)):
-            return NodeUnavailable(self.name, f"the connection broke: {causes[-1]!r}")
-        return NodeNonsense(self.name, f"{type(causes[0]).__name__}: {causes[0]}")
 
-
-def _given_up_as_such(waiting: Deferred[T]) -> Deferred[T]:
-    """`waiting`, but failing with CancelledError when it is cancelled through what's returned.
-
-    The client fails in many ways when it is cancelled, by what it was at: connecting, sending,
-    waiting. None of them is the node's fault.
-    """
-    given_up = False
-
-    def give_up(_: Deferred[T]) -> None:
-        nonlocal given_up
-        given_up = True
-        waiting.cancel()
-
-    def settled(result: T | Failure) -> None:
-        if not outer.called:
-            failed = isinstance(result, Failure)
-            outer.callback(Failure(CancelledError()) if failed and given_up else result)
-
-    outer: Deferred[T] = Deferred(give_up)
-    waiting.addBoth(settled)
-    return outer
-
-
-def _is_held(body: IBodyProducer | None) -> bool:
+def is_held(body: IBodyProducer | None) -> bool:
     """Whether a request waits for nobody but the node: no body, or one that lies in memory."""
     return body is None or isinstance(body, HeldBody)
 
 
-def _is_failure(status: int) -> bool:
+def is_failure(status: int) -> bool:
     """Whether a status says that the node doesn't work for us; lack of space doesn't."""
     return (status >= 500 and status != 507) or status in (401, 403)

@@ -18,7 +18,7 @@ from aosd.nodes.connections import Confirm, ConfirmedEndpoint, Endpoints, make_p
 STORED_ENCODING = b"x-aosd-stored-content-encoding"
 """Where a response carries the Content-Encoding that the node sent."""
 
-_IDLE_CONNECTION_S = 20  # less than any server keeps one
+IDLE_CONNECTION_S = 20  # less than any server keeps one
 
 
 @implementer(IAgent)
@@ -61,7 +61,7 @@ def make_client(
 
     A new connection carries no request before `confirm` has fired.
     """
-    pool = make_pool(reactor, connections=connections, idle_s=_IDLE_CONNECTION_S)
+    pool = make_pool(reactor, connections=connections, idle_s=IDLE_CONNECTION_S)
     endpoints = Endpoints(
         reactor, connect_timeout_s, lambda endpoint: ConfirmedEndpoint(endpoint, confirm)
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
+from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from aosd.model.errors import (
@@ -30,13 +31,45 @@ from aosd.nodes.bodies import ResponseReading, drop_body
 from aosd.nodes.connections import ControlConnection
 from aosd.nodes.exchange import Deadlines, Exchange
 from aosd.nodes.http import client_over, make_client
+from aosd.nodes.over_treq import TreqExchange
 from aosd.nodes.parts import part_sizes
+from aosd.nodes.response import Response
 from aosd.nodes.signing import Signer
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth, INode, IReading
 from aosd.streams.bodies import HeldBody
 
 _THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What an S3Node was made with."""
+
+    name: str
+    address: Address
+    credentials: Credentials
+    reactor: Any
+    now: Callable[[], float]
+    health: IHealth
+    metrics: Metrics
+    deadlines: Deadlines
+    connect_timeout_s: float
+    connections: int
+
+
+def _over_treq(wiring: Wiring, client: HTTPClient) -> Exchange:
+    signer = Signer(wiring.address, wiring.credentials, wiring.now)
+    return TreqExchange(
+        wiring.name,
+        wiring.address.url,
+        signer,
+        client,
+        wiring.reactor,
+        wiring.health,
+        wiring.deadlines,
+        wiring.metrics,
+    )
 
 
 @implementer(INode)
@@ -65,21 +98,33 @@ class S3Node:
         self.address = address
         self._health = health
         self._now = now
-        deadlines = deadlines or Deadlines()
-        clock: IReactorTime = reactor
-        client, self._pool = make_client(
-            reactor,
-            connect_timeout_s=connect_timeout_s,
-            connections=connections,
-            confirm=health.confirm,
-        )
         self._connection = ControlConnection(reactor, connect_timeout_s, health.control_lost)
+        deadlines = deadlines or Deadlines()
         self._complete_s = deadlines.complete_s
-        signer = Signer(address, credentials, now)
-        self._exchange, self._control = (
-            Exchange(name, address.url, signer, each, clock, health, deadlines, metrics)
-            for each in (client, client_over(self._connection.agent))
+        wiring = Wiring(
+            name,
+            address,
+            credentials,
+            reactor,
+            now,
+            health,
+            metrics,
+            deadlines,
+            connect_timeout_s,
+            connections,
         )
+        self._control: Exchange = _over_treq(wiring, client_over(self._connection.agent))
+        self._exchange, self._close_pool = self._lane(wiring)
+
+    def _lane(self, wiring: Wiring) -> tuple[Exchange, Callable[[], Deferred[None]]]:
+        """What requests go by, all but probes, and what closes its idle connections."""
+        client, pool = make_client(
+            wiring.reactor,
+            connect_timeout_s=wiring.connect_timeout_s,
+            connections=wiring.connections,
+            confirm=wiring.health.confirm,
+        )
+        return _over_treq(wiring, client), pool.closeCachedConnections
 
     # -- objects ------------------------------------------------------------------------------
 
@@ -95,7 +140,7 @@ class S3Node:
         told = response.headers.getRawHeaders(b"Content-Length")
         if not told or not told[0].isdigit():
             raise NodeNonsense(self.name, "its answer to HEAD has no Content-Length")
-        return self._exchange.answers.object_head(response, int(told[0]))
+        return self._object_head(response, int(told[0]))
 
     def part_sizes(self, bucket: str, key: str, etag: str) -> Deferred[Sequence[int]]:
         """See INode."""
@@ -125,7 +170,8 @@ class S3Node:
             self._drop(response)
             # Nodes differ in how they tell the size with a 416; all tell it on HEAD.
             raise RangeNotSatisfiable((await self._head(bucket, key)).size_bytes)
-        await self._succeed(response, 200, 206)
+        if response.code not in (200, 206):
+            raise await self._exchange.refuse(response)
         length = response.length
         try:
             if not isinstance(length, int):
@@ -134,7 +180,7 @@ class S3Node:
                 span, size_bytes = self._content_range(response, length)
             else:
                 span, size_bytes = Span(0, length), length
-            head = self._exchange.answers.object_head(response, size_bytes)
+            head = self._object_head(response, size_bytes)
             if etag is not None and head.etag != etag:
                 raise PreconditionFailed("it has another ETag")
             if wanted is not None and wanted.resolve(size_bytes) != span:
@@ -142,6 +188,12 @@ class S3Node:
         except Exception:
             self._drop(response)
             raise
+        return self._reading(response, head, span)
+
+    def _object_head(self, response: Response, size_bytes: int) -> ObjectHead:
+        return self._exchange.answers.object_head(response, size_bytes)
+
+    def _reading(self, response: Response, head: ObjectHead, span: Span) -> IReading:
         return ResponseReading(response, head, span, self._exchange.relay)
 
     def put(self, bucket: str, key: str, body: IBodyProducer, headers: Headers) -> Deferred[str]:
@@ -348,28 +400,28 @@ class S3Node:
 
     def close(self) -> Deferred[None]:
         """See INode."""
-        closing = DeferredList([self._pool.closeCachedConnections(), self._connection.close()])
+        closing = DeferredList([self._close_pool(), self._connection.close()])
         return closing.addCallback(lambda _: None)
 
     # -- inside ---------------------------------------------------------------------------------
 
-    async def _succeed(self, response: IResponse, *statuses: int) -> IResponse:
+    async def _succeed(self, response: Response, *statuses: int) -> Response:
         if response.code not in statuses:
             raise await self._exchange.refuse(response)
         return response
 
-    async def _read(self, response: IResponse) -> bytes:
+    async def _read(self, response: Response) -> bytes:
         return await self._exchange.read(await self._succeed(response, 200))
 
-    async def _stored(self, response: IResponse) -> str:
+    async def _stored(self, response: Response) -> str:
         await self._succeed(response, 200)
         self._drop(response)
         return self._exchange.answers.etag(response)
 
-    def _drop(self, response: IResponse) -> None:
+    def _drop(self, response: Response) -> None:
         drop_body(response, self._exchange.relay)
 
-    def _content_range(self, response: IResponse, length: int) -> tuple[Span, int]:
+    def _content_range(self, response: Response, length: int) -> tuple[Span, int]:
         value = (response.headers.getRawHeaders(b"Content-Range") or [b""])[0]
         try:
             unit, _, rest = value.partition(b" ")

@@ -32,17 +32,22 @@ def target(bucket: str, key: str, query: Mapping[str, str]) -> tuple[str, str]:
     return path, "&".join(encoded)
 
 
+def host_of(address: Address) -> str:
+    """What the Host header of a request to it says, and signs."""
+    host = address.url.partition("://")[2]
+    if address.port == {"http": 80, "https": 443}[address.scheme]:
+        # Twisted's Agent leaves a default port out of the Host header it sends.
+        return host.rpartition(":")[0]
+    return host
+
+
 class Signer:
     """Signs for one node. `now` gives seconds since 1970."""
 
     def __init__(
         self, address: Address, credentials: Credentials, now: Callable[[], float]
     ) -> None:
-        default_port = {"http": 80, "https": 443}[address.scheme]
-        self.host = address.url.partition("://")[2]
-        if address.port == default_port:
-            # Twisted's Agent leaves a default port out of the Host header it sends.
-            self.host = self.host.rpartition(":")[0]
+        self.host = host_of(address)
         self._scheme = address.scheme
         self._credentials = MinioCredentials(credentials.access_key, credentials.secret_key)
         self._now = now

@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 # Before its modules are imported, so that a case that fails shows its values.
 pytest.register_assert_rewrite("aosd.testing.contract")
 
+from aosd.nodes.express.node import ExpressNode  # noqa: E402
+from aosd.nodes.s3 import S3Node  # noqa: E402
 from aosd.ports import INode  # noqa: E402
 from aosd.testing.contract.subject import MINIO, SEAWEEDFS, Traits  # noqa: E402
 from aosd.testing.memory_node import MemoryNode  # noqa: E402
@@ -38,13 +40,23 @@ def wait_for(waiting: Coroutine[Any, Any, T] | Deferred[T]) -> T:
     return result
 
 
-@pytest.fixture(scope="session", params=["memory", "memory-as-a-tree", "seaweedfs", "minio"])
+@pytest.fixture(
+    scope="session",
+    params=[
+        "memory",
+        "memory-as-a-tree",
+        "seaweedfs",
+        "seaweedfs-express",
+        "minio",
+        "minio-express",
+    ],
+)
 def candidate(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Candidate]:
     from twisted.internet import reactor
 
-    kind = request.param
+    kind = request.param.removesuffix("-express")
     health = AlwaysWell()
     if kind == "memory":
         yield Candidate(
@@ -60,7 +72,7 @@ def candidate(
     server = Server(kind, tmp_path_factory.mktemp(kind), reactor)
     try:
         wait_for(server.start())
-        real = server.node(health)
+        real = server.node(health, client=ExpressNode if kind != request.param else S3Node)
         yield Candidate(real, SEAWEEDFS if kind == "seaweedfs" else MINIO, health)
         wait_for(real.close())
     finally:

@@ -175,9 +175,14 @@ class Server:
         await self._discovery.stop()
         self._threads.stop()
 
-    def node(self, health: AlwaysWell, deadlines: Deadlines | None = None) -> S3Node:
+    def node(
+        self,
+        health: AlwaysWell,
+        deadlines: Deadlines | None = None,
+        client: type[S3Node] = S3Node,
+    ) -> S3Node:
         assert self.address is not None and self.credentials is not None
-        return S3Node(
+        return client(
             self.name,
             self.address,
             self.credentials,

@@ -24,6 +24,7 @@ from aosd.model.errors import (
 )
 from aosd.model.node import Address, Credentials
 from aosd.nodes.exchange import Deadlines
+from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.s3 import S3Node
 from aosd.observe.metrics import Metrics
 from aosd.streams.bodies import HeldBody
@@ -98,7 +99,7 @@ HEARD = b"heard"
 class Bad:
     """The node, its server, and a second server that nobody should ever ask."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, client: type[S3Node]) -> None:
         self.server, self.elsewhere = BadServer(), BadServer()
         self.health = AlwaysWell()
         self._ports = [
@@ -106,7 +107,7 @@ class Bad:
             for each in (self.server, self.elsewhere)
         ]
         port, self.port_elsewhere = (each.getHost().port for each in self._ports)
-        self.node = S3Node(
+        self.node = client(
             "n1",
             Address("http", "127.0.0.1", port),
             Credentials("access", "secret"),
@@ -126,11 +127,11 @@ class Bad:
             connection.transport.abortConnection()  # type: ignore[attr-defined]
 
 
-@pytest_twisted.async_yield_fixture
-async def bad() -> AsyncIterator[Bad]:
+@pytest_twisted.async_yield_fixture(params=[S3Node, ExpressNode], ids=["standard", "express"])
+async def bad(request: pytest.FixtureRequest) -> AsyncIterator[Bad]:
     from twisted.internet import reactor
 
-    bad = Bad(reactor)
+    bad = Bad(reactor, request.param)
     yield bad
     await bad.stop()
 

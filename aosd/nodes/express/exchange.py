@@ -1,0 +1,211 @@
+"""Requests to a node by the express lane: signing, deadlines, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
+
+from aosd.model.errors import AosdError, NodeError, NodeNonsense, NodeTimeout, NodeUnavailable
+from aosd.model.objects import Headers
+from aosd.nodes.exchange import Deadlines, Exchange, is_failure, is_held
+from aosd.nodes.express.answer import Answer, NotHttp
+from aosd.nodes.express.connection import Broke, NodeConnection, TookTooLong
+from aosd.nodes.express.pool import ConnectionPool
+from aosd.nodes.express.signing import UNSIGNED, QuickSigner, quick_target
+from aosd.nodes.response import Response
+from aosd.nodes.signing import target
+from aosd.observe.metrics import Metrics
+from aosd.ports import IHealth
+
+_NO_QUERY: Mapping[str, str] = {}
+_WITH_LENGTH = frozenset({"PUT", "POST"})
+
+
+class ExpressExchange(Exchange):
+    """See Exchange."""
+
+    def __init__(
+        self,
+        name: str,
+        signer: QuickSigner,
+        pool: ConnectionPool,
+        clock: IReactorTime,
+        health: IHealth,
+        deadlines: Deadlines,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(name, clock, health, deadlines, metrics)
+        self._signer = signer
+        self._pool = pool
+        # By verb, so that no label is looked up with each request.
+        self._counters: dict[str, tuple[Callable[[], object], Callable[[float], object]]] = {}
+
+    async def read(self, response: Response) -> bytes:
+        """See Exchange; most short answers are here with their heads."""
+        if isinstance(response, Answer) and (whole := response.take_whole()) is not None:
+            return whole
+        return await super().read(response)
+
+    async def _once(
+        self,
+        verb: str,
+        bucket: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Headers,
+        body: IBodyProducer | None,
+        answer_s: float | None,
+        guarded: bool,
+    ) -> Response:
+        head = self._head(verb, bucket, key, query, headers, body)
+        count, observe = self._counters.get(verb) or self._counters_of(verb)
+        count()
+        deadlines = self._deadlines
+        began_s = self._clock.seconds()
+        too_late: list[NodeError] = []
+        stop: Callable[[], None]
+        waiting: Deferred[Answer] = Deferred(lambda _: stop())
+
+        def give_up(error: NodeError) -> None:
+            too_late.append(error)
+            waiting.cancel()
+
+        def tripped() -> None:
+            give_up(NodeUnavailable(self.name, "its breaker opened meanwhile"))
+
+        def ask(connection: NodeConnection) -> None:
+            nonlocal stop
+            if waiting.called:
+                # Given up just when it was connected.
+                self._pool.freed(connection)
+                return
+            # First: a body may have who gives up a request as soon as it begins to flow.
+            stop = connection.give_up
+            connection.ask(
+                waiting,
+                verb.encode("ascii"),
+                head,
+                body,
+                due_s=began_s + deadlines.first_byte_s,
+                first_byte_s=deadlines.first_byte_s,
+                stall_s=deadlines.stall_s,
+                answer_s=deadlines.answer_s if answer_s is None else answer_s,
+            )
+
+        def failed(failure: Failure) -> None:
+            if not waiting.called:
+                waiting.errback(failure)
+
+        # See TreqExchange: who only waits isn't kept waiting for a node that is silent.
+        unwatch = self._health.watch(tripped) if guarded and is_held(body) else None
+        timer = None
+        try:
+            connection = self._pool.take()
+            if connection is not None:
+                ask(connection)
+            else:
+                opening = self._pool.open()
+                stop = opening.cancel
+                opening.addCallback(ask).addErrback(failed)
+                if body is None:
+                    why = f"didn't begin to answer within {deadlines.first_byte_s:g} s"
+                    late = NodeTimeout(self.name, why)
+                    timer = self._clock.callLater(deadlines.first_byte_s, give_up, late)
+            answer = await waiting
+        except Exception as error:
+            if too_late:
+                raise too_late[0] from error
+            raise
+        finally:
+            if timer is not None and timer.active():
+                timer.cancel()
+            if unwatch is not None:
+                unwatch()
+        if guarded:
+            self._health.answered(not is_failure(answer.code))
+        else:
+            self._health.heard()
+        observe(self._clock.seconds() - began_s)
+        return answer
+
+    def _head(
+        self,
+        verb: str,
+        bucket: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Headers,
+        body: IBodyProducer | None,
+    ) -> bytes:
+        """All of a request but its body."""
+        path = quick_target(bucket, key)
+        asked = target(bucket, key, query)[1].encode("ascii") if query else b""
+        lines = b"accept-encoding: identity\r\n"
+        amz: list[tuple[bytes, bytes]] = []
+        payload = UNSIGNED
+        for name, value in headers:
+            if b"\n" in value or b"\r" in value:
+                value = b" ".join(value.splitlines())  # as Twisted's client has it
+            if name == b"x-amz-content-sha256":
+                payload = value
+            elif name.startswith(b"x-amz-"):
+                amz.append((name, value))
+            else:
+                lines += b"%b: %b\r\n" % (name, value)
+        if body is not None:
+            lines += b"content-length: %d\r\n" % body.length
+        elif verb in _WITH_LENGTH:
+            lines += b"content-length: 0\r\n"
+        method = verb.encode("ascii")
+        signed = self._signer.sign(method, path, asked, amz, payload)
+        if asked:
+            path = b"%b?%b" % (path, asked)
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method, path, signed, lines)
+
+    def _counters_of(self, verb: str) -> tuple[Callable[[], object], Callable[[float], object]]:
+        metrics = self._metrics
+        made = self._counters[verb] = (
+            metrics.node_requests.labels(self.name, verb).inc,
+            metrics.node_seconds.labels(self.name, verb).observe,
+        )
+        return made
+
+    def _translate(self, failure: Failure) -> Exception:
+        """What a failed try means, in our own errors. The only place that knows this client's."""
+        error: Any = failure.value
+        if isinstance(error, (AosdError, CancelledError)):
+            return error
+        if isinstance(error, TookTooLong):
+            return NodeTimeout(self.name, str(error))
+        if isinstance(error, NotHttp):
+            return NodeNonsense(self.name, f"its answer isn't HTTP: {error}")
+        if isinstance(error, Broke):
+            error = error.reason.value
+        if isinstance(error, ConnectTimeout):
+            return NodeUnavailable(self.name, "no connection in time")
+        if isinstance(error, (ConnectError, DNSLookupError)):
+            return NodeUnavailable(self.name, f"no connection: {error}")
+        if isinstance(error, SSL.Error):
+            return NodeUnavailable(self.name, f"TLS failed: {error}")
+        if isinstance(error, (ConnectionLost, ConnectionDone, ConnectionAborted)):
+            return NodeUnavailable(self.name, "closed the connection without an answer")
+        if isinstance(failure.value, Broke):
+            return NodeUnavailable(self.name, f"the connection broke: {error!r}")
+        return NodeNonsense(self.name, f"{type(error).__name__}: {error}")
+
+    def _never_answered(self, error: Exception) -> bool:
+        return isinstance(error, Broke)

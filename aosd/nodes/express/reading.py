@@ -1,0 +1,50 @@
+"""A node's answer to a GET, by the express lane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer
+from zope.interface import implementer
+
+from aosd.model.objects import ObjectHead, Span
+from aosd.nodes.bodies import drop_body
+from aosd.nodes.express.answer import Answer
+from aosd.ports import IReading
+from aosd.streams.relay import Relay
+
+
+@implementer(IReading)
+class AnswerReading:
+    """See IReading. A short body, which came with its head, is written in one piece."""
+
+    __slots__ = ("_make_relay", "answer", "head", "span")
+
+    def __init__(
+        self,
+        answer: Answer,
+        head: ObjectHead,
+        span: Span,
+        make_relay: Callable[[IConsumer, int | None], Relay],
+    ) -> None:
+        self.head = head
+        self.span = span
+        self.answer = answer
+        self._make_relay = make_relay
+
+    def deliver(self, consumer: IConsumer) -> Deferred[None]:
+        """See IReading. No producer is registered for a body that is here already."""
+        whole = self.answer.take_whole()
+        if whole is not None:
+            if whole:
+                consumer.write(whole)
+            return succeed(None)
+        relay = self._make_relay(consumer, self.span.length)
+        self.answer.deliverBody(relay)
+        return relay.done
+
+    def abandon(self) -> None:
+        """See IReading."""
+        if not self.answer.over:
+            drop_body(self.answer, self._make_relay)
