@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IPullProducer,
     IPushProducer,
     ISSLTransport,
     ITCPTransport,
@@ -132,6 +135,33 @@ class ExpressChannel(Protocol):
     def unregister(self) -> None:
         """See Connection."""
         self._producer = None
+
+    def plain_socket(self) -> socket.socket | None:
+        """See Connection."""
+        if self._gone or self.secure:
+            return None
+        handle = getattr(self.transport, "getHandle", lambda: None)()
+        return handle if isinstance(handle, socket.socket) else None
+
+    def flushed(self) -> Deferred[None]:
+        """See Connection."""
+        # A pull producer is asked for more whenever nothing is left to be written.
+        flush = _Flush(self)
+        transport = self.transport
+        transport.unregisterProducer()
+        transport.registerProducer(flush, False)
+        transport.startWriting()
+        return flush.done
+
+    def was_flushed(self, flush: _Flush) -> None:
+        """All that was written has left user space."""
+        if self.closing:
+            return
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        if self._write_blocked:
+            self.resumeProducing()
+        flush.done.callback(None)
 
     def send_continue(self) -> None:
         """See Line."""
@@ -327,6 +357,27 @@ class ExpressChannel(Protocol):
             if call is not None and call.active():
                 call.cancel()
         self._quiet = self._slow = None
+
+
+@implementer(IPullProducer)
+class _Flush:
+    """Stands in for its channel until the transport has nothing left to write."""
+
+    def __init__(self, channel: ExpressChannel) -> None:
+        self.done: Deferred[None] = Deferred(lambda _: None)
+        self._channel = channel
+        self._registering = True
+
+    def resumeProducing(self) -> None:
+        """See IPullProducer: at first it is asked because it is there."""
+        if self._registering:
+            self._registering = False
+        else:
+            self._channel.was_flushed(self)
+
+    def stopProducing(self) -> None:
+        """See IProducer: the client is gone."""
+        self._channel.stopProducing()
 
 
 def _is_plain(head: Head) -> bool:

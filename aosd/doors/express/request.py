@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from aosd.doors.body import NO_BODY, Line, NoBody, RequestBody
 from aosd.doors.express.head import ExpressHeaders, Head
 from aosd.doors.site import LINGER_BYTES, LINGER_S, HeadFirstSite
 from aosd.model.errors import ClientGone
+from aosd.streams.splice import ISpliceTarget
 
 _STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in RESPONSES.items()}
 
@@ -36,6 +38,12 @@ class Connection(Line, Protocol):
     def unregister(self) -> None:
         """It has written all."""
 
+    def plain_socket(self) -> socket.socket | None:
+        """The socket, when what is written goes into it as it is."""
+
+    def flushed(self) -> Deferred[None]:
+        """Fires when all that was written has left user space; never, when it is lost before."""
+
     def close(self) -> None:
         """Close when all is written."""
 
@@ -46,7 +54,7 @@ class Connection(Line, Protocol):
         """The request is over: answered, and its body is in."""
 
 
-@implementer(IConsumer)
+@implementer(IConsumer, ISpliceTarget)
 class ExpressRequest:
     """See DoorRequest. It registers push producers only."""
 
@@ -250,6 +258,20 @@ class ExpressRequest:
     def unregisterProducer(self) -> None:
         """See IConsumer."""
         self._connection.unregister()
+
+    def target_socket(self) -> socket.socket | None:
+        """See ISpliceTarget."""
+        if self._gone or self._finished or self._chunked or not self.startedWriting:
+            return None
+        return self._connection.plain_socket() if self._has_body() else None
+
+    def flushed(self) -> Deferred[None]:
+        """See ISpliceTarget."""
+        return self._connection.flushed()
+
+    def spliced(self, count: int) -> None:
+        """See ISpliceTarget."""
+        self.sentLength += count
 
     def notifyFinish(self) -> Deferred[None]:
         """See DoorRequest."""

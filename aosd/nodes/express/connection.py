@@ -164,6 +164,19 @@ class NodeConnection(Protocol):
         self._ending = True
         self._transport.abortConnection()
 
+    def plain_socket(self) -> socket.socket | None:
+        """See Line."""
+        return None if self._ending and self._answer is None else self._socket
+
+    def body_taken(self, count: int) -> None:
+        """See Line."""
+        self._left -= count
+
+    def body_over(self) -> None:
+        """See Line."""
+        if self._answer is not None:
+            self._end_answer(self._answer, b"")
+
     # -- the wire ---------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:

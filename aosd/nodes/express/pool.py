@@ -12,13 +12,14 @@ from twisted.web.client import URI
 from aosd.nodes.connections import Confirm, ConfirmedEndpoint, Endpoints
 from aosd.nodes.express.connection import NodeConnection
 from aosd.nodes.http import IDLE_CONNECTION_S
+from aosd.streams.splice import Pipes
 
 
 class ConnectionPool:
     """Keeps up to `connections` idle ones, each for 20 s; those in use aren't counted.
 
     The one that was used last is used next, so that a quiet node has few. A new one carries
-    no request before `confirm` has fired.
+    no request before `confirm` has fired. `pipes` are what bodies are spliced through.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class ConnectionPool:
         self._connections = connections
         self._idle: list[NodeConnection] = []
         self._closed = False
+        self.pipes = Pipes()
         endpoints = Endpoints(
             reactor, connect_timeout_s, lambda endpoint: ConfirmedEndpoint(endpoint, confirm)
         )
@@ -56,6 +58,7 @@ class ConnectionPool:
     def close(self) -> Deferred[None]:
         """Close the idle ones; fires when they are. Those in use are closed when they end."""
         self._closed = True
+        self.pipes.close()
         idle, self._idle = self._idle, []
         for each in idle:
             each.close()
