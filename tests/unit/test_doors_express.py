@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.request import ExpressRequest
 from aosd.doors.site import HeadFirstRequest
-from aosd.model.errors import ClientGone
+from aosd.model.errors import ClientGone, IncompleteBody
 from tests.unit import test_doors_site
 from tests.unit.test_doors_site import IDLE_S, Sink, Transport, answer
 
@@ -30,6 +30,16 @@ class Routes:
     def find(self, request: Any) -> Callable[[Any], None] | None:
         request.door = "plain"
         return None if request.path.startswith(b"/handed") else self._take
+
+
+class Endless:
+    """Finds no end of a body."""
+
+    ended = False
+    problem: str | None = None
+
+    def feed(self, data: bytes) -> int:
+        return len(data)
 
 
 class Producer:
@@ -203,10 +213,29 @@ class ExpressTests(test_doors_site.SiteTests):
     def test_no_request_begins_while_the_client_takes_nothing(self) -> None:
         self.on_request = answer
         self.transport.producer.pauseProducing()
+        self.send(GET)
         self.send(GET + GET)
         self.assertEqual(self.requests, [])
         self.transport.producer.resumeProducing()
-        self.assertEqual(len(self.requests), 2)
+        self.assertEqual(len(self.requests), 3)
+
+    def test_reading_goes_on_after_a_body_whose_reader_paused(self) -> None:
+        self.send(self.head() + b"01234")
+        body = self.requests[0].body
+        body.start(Sink())
+        body.pause()
+        self.send(b"56789")
+        self.assertTrue(body.ended)
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_the_quiet_time_counts_from_the_last_answer(self) -> None:
+        self.on_request = answer
+        self.clock.advance(40)
+        self.send(GET)
+        self.clock.advance(40)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(21)
+        self.assertTrue(self.transport.disconnecting)
 
     def test_what_comes_after_a_request_is_held_and_bounded(self) -> None:
         self.send(GET)
@@ -310,6 +339,27 @@ class ExpressTests(test_doors_site.SiteTests):
         self.send(GET)
         self.clock.advance(3)
         self.assertEqual(len(self.requests), 1)
+
+    def test_where_the_lanes_differ_about_an_end_the_connection_is_dropped(self) -> None:
+        self.send(CHUNKED)
+        self.channel._current._chunks = Endless()
+        self.requests[0].body.start(Sink())
+        self.send(CHUNKS)
+        answer(self.requests[0])
+        self.assertTrue(self.transport.aborted)
+        self.send(GET)
+        self.assertEqual(len(self.requests), 1)
+
+    def test_chunks_that_only_this_lane_finds_malformed_are_refused(self) -> None:
+        self.send(CHUNKED)
+        scanner = Endless()
+        self.channel._current._chunks = scanner
+        sink = Sink()
+        self.requests[0].body.start(sink)
+        scanner.problem = "it doesn't like them"
+        self.send(CHUNKS[:-2])
+        assert sink.failure is not None
+        sink.failure.trap(IncompleteBody)
 
     def test_a_client_that_leaves_is_told_to_the_other_lane(self) -> None:
         self.send(CHUNKED)

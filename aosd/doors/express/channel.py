@@ -214,10 +214,7 @@ class ExpressChannel(Protocol):
     def close_when_idle(self) -> None:
         """Take no further request; close now if none is under way."""
         self.persistent = False
-        current = self._current
-        if isinstance(current, Handover):
-            current.close_when_idle()
-        elif current is None and not self._held:
+        if self._current is None and not self._held:
             self.close()
 
     # -- inside ---------------------------------------------------------------------------------

@@ -130,10 +130,6 @@ class Handover:
         """The connection is gone."""
         self._channel.connectionLost(reason)
 
-    def close_when_idle(self) -> None:
-        """No other request is to follow."""
-        self._channel.persistent = False
-
     def _done(self) -> None:
         if self.wants:
             # The two don't agree on where it ends: what follows can't be trusted.
