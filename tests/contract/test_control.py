@@ -1,4 +1,4 @@
-"""The control connection of S3Node, and how new ordinary connections wait to be confirmed."""
+"""The control connection of nodes, and how new ordinary connections wait to be confirmed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from aosd.model.errors import NodeError, NodeTimeout, NodeUnavailable
 from aosd.model.node import Address, Credentials
 from aosd.nodes.exchange import Deadlines
+from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.s3 import S3Node
 from aosd.observe.metrics import Metrics
 from aosd.streams.bodies import HeldBody
-from aosd.testing.bodies import BytesBody
+from aosd.testing.bodies import BytesBody, CollectingConsumer
 from aosd.testing.contract.subject import raises
 from tests.contract.servers import AlwaysWell, Server, on_path
 
@@ -166,14 +167,14 @@ SILENCE = None
 class Told:
     """A node and the server behind it."""
 
-    def __init__(self, reactor: Any, tls: Any = None) -> None:
+    def __init__(self, reactor: Any, client: type[S3Node], tls: Any = None) -> None:
         self.server = ToldServer()
         self.health = AlwaysWell()
         if tls is None:
             self._port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
         else:
             self._port = reactor.listenSSL(0, self.server, tls, interface="127.0.0.1")
-        self.node = S3Node(
+        self.node = client(
             "n1",
             Address("https" if tls else "http", "127.0.0.1", self._port.getHost().port),
             Credentials("access", "secret"),
@@ -195,11 +196,17 @@ class Told:
         await soon(self.server.when_open(0))
 
 
+@pytest.fixture(params=[S3Node, ExpressNode], ids=["standard", "express"])
+def client(request: pytest.FixtureRequest) -> type[S3Node]:
+    made: type[S3Node] = request.param
+    return made
+
+
 @pytest_twisted.async_yield_fixture
-async def told() -> AsyncIterator[Told]:
+async def told(client: type[S3Node]) -> AsyncIterator[Told]:
     from twisted.internet import reactor
 
-    told = Told(reactor)
+    told = Told(reactor, client)
     yield told
     await told.stop()
 
@@ -433,7 +440,9 @@ async def test_a_connection_lost_while_it_waits(told: Told) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_over_tls_too(
+    client: type[S3Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from twisted.internet import reactor
 
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -442,7 +451,7 @@ async def test_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*words.split(), *files, *names], check=True, capture_output=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    told = Told(reactor, DefaultOpenSSLContextFactory(str(key), str(certificate)))
+    told = Told(reactor, client, DefaultOpenSSLContextFactory(str(key), str(certificate)))
     try:
         gate = Gate(told)
         asking = told.node.head("object", "a")
@@ -453,6 +462,16 @@ async def test_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         gate.waiting[0].callback(None)
         await soon(asking)
         assert [head[:4] for head in told.server.heads] == [b"GET ", b"HEAD"]
+        # A body, there and back.
+        told.server.answers = [answer(body=b""), answer(body=b"x" * 1_000_000)]
+        await soon(told.node.put("object", "a", HeldBody([b"data"]), ()))
+        taken = CollectingConsumer(pause_after_bytes=300_000)
+        delivering = (await soon(told.node.get("object", "a"))).deliver(taken)
+        for _ in range(3):
+            await soon(taken.when_paused())
+            taken.resume()
+        await soon(delivering)
+        assert taken.data == b"x" * 1_000_000
         told.health.confirming = lambda: succeed(None)
         lost = told.health.next_loss()
         told.break_all()

@@ -239,10 +239,13 @@ class Answer:
         else:
             self._protocol.dataReceived(data)
 
-    def ended(self, reason: Failure = _WHOLE) -> None:
-        """No more comes: the body is whole, or the connection was lost for `reason`."""
-        self.over = reason is _WHOLE
+    def ended(self, last: bytes = b"", reason: Failure = _WHOLE) -> None:
+        """No more comes after `last`: it is whole, or the connection was lost for `reason`."""
+        # First: whoever pauses at the last bytes mustn't pause the next request's answer.
         self._line = None
+        self.over = reason is _WHOLE
+        if last:
+            self.came(last)
         self._reason = reason
         self._tell_end()
 

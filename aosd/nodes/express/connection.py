@@ -207,7 +207,7 @@ class NodeConnection(Protocol):
         self._stop_sending()
         answer, self._answer = self._answer, None
         if answer is not None:
-            answer.ended(reason)
+            answer.ended(reason=reason)
         self._settle(Failure(Broke(reason)))
         self.closed.callback(None)
 
@@ -278,7 +278,7 @@ class NodeConnection(Protocol):
             if not head.ended:
                 self._answer = None
                 self.abort()
-                answer.ended(Failure(error))
+                answer.ended(reason=Failure(error))
                 return
             self._ending = True  # something after the end
         body = b"".join(head.body)
@@ -301,9 +301,7 @@ class NodeConnection(Protocol):
             self._transport.loseConnection()
         else:
             self._freed(self)
-        if last:
-            answer.came(last)
-        answer.ended()
+        answer.ended(last)
 
     def _is_late(self) -> None:
         if self._waiting is None:

@@ -110,10 +110,6 @@ class ExpressExchange(Exchange):
 
         def ask(connection: NodeConnection) -> None:
             nonlocal stop
-            if waiting.called:
-                # Given up just when it was connected.
-                self._pool.freed(connection)
-                return
             # First: a body may have who gives up a request as soon as it begins to flow.
             stop = connection.give_up
             connection.ask(

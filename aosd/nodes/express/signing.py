@@ -15,7 +15,7 @@ from aosd.model.node import Address, Credentials
 from aosd.nodes.signing import REGION, UNSIGNED_PAYLOAD, host_of, target
 
 _SPACES = re.compile(rb" +")
-_PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+/[A-Za-z0-9/._~-]+")
 UNSIGNED = UNSIGNED_PAYLOAD.encode()
 _HOST, _DATE, _SHA256 = b"host", b"x-amz-date", b"x-amz-content-sha256"
 
@@ -123,8 +123,9 @@ class QuickSigner:
 
 def quick_target(bucket: str, key: str) -> bytes:
     """The path of a request, as `nodes.signing.target` gives it: most keys need no encoding."""
-    if key and _PLAIN.fullmatch(key) and _PLAIN.fullmatch(bucket):
-        return f"/{bucket}/{key}".encode("ascii")
+    plain = f"{bucket}/{key}"
+    if _PLAIN.fullmatch(plain) and "/" not in bucket:
+        return b"/" + plain.encode("ascii")
     return target(bucket, key, {})[0].encode("ascii")
 
 

@@ -1,0 +1,186 @@
+"""The express lane's client without a socket: a reactor that connects to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from aosd.model.errors import NodeError
+from aosd.model.node import Address, Credentials
+from aosd.nodes.exchange import Deadlines
+from aosd.nodes.express.node import ExpressNode
+from aosd.observe.metrics import Metrics
+
+T = TypeVar("T")
+
+DEADLINES = Deadlines(first_byte_s=30.0, stall_s=10.0, answer_s=25.0, client_stall_s=40.0)
+LAST_MODIFIED = b"Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
+
+def answer(status: bytes, *lines: bytes, body: bytes = b"", length: int | None = None) -> bytes:
+    told = len(body) if length is None else length
+    head = b"".join(line + b"\r\n" for line in lines)
+    return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n%b\r\n%b" % (status, told, head, body)
+
+
+def found(body: bytes = b"", *lines: bytes, length: int | None = None) -> bytes:
+    return answer(
+        b"200 OK", b'ETag: "abc"', LAST_MODIFIED.strip(), *lines, body=body, length=length
+    )
+
+
+class Wire(StringTransport):
+    """A connection to a node, seen from the node's side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol: Any = None
+        self.writes: list[bytes] = []
+        self.aborted = False
+        self.lost = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing waits."""
+
+    def getHandle(self) -> None:
+        """No socket."""
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        super().write(data)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.stopReading()
+
+    def stopReading(self) -> None:
+        """As a transport that is being closed."""
+
+    def says(self, *pieces: bytes) -> None:
+        """The node sends something, if anybody reads it."""
+        for piece in pieces:
+            if self.producerState == "producing":
+                self.protocol.dataReceived(piece)
+
+    def breaks(self, reason: Exception | None = None) -> None:
+        """The connection is gone; what writes is told first, as by Twisted's transports."""
+        if self.lost:
+            return
+        self.lost = True
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
+        self.protocol.connectionLost(Failure(reason or ConnectionLost()))
+
+    @property
+    def over(self) -> bool:
+        """Whether our side wants no more of it."""
+        return self.aborted or bool(self.disconnecting)
+
+    def end(self) -> None:
+        """What was wanted closed is closed, a turn of the reactor later."""
+        if self.over:
+            self.breaks(ConnectionDone())
+
+
+class Well:
+    """A breaker that remembers."""
+
+    def __init__(self) -> None:
+        self.failures: list[NodeError] = []
+        self.answers: list[bool] = []
+        self.heards = 0
+        self.watches: list[Callable[[], None]] = []
+        self.confirming: Callable[[], Deferred[None]] = lambda: succeed(None)
+
+    def check(self) -> None:
+        """Never open."""
+
+    def answered(self, well: bool) -> None:
+        self.answers.append(well)
+
+    def heard(self) -> None:
+        self.heards += 1
+
+    def failed(self, error: NodeError) -> None:
+        self.failures.append(error)
+
+    def out_of_space(self) -> None:
+        """Not looked at."""
+
+    def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
+        self.watches.append(tripped)
+        return lambda: self.watches.remove(tripped)
+
+    def trip(self) -> None:
+        for tripped in list(self.watches):
+            tripped()
+
+    def control_lost(self, announced: bool) -> None:
+        """No probe is sent here."""
+
+    def time_told(self, ahead_s: float) -> None:
+        """Nor here."""
+
+    def confirm(self) -> Deferred[None]:
+        return self.confirming()
+
+
+class ExpressCase(SynchronousTestCase):
+    """A node whose connections are in the test's hands."""
+
+    connections = 2
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.health = Well()
+        self.metrics = Metrics()
+        self.wires: list[Wire] = []
+        self.node = ExpressNode(
+            "n1",
+            Address("http", "127.0.0.1", 9000),
+            Credentials("access", "secret"),
+            reactor=self.reactor,
+            now=lambda: 1_700_000_000.0,
+            health=self.health,  # type: ignore[arg-type]
+            metrics=self.metrics,
+            deadlines=DEADLINES,
+            connections=self.connections,
+        )
+
+    def connect(self) -> Wire:
+        """The connection that is being opened is."""
+        _, _, factory, _, _ = self.reactor.tcpClients[len(self.wires)]
+        wire = Wire()
+        self.wires.append(wire)
+        wire.protocol = factory.buildProtocol(None)
+        wire.protocol.makeConnection(wire)
+        return wire
+
+    def begin(self, asking: Deferred[T] | Coroutine[Any, Any, T]) -> tuple[Deferred[T], Wire]:
+        """Something was asked, over a new connection."""
+        waiting: Deferred[T] = (
+            asking if isinstance(asking, Deferred) else Deferred.fromCoroutine(asking)
+        )
+        return waiting, self.connect()
+
+    def end(self) -> None:
+        """Everything is closed, and nothing is left behind."""
+        closing = self.node.close()
+        for wire in self.wires:
+            wire.end()
+        self.successResultOf(closing)
+        for wire in self.wires:
+            wire.breaks()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.health.watches, [])
+
+    def count(self, name: str, **labels: str) -> float:
+        value = self.metrics.registry.get_sample_value(name, {"node": "n1", **labels})
+        return value or 0.0
