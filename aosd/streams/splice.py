@@ -9,9 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IReadDescriptor,
+    IWriteDescriptor,
+)
 from twisted.python.failure import Failure
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 SPLICED_FROM_BYTES = 256 * 1024  # what is shorter costs less in user space
 
@@ -57,6 +62,62 @@ class ISpliceSource(Interface):
 
     def drop() -> None:
         """Nobody wants the rest, nor the connection that it comes by."""
+
+
+class ISpliceBody(ISpliceSource):
+    """A client's body that can be spliced away, all but its last bytes."""
+
+    idle_timeout_s: float = Attribute("How long a client may send nothing.")
+
+    def fell_silent() -> None:
+        """It sent nothing for so long."""
+
+
+class ISplicer(Interface):
+    """A consumer of a body that can have the next bytes of it spliced."""
+
+    def splice_from(source: ISpliceBody, count: int) -> Deferred[None] | None:
+        """Move `count` bytes of the body, which aren't its last; None when that can't be.
+
+        Fires when they are on their way, or errbacks with SourceBroke or TargetBroke; in
+        any case the rest comes by `write`. Nothing is to be written meanwhile. The consumer
+        sees to a broken target by itself. Cancelling stops at once.
+        """
+
+
+@implementer(IPullProducer)
+class Flush:
+    """Calls `flushed` when a transport has written all that it was given.
+
+    It is the transport's producer meanwhile: a pull producer is asked for more whenever
+    nothing is left. There must be none before, and there is none when it calls. `lost` is
+    called in place of it when the connection is lost.
+    """
+
+    def __init__(
+        self, transport: Any, flushed: Callable[[], object], lost: Callable[[], object]
+    ) -> None:
+        self._transport = transport
+        self._flushed = flushed
+        self._lost = lost
+        self._registering = True
+
+    def begin(self) -> None:
+        """Begin to wait."""
+        self._transport.registerProducer(self, False)
+        self._transport.startWriting()
+
+    def resumeProducing(self) -> None:
+        """See IPullProducer: at first it is asked because it has come."""
+        if self._registering:
+            self._registering = False
+        else:
+            self._transport.unregisterProducer()
+            self._flushed()
+
+    def stopProducing(self) -> None:
+        """See IProducer."""
+        self._lost()
 
 
 class SourceBroke(Exception):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -17,6 +17,7 @@ from aosd.streams.splice import Pipes, SourceBroke, Splice, TargetBroke
 from tests.integration.bodies import KIB, MIB, body
 
 _DEADLINE_S = 30.0
+_FDS = Path("/proc/self/fd")
 
 
 class Run:
@@ -91,9 +92,7 @@ class Run:
         reactor.callLater(_DEADLINE_S, reactor.stop)
         reactor.run(installSignalHandlers=False)
         assert ended, "it didn't end"
-        assert not [each for each in reactor.getDelayedCalls() if each.getTime() and each.active()][
-            1:
-        ], "only the deadline is left"
+        assert len(reactor.getDelayedCalls()) == 1, "more than the deadline is left"
         self.source.close()
         self.target.close()
         for thread in self._threads:
@@ -121,13 +120,13 @@ def _connected() -> tuple[socket.socket, socket.socket]:
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(_FDS.iterdir()))
     run = Run()
     run.source.setblocking(False)
     run.target.setblocking(False)
     yield run
     run.close()
-    assert len(os.listdir("/proc/self/fd")) <= before + 8  # the reactor's own
+    assert len(list(_FDS.iterdir())) <= before + 8  # the reactor's own
 
 
 def test_all_bytes_come_and_no_more(run: Run) -> None:
@@ -215,4 +214,4 @@ def test_a_pipe_that_is_empty_is_used_again(run: Run) -> None:
 
 
 def _open_pipes(pipes: Pipes) -> int:
-    return len(pipes._idle)  # noqa: SLF001
+    return len(pipes._idle)

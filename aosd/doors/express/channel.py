@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IPullProducer,
     IPushProducer,
     ISSLTransport,
     ITCPTransport,
@@ -22,6 +21,7 @@ from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
 from aosd.doors.site import HeadFirstSite
 from aosd.doors.strict import MOST_HEAD_BYTES, Problem, check_head
+from aosd.streams.splice import Flush
 
 if TYPE_CHECKING:
     from aosd.doors.express.factory import ExpressSite
@@ -137,31 +137,23 @@ class ExpressChannel(Protocol):
         self._producer = None
 
     def plain_socket(self) -> socket.socket | None:
-        """See Connection."""
+        """See PlainLine."""
         if self._gone or self.secure:
             return None
         handle = getattr(self.transport, "getHandle", lambda: None)()
         return handle if isinstance(handle, socket.socket) else None
 
+    def body_taken(self, count: int) -> None:
+        """See PlainLine."""
+        if isinstance(self._current, ExpressRequest):
+            self._current.body_taken(count)
+
     def flushed(self) -> Deferred[None]:
         """See Connection."""
-        # A pull producer is asked for more whenever nothing is left to be written.
-        flush = _Flush(self)
-        transport = self.transport
-        transport.unregisterProducer()
-        transport.registerProducer(flush, False)
-        transport.startWriting()
-        return flush.done
-
-    def was_flushed(self, flush: _Flush) -> None:
-        """All that was written has left user space."""
-        if self.closing:
-            return
+        done: Deferred[None] = Deferred(lambda _: None)
         self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
-        if self._write_blocked:
-            self.resumeProducing()
-        flush.done.callback(None)
+        Flush(self.transport, lambda: self._was_flushed(done), self.stopProducing).begin()
+        return done
 
     def send_continue(self) -> None:
         """See Line."""
@@ -218,6 +210,15 @@ class ExpressChannel(Protocol):
             self.close()
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _was_flushed(self, done: Deferred[None]) -> None:
+        if self.closing:
+            return
+        self.transport.registerProducer(self, True)
+        if self._write_blocked:
+            self.resumeProducing()
+        if not done.called:
+            done.callback(None)
 
     def _advance(self) -> None:
         """Begin requests, as long as whole heads are held and none is under way."""
@@ -354,27 +355,6 @@ class ExpressChannel(Protocol):
             if call is not None and call.active():
                 call.cancel()
         self._quiet = self._slow = None
-
-
-@implementer(IPullProducer)
-class _Flush:
-    """Stands in for its channel until the transport has nothing left to write."""
-
-    def __init__(self, channel: ExpressChannel) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: None)
-        self._channel = channel
-        self._registering = True
-
-    def resumeProducing(self) -> None:
-        """See IPullProducer: at first it is asked because it is there."""
-        if self._registering:
-            self._registering = False
-        else:
-            self._channel.was_flushed(self)
-
-    def stopProducing(self) -> None:
-        """See IProducer: the client is gone."""
-        self._channel.stopProducing()
 
 
 def _is_plain(head: Head) -> bool:

@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, RESPONSES
 from zope.interface import implementer
 
-from aosd.doors.body import NO_BODY, Line, NoBody, RequestBody
+from aosd.doors.body import NO_BODY, NoBody, RequestBody
+from aosd.doors.express.body import ExpressBody, PlainLine
 from aosd.doors.express.head import ExpressHeaders, Head
 from aosd.doors.site import LINGER_BYTES, LINGER_S, HeadFirstSite
 from aosd.model.errors import ClientGone
@@ -20,7 +21,7 @@ from aosd.streams.splice import ISpliceTarget
 _STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in RESPONSES.items()}
 
 
-class Connection(Line, Protocol):
+class Connection(PlainLine, Protocol):
     """The connection that a request came by."""
 
     site: HeadFirstSite
@@ -37,9 +38,6 @@ class Connection(Line, Protocol):
 
     def unregister(self) -> None:
         """It has written all."""
-
-    def plain_socket(self) -> socket.socket | None:
-        """The socket, when what is written goes into it as it is."""
 
     def flushed(self) -> Deferred[None]:
         """Fires when all that was written has left user space; never, when it is lost before."""
@@ -119,7 +117,7 @@ class ExpressRequest:
         expects = expect is not None and expect[0].lower() == b"100-continue"
         connection = self._connection
         site = connection.site
-        body = RequestBody(connection, length, expects, site.clock, site.client_idle_timeout_s)
+        body = ExpressBody(connection, length, expects, site.clock, site.client_idle_timeout_s)
         self.body = body
         self._left = length
         if at_hand:
@@ -155,6 +153,10 @@ class ExpressRequest:
                 self._end_linger()
                 self._connection.done()
         return rest
+
+    def body_taken(self, count: int) -> None:
+        """So many bytes of its body went another way; never the last."""
+        self._left -= count
 
     @property
     def wants(self) -> bool:

@@ -91,4 +91,4 @@ class _Connections(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> NodeConnection:
         """See IProtocolFactory."""
-        return NodeConnection(self._clock, self._pool.freed, self._pool.lost)
+        return NodeConnection(self._clock, self._pool.freed, self._pool.lost, self._pool.pipes)
