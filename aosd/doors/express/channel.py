@@ -302,6 +302,9 @@ class ExpressChannel(Protocol):
         if length:
             request.expect_body(length, len(rest) >= length)
         request.begin(self.site.make_request_id())
+        if length and 0 < len(rest) < length:
+            # First: once it is served, what else comes may go another way.
+            rest = request.take(rest)
         serve(request)
         return request.take(rest) if request.wants and rest and not self._gone else rest
 

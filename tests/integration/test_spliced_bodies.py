@@ -1,0 +1,156 @@
+"""Long bodies that the kernel moves: the daemon neither reads nor writes them."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NAMES
+from tests.integration.bodies import KIB, MIB, body
+from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.nodes import RealNode
+from tests.integration.waiting import until
+from tests.integration.wire import Wire, head
+
+LONG = 32 * MIB
+
+
+@pytest.fixture(scope="module")
+def alone(
+    other_nodes: list[RealNode], other_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    """A daemon that keeps one copy of each object, and waits a second for clients."""
+    folder = tmp_path_factory.mktemp("alone")
+    flags = ("--replicas=1", "--client-idle-timeout-s=1", "--client-stall-timeout-s=1")
+    with running_daemon(folder, other_file, *flags, up=NAMES) as running:
+        yield running
+
+
+def written_bytes(daemon: Daemon) -> int:
+    """How many bytes the daemon has written, by itself: what is spliced isn't among them."""
+    fields = dict(
+        line.split(": ") for line in Path(f"/proc/{daemon.pid}/io").read_text().splitlines()
+    )
+    return int(fields["wchar"])
+
+
+def test_neither_way_are_they_written_by_the_daemon(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    before = written_bytes(alone)
+    assert alone.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201
+    assert written_bytes(alone) - before < MIB
+    assert alone.ask("GET", f"/object/{key}", timeout_s=60.0).body == data
+    wanted = {"Range": f"bytes={MIB + 1}-{9 * MIB}"}
+    assert alone.ask("GET", f"/object/{key}", wanted).body == data[MIB + 1 : 9 * MIB + 1]
+    assert written_bytes(alone) - before < MIB
+
+
+def test_a_body_that_has_to_be_looked_at_is(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    digest = b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    before = written_bytes(alone)
+    headers = {"Content-MD5": digest}
+    assert alone.ask("PUT", f"/object/{key}", headers, data, 60.0).status == 201
+    assert written_bytes(alone) - before > LONG
+    answer = alone.ask("PUT", f"/object/{key}", headers, b"x" + data[1:], 60.0)
+    assert (answer.status, answer.code) == (400, "BadDigest")
+    assert alone.ask("GET", f"/object/{key}", timeout_s=60.0).body == data
+
+
+@pytest.mark.parametrize("length", [256 * KIB, 256 * KIB + 1, 2 * MIB, 2 * MIB + 16 * KIB + 1])
+def test_lengths_about_which_bodies_are_spliced(alone: Daemon, key: str, length: int) -> None:
+    data = body(length)
+    assert alone.ask("PUT", f"/object/{key}", {}, data).status == 201
+    assert alone.ask("GET", f"/object/{key}").body == data
+
+
+def test_the_next_request_is_on_its_way_before_the_body_is_over(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    target = f"/object/{key}"
+    with Wire(alone.port, 60.0) as wire:
+        wire.send(head("PUT", target, {}, LONG) + data + head("GET", target) + head("GET", target))
+        assert wire.answer().status == 201
+        assert wire.answer().body == data
+        assert wire.answer().body == data
+
+
+def test_a_client_that_falls_silent_in_the_middle(alone: Daemon, key: str) -> None:
+    with Wire(alone.port) as wire:
+        wire.send(head("PUT", f"/object/{key}", {}, LONG))
+        wire.send(body(LONG)[: LONG // 2])
+        answer = wire.answer()
+        assert (answer.status, answer.code) == (408, "RequestTimeout")
+        assert wire.is_over()
+    assert alone.ask("GET", f"/object/{key}").status == 404
+
+
+def test_a_client_that_leaves_in_the_middle(alone: Daemon, key: str) -> None:
+    with Wire(alone.port) as wire:
+        wire.send(head("PUT", f"/object/{key}", {}, LONG))
+        wire.send(body(LONG)[: LONG // 2])
+        until(
+            lambda: alone.metric("aosd_requests_in_flight", door="plain") == 1, "it is on its way"
+        )
+        wire.vanish()
+    until(lambda: alone.metric("aosd_requests_in_flight", door="plain") == 0, "it is given up")
+    assert alone.ask("GET", f"/object/{key}").status == 404
+
+
+def test_a_reader_that_leaves_lets_go_of_the_node(
+    alone: Daemon, other_nodes: list[RealNode], key: str
+) -> None:
+    assert alone.ask("PUT", f"/object/{key}", {}, body(LONG), 60.0).status == 201
+    descriptors = Path(f"/proc/{alone.pid}/fd")
+    with Wire(alone.port, receive_buffer_bytes=64 * KIB) as wire:
+        wire.send_request("GET", f"/object/{key}")
+        wire.read_head()
+        busy = len(list(descriptors.iterdir()))
+        wire.vanish()
+    until(lambda: len(list(descriptors.iterdir())) < busy, "both sockets are closed")
+    until(lambda: alone.metric("aosd_requests_in_flight", door="plain") == 0, "it is given up")
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(alone: Daemon, key: str) -> None:
+    assert alone.ask("PUT", f"/object/{key}", {}, body(LONG), 60.0).status == 201
+    with Wire(alone.port, 60.0, receive_buffer_bytes=64 * KIB) as wire:
+        wire.send_request("GET", f"/object/{key}")
+        wire.read_head()
+        until(lambda: alone.metric("aosd_requests_in_flight", door="plain") == 0, "it is given up")
+
+
+@pytest.mark.parametrize("verb", ["GET", "PUT"])
+def test_a_node_that_dies_in_the_middle(
+    alone: Daemon, other_nodes: list[RealNode], key: str, verb: str
+) -> None:
+    """With its one copy on its way an answer can only break off; a write fails."""
+    target = f"/object/{key}"
+    if verb == "GET":
+        assert alone.ask("PUT", target, {}, body(LONG), 60.0).status == 201
+    name = alone.primary(key)
+    node = next(each for each in other_nodes if each.name == name)
+    try:
+        with Wire(alone.port, 60.0, receive_buffer_bytes=64 * KIB) as wire:
+            if verb == "GET":
+                wire.send_request("GET", target)
+                wire.read_head()
+                node.kill()
+                came = 0
+                while data := wire.receive():
+                    came += len(data)
+                assert came < LONG
+            else:
+                wire.send(head("PUT", target, {}, LONG))
+                wire.send(body(LONG)[: LONG // 2])
+                node.kill()
+                # It goes on sending, and may be hung up on.
+                with suppress(OSError):
+                    wire.send(body(LONG)[LONG // 2 :])
+                    assert wire.answer().status == 503
+    finally:
+        node.start_again()
+    alone.wait_for_states(dict.fromkeys(NAMES, "up"))
