@@ -156,9 +156,13 @@ class Pipe:
 
 
 class Pipes:
-    """Keeps some pipes for the next one: to make a large one takes longer than to fill it."""
+    """Keeps some pipes for the next one: to make a large one takes longer than to fill it.
 
-    def __init__(self) -> None:
+    `spliced` is told how many bytes went through, each time that something has.
+    """
+
+    def __init__(self, spliced: Callable[[int], object] = lambda count: None) -> None:
+        self.spliced = spliced
         self._idle: list[Pipe] = []
         self._closed = False
 
@@ -220,6 +224,7 @@ class Splice:
         self._held = 0  # in the pipe
         self._taken = taken
         self._spliced = spliced
+        self._through = 0
         self._timeouts_s = (source_timeout_s, target_timeout_s)
         self._pipe: Pipe | None = None
         self._reader: _End | None = None
@@ -303,6 +308,7 @@ class Splice:
                 self._fail(TargetBroke(str(error)))
                 return False
             self._held -= count
+            self._through += count
             self._moved_s = self._reactor.seconds()
             self._spliced(count)
         return True
@@ -355,6 +361,7 @@ class Splice:
                 end.close()
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
+            self._pipes.spliced(self._through)
             self._pipes.give(pipe, empty=not self._held)
 
 

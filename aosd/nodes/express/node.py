@@ -29,6 +29,7 @@ class ExpressNode(S3Node):
             connect_timeout_s=wiring.connect_timeout_s,
             connections=wiring.connections,
             confirm=wiring.health.confirm,
+            spliced=wiring.metrics.spliced_bytes.labels(wiring.name).inc,
         )
         exchange = ExpressExchange(
             wiring.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -19,7 +20,8 @@ class ConnectionPool:
     """Keeps up to `connections` idle ones, each for 20 s; those in use aren't counted.
 
     The one that was used last is used next, so that a quiet node has few. A new one carries
-    no request before `confirm` has fired. `pipes` are what bodies are spliced through.
+    no request before `confirm` has fired. `pipes` are what bodies are spliced through; `spliced`
+    is told how many bytes were.
     """
 
     def __init__(
@@ -30,11 +32,12 @@ class ConnectionPool:
         connect_timeout_s: float,
         connections: int,
         confirm: Confirm,
+        spliced: Callable[[int], object] = lambda count: None,
     ) -> None:
         self._connections = connections
         self._idle: list[NodeConnection] = []
         self._closed = False
-        self.pipes = Pipes()
+        self.pipes = Pipes(spliced)
         endpoints = Endpoints(
             reactor, connect_timeout_s, lambda endpoint: ConfirmedEndpoint(endpoint, confirm)
         )
