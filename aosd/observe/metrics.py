@@ -48,6 +48,12 @@ class Metrics:
         self.node_requests = Counter(
             "aosd_node_requests", "Requests to nodes.", ["node", "verb"], registry=registry
         )
+        self.spliced_bytes = Counter(
+            "aosd_spliced_bytes",
+            "Bytes of bodies that the kernel moved between a client and the node.",
+            ["node"],
+            registry=registry,
+        )
         self.node_errors = Counter(
             "aosd_node_errors",
             "Requests to nodes that failed, by kind of error.",

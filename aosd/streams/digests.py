@@ -27,6 +27,11 @@ class Digests:
     def __init__(self, expected: dict[str, bytes]) -> None:
         self._expected = [(name, _ALGORITHMS[name](), value) for name, value in expected.items()]
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the body has to be looked at."""
+        return bool(self._expected)
+
     def update(self, data: bytes) -> None:
         """The next bytes of the body."""
         for _, running, _ in self._expected:

@@ -11,6 +11,9 @@ from zope.interface import implementer
 from aosd.model.errors import NodeNonsense
 from aosd.ports import IBodySink, IBodySource
 from aosd.streams.digests import Digests
+from aosd.streams.splice import SPLICED_FROM_BYTES, ISpliceBody, ISplicer, SourceBroke
+
+_LAST_BYTES = 16 * 1024  # of a body that is spliced: these come in user space, for their turn
 
 
 @implementer(IBodyProducer)
@@ -78,6 +81,8 @@ class Fanout:
         self._digests = digests
         self._live = list(self.branches)
         self._held = b""
+        self._unread_bytes = source.length
+        self._splicing: Deferred[None] | None = None
         self._begun = False
         self._source_paused = False
         self._settled = False
@@ -92,7 +97,7 @@ class Fanout:
 
     def pace_changed(self) -> None:
         """A branch was paused or resumed."""
-        if not self._begun or self._settled:
+        if not self._begun or self._settled or self._splicing is not None:
             return
         pause = any(branch.paused for branch in self._live)
         if pause != self._source_paused:
@@ -109,6 +114,8 @@ class Fanout:
             if self._live:
                 self._begin()
                 self.pace_changed()
+            else:
+                self._stop_splicing()
         if not self._live and reason is not None:
             # A node that answers early stops its branch first and says why after that.
             self._settle(reason)
@@ -118,6 +125,7 @@ class Fanout:
     def body_data(self, data: bytes) -> None:
         """See IBodySink."""
         self._digests.update(data)
+        self._unread_bytes -= len(data)
         before, self._held = self._held, data
         if before:
             self._write(before)
@@ -144,6 +152,7 @@ class Fanout:
         """End every branch without its last bytes; no node stores a truncated object."""
         self._held = b""
         self.aborted = reason
+        self._stop_splicing()
         self._source.discard()
         live, self._live = self._live, []
         for branch in live:
@@ -156,6 +165,40 @@ class Fanout:
             self._begun = True
             self._source.start(self)
             self.pace_changed()
+            self._splice()
+
+    def _splice(self) -> None:
+        """Let the kernel move all but the last bytes, where only one node wants them."""
+        if len(self._live) != 1 or self._digests.wanted or self._settled:
+            return
+        source: ISpliceBody | None = ISpliceBody(self._source, None)
+        splicer: ISplicer | None = ISplicer(self._live[0].consumer, None)
+        count = self._unread_bytes - _LAST_BYTES
+        if source is None or splicer is None or count < SPLICED_FROM_BYTES:
+            return
+        held, self._held = self._held, b""
+        if held:
+            self._write(held)
+        splicing = splicer.splice_from(source, count)
+        if splicing is None:
+            return
+        self._splicing = splicing
+        splicing.addBoth(self._was_spliced, source, count)
+
+    def _was_spliced(self, result: Failure | None, source: ISpliceBody, count: int) -> None:
+        self._splicing = None
+        self._unread_bytes -= count
+        self._source_paused = False
+        source.give_back()
+        if not isinstance(result, Failure):
+            self.pace_changed()
+        elif isinstance(result.value, SourceBroke) and result.value.late:
+            source.fell_silent()
+
+    def _stop_splicing(self) -> None:
+        splicing, self._splicing = self._splicing, None
+        if splicing is not None:
+            splicing.cancel()
 
     def _write(self, data: bytes) -> None:
         for branch in list(self._live):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,13 +13,14 @@ from zope.interface import implementer
 from aosd.model.errors import ClientGone, NodeError
 from aosd.model.objects import ObjectHead, Span
 from aosd.ports import IReading
+from aosd.streams.splice import ISpliceTarget
 
 Again = Callable[[ObjectHead, Span], "Deferred[IReading]"]
 """Fires with a reading of the span from another copy of the same version; errbacks with a
 NodeError when there is none."""
 
 
-@implementer(IReading, IPushProducer, IConsumer)
+@implementer(IReading, IPushProducer, IConsumer, ISpliceTarget)
 class ResumedReading:
     """See IReading. `again` is asked for the rest whenever a node fails in mid-body.
 
@@ -91,7 +93,28 @@ class ResumedReading:
             self._written += len(data)
             self._consumer.write(data)
 
+    def target_socket(self) -> socket.socket | None:
+        """See ISpliceTarget."""
+        target = self._target()
+        return None if target is None else target.target_socket()
+
+    def flushed(self) -> Deferred[None]:
+        """See ISpliceTarget."""
+        target = self._target()
+        return Deferred() if target is None else target.flushed()
+
+    def spliced(self, count: int) -> None:
+        """See ISpliceTarget."""
+        self._written += count
+        target = self._target()
+        if target is not None:
+            target.spliced(count)
+
     # -- inside -----------------------------------------------------------------------------------
+
+    def _target(self) -> ISpliceTarget | None:
+        target: ISpliceTarget | None = ISpliceTarget(self._consumer, None)
+        return target
 
     def _flow(self, reading: IReading) -> None:
         flowing = reading.deliver(self)

@@ -21,6 +21,7 @@ FAMILIES = {
     "aosd_requests_in_flight": ("door",),
     "aosd_body_memory_bytes": (),
     "aosd_node_requests_total": ("node", "verb"),
+    "aosd_spliced_bytes_total": ("node",),
     "aosd_node_request_seconds_bucket": ("node", "verb", "le"),
     "aosd_node_breaker_open": ("node",),
     "aosd_node_up": ("node",),

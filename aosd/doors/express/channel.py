@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPushProducer,
@@ -27,6 +29,7 @@ from aosd.doors.strict import (
     end_of_head,
     skip_empty_lines,
 )
+from aosd.streams.splice import Flush
 
 if TYPE_CHECKING:
     from aosd.doors.express.factory import ExpressSite
@@ -141,6 +144,25 @@ class ExpressChannel(Protocol):
         """See Connection."""
         self._producer = None
 
+    def plain_socket(self) -> socket.socket | None:
+        """See PlainLine."""
+        if self._gone or self.secure:
+            return None
+        handle = getattr(self.transport, "getHandle", lambda: None)()
+        return handle if isinstance(handle, socket.socket) else None
+
+    def body_taken(self, count: int) -> None:
+        """See PlainLine."""
+        if isinstance(self._current, ExpressRequest):
+            self._current.body_taken(count)
+
+    def flushed(self) -> Deferred[None]:
+        """See Connection."""
+        done: Deferred[None] = Deferred(lambda _: None)
+        self.transport.unregisterProducer()
+        Flush(self.transport, lambda: self._was_flushed(done), self.stopProducing).begin()
+        return done
+
     def send_continue(self) -> None:
         """See Line."""
         self.transport.write(_CONTINUE)
@@ -196,6 +218,15 @@ class ExpressChannel(Protocol):
             self.close()
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _was_flushed(self, done: Deferred[None]) -> None:
+        if self.closing:
+            return
+        self.transport.registerProducer(self, True)
+        if self._write_blocked:
+            self.resumeProducing()
+        if not done.called:
+            done.callback(None)
 
     def _advance(self) -> None:
         """Begin requests, as long as whole heads are held and none is under way."""
@@ -273,6 +304,9 @@ class ExpressChannel(Protocol):
         if length:
             request.expect_body(length, len(rest) >= length)
         request.begin(self.site.make_request_id())
+        if length and 0 < len(rest) < length:
+            # First: once it is served, what else comes may go another way.
+            rest = request.take(rest)
         serve(request)
         return request.take(rest) if request.wants and rest and not self._gone else rest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -10,15 +11,17 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, RESPONSES
 from zope.interface import implementer
 
-from aosd.doors.body import NO_BODY, Line, NoBody, RequestBody
+from aosd.doors.body import NO_BODY, NoBody, RequestBody
+from aosd.doors.express.body import ExpressBody, PlainLine
 from aosd.doors.express.head import ExpressHeaders, Head
 from aosd.doors.site import LINGER_BYTES, LINGER_S, HeadFirstSite
 from aosd.model.errors import ClientGone
+from aosd.streams.splice import ISpliceTarget
 
 _STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in RESPONSES.items()}
 
 
-class Connection(Line, Protocol):
+class Connection(PlainLine, Protocol):
     """The connection that a request came by."""
 
     site: HeadFirstSite
@@ -36,6 +39,9 @@ class Connection(Line, Protocol):
     def unregister(self) -> None:
         """It has written all."""
 
+    def flushed(self) -> Deferred[None]:
+        """Fires when all that was written has left user space; never, when it is lost before."""
+
     def close(self) -> None:
         """Close when all is written."""
 
@@ -46,7 +52,7 @@ class Connection(Line, Protocol):
         """The request is over: answered, and its body is in."""
 
 
-@implementer(IConsumer)
+@implementer(IConsumer, ISpliceTarget)
 class ExpressRequest:
     """See DoorRequest. It registers push producers only."""
 
@@ -111,7 +117,7 @@ class ExpressRequest:
         expects = expect is not None and expect[0].lower() == b"100-continue"
         connection = self._connection
         site = connection.site
-        body = RequestBody(connection, length, expects, site.clock, site.client_idle_timeout_s)
+        body = ExpressBody(connection, length, expects, site.clock, site.client_idle_timeout_s)
         self.body = body
         self._left = length
         if at_hand:
@@ -147,6 +153,10 @@ class ExpressRequest:
                 self._end_linger()
                 self._connection.done()
         return rest
+
+    def body_taken(self, count: int) -> None:
+        """So many bytes of its body went another way; never the last."""
+        self._left -= count
 
     @property
     def wants(self) -> bool:
@@ -250,6 +260,20 @@ class ExpressRequest:
     def unregisterProducer(self) -> None:
         """See IConsumer."""
         self._connection.unregister()
+
+    def target_socket(self) -> socket.socket | None:
+        """See ISpliceTarget."""
+        if self._gone or self._finished or self._chunked or not self.startedWriting:
+            return None
+        return self._connection.plain_socket() if self._has_body() else None
+
+    def flushed(self) -> Deferred[None]:
+        """See ISpliceTarget."""
+        return self._connection.flushed()
+
+    def spliced(self, count: int) -> None:
+        """See ISpliceTarget."""
+        self.sentLength += count
 
     def notifyFinish(self) -> Deferred[None]:
         """See DoorRequest."""

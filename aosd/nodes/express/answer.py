@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as Shape
@@ -13,6 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
+
+from aosd.streams.splice import ISpliceSource
 
 _NO_BODY = frozenset({204, 304})
 _WHOLE = Failure(ResponseDone("the body is over"))
@@ -128,8 +131,17 @@ class Line(Shape):
     def abort(self) -> None:
         """Drop the connection."""
 
+    def plain_socket(self) -> socket.socket | None:
+        """Its socket, when what comes is the body as it is."""
 
-@implementer(IPushProducer)
+    def body_taken(self, count: int) -> None:
+        """So many bytes of the body were read from the socket by somebody else."""
+
+    def body_over(self) -> None:
+        """All of the body was, up to its last byte."""
+
+
+@implementer(IPushProducer, ISpliceSource)
 class Answer:
     """The head of an answer, and the body as it comes; has what is used of an IResponse.
 
@@ -187,6 +199,31 @@ class Answer:
         self._kept.clear()
         if self._line is not None:
             self._line.abort()
+
+    # -- see ISpliceSource ------------------------------------------------------------------------
+
+    def source_socket(self) -> socket.socket | None:
+        """See ISpliceSource."""
+        if self._line is None or self._protocol is not None or not isinstance(self.length, int):
+            return None
+        return self._line.plain_socket()
+
+    def take_over(self) -> list[bytes]:
+        """See ISpliceSource."""
+        assert self._line is not None
+        self._line.pause()
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        return kept
+
+    def taken(self, count: int) -> None:
+        """See ISpliceSource."""
+        if self._line is not None:
+            self._line.body_taken(count)
+
+    def give_back(self) -> None:
+        """See ISpliceSource: all of it was read."""
+        if self._line is not None:
+            self._line.body_over()
 
     # -- the connection's side --------------------------------------------------------------------
 

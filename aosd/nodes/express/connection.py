@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -15,6 +16,7 @@ from twisted.web.iweb import IBodyProducer
 from aosd.nodes.express.answer import Answer, Head, NotHttp
 from aosd.nodes.express.sending import Sending
 from aosd.nodes.express.watchdog import Watchdog
+from aosd.streams.splice import Pipes
 
 _LONGEST_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
@@ -45,11 +47,14 @@ class NodeConnection(Protocol):
         clock: IReactorTime,
         freed: Callable[[NodeConnection], object],
         lost: Callable[[NodeConnection], object],
+        pipes: Pipes | None = None,
     ) -> None:
         self.state = "QUIESCENT"
         self.closed: Deferred[None] = Deferred()
         self._freed = freed
         self._lost = lost
+        self._pipes = pipes or Pipes()
+        self.clock = clock
         self._dog = Watchdog(clock, self._is_late)
         self._verb = b""
         self._waiting: Deferred[Answer] | None = None
@@ -141,6 +146,21 @@ class NodeConnection(Protocol):
         except OSError:
             return  # that was all
 
+    def body_is_late(self) -> None:
+        """The node takes no more of a body."""
+        self._is_late()
+
+    def writing_broke(self, why: str) -> None:
+        """A body can't be written any more. The node may have said why before it hung up."""
+        self.read_the_last()
+        if self._waiting is not None:
+            self._fail(Failure(Broke(Failure(ConnectionLost(why)))))
+
+    @property
+    def pipes(self) -> Pipes:
+        """What bodies are spliced through."""
+        return self._pipes
+
     def body_failed(self, failure: Failure) -> None:
         """A body ended with an error in place of its last byte."""
         self._fail(failure)
@@ -163,6 +183,19 @@ class NodeConnection(Protocol):
         """See Line; also for a connection that nobody may use any more."""
         self._ending = True
         self._transport.abortConnection()
+
+    def plain_socket(self) -> socket.socket | None:
+        """See Line."""
+        return None if self._ending and self._answer is None else self._socket
+
+    def body_taken(self, count: int) -> None:
+        """See Line."""
+        self._left -= count
+
+    def body_over(self) -> None:
+        """See Line."""
+        if self._answer is not None:
+            self._end_answer(self._answer, b"")
 
     # -- the wire ---------------------------------------------------------------------------------
 

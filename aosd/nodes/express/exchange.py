@@ -15,7 +15,7 @@ from twisted.internet.error import (
     DNSLookupError,
 )
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 
@@ -30,6 +30,7 @@ from aosd.nodes.response import Response
 from aosd.nodes.signing import target
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
+from aosd.streams.splice_relay import SpliceRelay, splice_target
 
 _NO_QUERY: Mapping[str, str] = {}
 _WITH_LENGTH = frozenset({"PUT", "POST"})
@@ -59,6 +60,26 @@ class ExpressExchange(Exchange):
         if isinstance(response, Answer) and (whole := response.take_whole()) is not None:
             return whole
         return await super().read(response)
+
+    def splice_relay(self, consumer: IConsumer, answer: Answer, length: int) -> SpliceRelay | None:
+        """What splices a body of `length` bytes to `consumer`; None when that can't be."""
+        if answer.length != length or answer.source_socket() is None:
+            return None
+        target = splice_target(consumer, length)
+        if target is None:
+            return None
+        return SpliceRelay(
+            consumer,
+            answer,
+            target,
+            length,
+            self._clock,
+            self._pool.pipes,
+            self._deadlines.stall_s,
+            self._deadlines.client_stall_s,
+            self._broken,
+            self._health.heard,
+        )
 
     async def _once(
         self,

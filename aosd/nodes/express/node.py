@@ -29,6 +29,7 @@ class ExpressNode(S3Node):
             connect_timeout_s=wiring.connect_timeout_s,
             connections=wiring.connections,
             confirm=wiring.health.confirm,
+            spliced=wiring.metrics.spliced_bytes.labels(wiring.name).inc,
         )
         exchange = ExpressExchange(
             wiring.name,
@@ -39,6 +40,7 @@ class ExpressNode(S3Node):
             wiring.deadlines,
             wiring.metrics,
         )
+        self._express = exchange
         return exchange, pool.close
 
     def _object_head(self, response: Response, size_bytes: int) -> ObjectHead:
@@ -48,7 +50,9 @@ class ExpressNode(S3Node):
 
     def _reading(self, response: Response, head: ObjectHead, span: Span) -> IReading:
         if isinstance(response, Answer):
-            return AnswerReading(response, head, span, self._exchange.relay)
+            return AnswerReading(
+                response, head, span, self._express.relay, self._express.splice_relay
+            )
         return super()._reading(response, head, span)
 
     def _drop(self, response: Response) -> None:

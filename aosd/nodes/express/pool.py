@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -12,13 +13,15 @@ from twisted.web.client import URI
 from aosd.nodes.connections import Confirm, ConfirmedEndpoint, Endpoints
 from aosd.nodes.express.connection import NodeConnection
 from aosd.nodes.http import IDLE_CONNECTION_S
+from aosd.streams.splice import Pipes
 
 
 class ConnectionPool:
     """Keeps up to `connections` idle ones, each for 20 s; those in use aren't counted.
 
     The one that was used last is used next, so that a quiet node has few. A new one carries
-    no request before `confirm` has fired.
+    no request before `confirm` has fired. `pipes` are what bodies are spliced through; `spliced`
+    is told how many bytes were.
     """
 
     def __init__(
@@ -29,10 +32,12 @@ class ConnectionPool:
         connect_timeout_s: float,
         connections: int,
         confirm: Confirm,
+        spliced: Callable[[int], object] = lambda count: None,
     ) -> None:
         self._connections = connections
         self._idle: list[NodeConnection] = []
         self._closed = False
+        self.pipes = Pipes(spliced)
         endpoints = Endpoints(
             reactor, connect_timeout_s, lambda endpoint: ConfirmedEndpoint(endpoint, confirm)
         )
@@ -56,6 +61,7 @@ class ConnectionPool:
     def close(self) -> Deferred[None]:
         """Close the idle ones; fires when they are. Those in use are closed when they end."""
         self._closed = True
+        self.pipes.close()
         idle, self._idle = self._idle, []
         for each in idle:
             each.close()
@@ -88,4 +94,4 @@ class _Connections(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> NodeConnection:
         """See IProtocolFactory."""
-        return NodeConnection(self._clock, self._pool.freed, self._pool.lost)
+        return NodeConnection(self._clock, self._pool.freed, self._pool.lost, self._pool.pipes)

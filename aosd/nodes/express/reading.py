@@ -13,13 +13,17 @@ from aosd.nodes.bodies import drop_body
 from aosd.nodes.express.answer import Answer
 from aosd.ports import IReading
 from aosd.streams.relay import Relay
+from aosd.streams.splice_relay import SpliceRelay
 
 
 @implementer(IReading)
 class AnswerReading:
-    """See IReading. A short body, which came with its head, is written in one piece."""
+    """See IReading. A short body, which came with its head, is written in one piece.
 
-    __slots__ = ("_make_relay", "answer", "head", "span")
+    A long one is spliced where `make_splice` says how.
+    """
+
+    __slots__ = ("_make_relay", "_make_splice", "answer", "head", "span")
 
     def __init__(
         self,
@@ -27,11 +31,13 @@ class AnswerReading:
         head: ObjectHead,
         span: Span,
         make_relay: Callable[[IConsumer, int | None], Relay],
+        make_splice: Callable[[IConsumer, Answer, int], SpliceRelay | None],
     ) -> None:
         self.head = head
         self.span = span
         self.answer = answer
         self._make_relay = make_relay
+        self._make_splice = make_splice
 
     def deliver(self, consumer: IConsumer) -> Deferred[None]:
         """See IReading. No producer is registered for a body that is here already."""
@@ -40,6 +46,10 @@ class AnswerReading:
             if whole:
                 consumer.write(whole)
             return succeed(None)
+        spliced = self._make_splice(consumer, self.answer, self.span.length)
+        if spliced is not None:
+            spliced.begin()
+            return spliced.done
         relay = self._make_relay(consumer, self.span.length)
         self.answer.deliverBody(relay)
         return relay.done

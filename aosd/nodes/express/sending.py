@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from aosd.nodes.express.watchdog import Watchdog
+from aosd.streams.splice import (
+    SPLICED_FROM_BYTES,
+    Flush,
+    ISpliceBody,
+    ISplicer,
+    SourceBroke,
+    Splice,
+    TargetBroke,
+    splices,
+)
 
 if TYPE_CHECKING:
     from aosd.nodes.express.connection import NodeConnection
@@ -22,7 +32,7 @@ class OtherLength(Exception):
     """A body has more or fewer bytes than it said."""
 
 
-@implementer(IConsumer, IPushProducer)
+@implementer(IConsumer, IPushProducer, ISplicer)
 class Sending:
     """What a body writes to, and what its connection's transport paces.
 
@@ -53,6 +63,7 @@ class Sending:
         self._stall_s = stall_s
         self._answer_s = answer_s
         self._registered = False
+        self._splicing: Deferred[None] | None = None
 
     def begin(self) -> None:
         """Let the body flow."""
@@ -68,6 +79,9 @@ class Sending:
     def stop(self) -> None:
         """The answer is here, or won't come: nothing more is sent."""
         self._dog.rest()
+        splicing, self._splicing = self._splicing, None
+        if splicing is not None:
+            splicing.cancel()
         self._unregister()
         body, self._body = self._body, None
         if body is not None and not self.finished:
@@ -97,6 +111,29 @@ class Sending:
                 self._transport.registerProducer(self, True)
             self._transport.write(data)
 
+    def splice_from(self, source: ISpliceBody, count: int) -> Deferred[None] | None:
+        """See ISplicer."""
+        connection = self._connection
+        if self._body is None or count < SPLICED_FROM_BYTES or not splices():
+            return None
+        if connection.plain_socket() is None or source.source_socket() is None:
+            return None
+        source.take_over()
+        self._flush_head()
+        self._unregister()
+        flushing: Deferred[None] = Deferred(lambda _: None)
+        flush = Flush(
+            self._transport, lambda: self._was_flushed(flushing), connection.read_the_last
+        )
+        self._registered = True
+        self.late = f"took no byte for {self._stall_s:g} s"
+        self._dog.watch_for(self._stall_s)
+        splicing = flushing.addCallback(lambda _: self._splice(source, count))
+        splicing.addBoth(self._was_spliced)
+        self._splicing = splicing
+        flush.begin()
+        return splicing
+
     # -- the transport's side ---------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
@@ -115,6 +152,52 @@ class Sending:
     def stopProducing(self) -> None:
         """See IProducer: writing broke. The node may have said why before it hung up."""
         self._connection.read_the_last()
+
+    # -- splicing ---------------------------------------------------------------------------------
+
+    def _was_flushed(self, flushing: Deferred[None]) -> None:
+        self._registered = False
+        if not flushing.called:
+            flushing.callback(None)
+
+    def _splice(self, source: ISpliceBody, count: int) -> Deferred[None]:
+        connection = self._connection
+        self._dog.rest()
+        source_socket, target_socket = source.source_socket(), connection.plain_socket()
+        if source_socket is None:
+            return fail(SourceBroke("it is gone"))
+        if target_socket is None:
+            return fail(TargetBroke("it is gone"))
+        splice = Splice(
+            connection.clock,
+            connection.pipes,
+            source_socket,
+            target_socket,
+            count,
+            taken=source.taken,
+            spliced=self._spliced,
+            source_timeout_s=source.idle_timeout_s,
+            target_timeout_s=self._stall_s,
+        )
+        splice.begin()
+        return splice.done
+
+    def _spliced(self, count: int) -> None:
+        self._left -= count
+
+    def _was_spliced(self, result: Failure | None) -> Failure | None:
+        self._splicing = None
+        if self._body is None:
+            return result
+        self._dog.rest()
+        error = result.value if isinstance(result, Failure) else None
+        if not isinstance(error, TargetBroke):
+            self._body.resumeProducing()
+        elif error.late:
+            self._connection.body_is_late()
+        else:
+            self._connection.writing_broke(str(error))
+        return result
 
     # -- inside -----------------------------------------------------------------------------------
 

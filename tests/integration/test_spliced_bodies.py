@@ -1,0 +1,228 @@
+"""Long bodies that the kernel moves: the daemon neither reads nor writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NAMES
+from tests.integration.bodies import KIB, MIB, body
+from tests.integration.clients.certificates import Authority
+from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.nodes import RealNode
+from tests.integration.processes import free_port, peak_rss_bytes, reset_peak, rss_bytes
+from tests.integration.waiting import until
+from tests.integration.wire import Wire, head
+
+LONG = 32 * MIB
+
+
+@pytest.fixture(scope="module")
+def alone(
+    other_nodes: list[RealNode], other_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    """A daemon that keeps one copy of each object, and waits a second for clients."""
+    folder = tmp_path_factory.mktemp("alone")
+    flags = ("--replicas=1", "--client-idle-timeout-s=1", "--client-stall-timeout-s=1")
+    with running_daemon(folder, other_file, *flags, up=NAMES) as running:
+        yield running
+
+
+def spliced_bytes(daemon: Daemon) -> float:
+    """How many bytes the kernel has moved for it."""
+    return sum(daemon.metric("aosd_spliced_bytes_total", node=name) for name in NAMES)
+
+
+def test_both_ways_the_kernel_moves_them(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    before = spliced_bytes(alone)
+    assert alone.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201
+    put = spliced_bytes(alone)
+    assert LONG - MIB < put - before < LONG
+    assert alone.ask("GET", f"/object/{key}", timeout_s=60.0).body == data
+    got = spliced_bytes(alone)
+    assert LONG - MIB < got - put < LONG
+    wanted = {"Range": f"bytes={MIB + 1}-{9 * MIB}"}
+    assert alone.ask("GET", f"/object/{key}", wanted).body == data[MIB + 1 : 9 * MIB + 1]
+    assert spliced_bytes(alone) - got > 7 * MIB
+
+
+def test_a_body_that_has_to_be_looked_at_is(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    digest = b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    headers = {"Content-MD5": digest}
+    before = spliced_bytes(alone)
+    assert alone.ask("PUT", f"/object/{key}", headers, data, 60.0).status == 201
+    answer = alone.ask("PUT", f"/object/{key}", headers, b"x" + data[1:], 60.0)
+    assert (answer.status, answer.code) == (400, "BadDigest")
+    assert spliced_bytes(alone) == before
+    assert alone.ask("GET", f"/object/{key}", timeout_s=60.0).body == data
+
+
+@pytest.mark.parametrize("length", [256 * KIB, 256 * KIB + 1, 2 * MIB, 2 * MIB + 16 * KIB + 1])
+def test_lengths_about_which_bodies_are_spliced(alone: Daemon, key: str, length: int) -> None:
+    data = body(length)
+    assert alone.ask("PUT", f"/object/{key}", {}, data).status == 201
+    assert alone.ask("GET", f"/object/{key}").body == data
+
+
+def test_the_next_request_is_on_its_way_before_the_body_is_over(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    target = f"/object/{key}"
+    with Wire(alone.port, 60.0) as wire:
+        wire.send(head("PUT", target, {}, LONG) + data + head("GET", target) + head("GET", target))
+        assert wire.answer().status == 201
+        assert wire.answer().body == data
+        assert wire.answer().body == data
+
+
+def test_a_client_that_falls_silent_in_the_middle(alone: Daemon, key: str) -> None:
+    with Wire(alone.port) as wire:
+        wire.send(head("PUT", f"/object/{key}", {}, LONG))
+        wire.send(body(LONG)[: LONG // 2])
+        answer = wire.answer()
+        assert (answer.status, answer.code) == (408, "RequestTimeout")
+        assert wire.is_over()
+    assert alone.ask("GET", f"/object/{key}").status == 404
+
+
+def test_a_client_that_leaves_in_the_middle(alone: Daemon, key: str) -> None:
+    with Wire(alone.port) as wire:
+        wire.send(head("PUT", f"/object/{key}", {}, LONG))
+        wire.send(body(LONG)[: LONG // 2])
+        until(
+            lambda: alone.metric("aosd_requests_in_flight", door="plain") == 1, "it is on its way"
+        )
+        wire.vanish()
+    until(lambda: alone.metric("aosd_requests_in_flight", door="plain") == 0, "it is given up")
+    assert alone.ask("GET", f"/object/{key}").status == 404
+
+
+def test_a_reader_that_leaves_lets_go_of_the_node(
+    alone: Daemon, other_nodes: list[RealNode], key: str
+) -> None:
+    assert alone.ask("PUT", f"/object/{key}", {}, body(LONG), 60.0).status == 201
+    descriptors = Path(f"/proc/{alone.pid}/fd")
+    with Wire(alone.port, receive_buffer_bytes=64 * KIB) as wire:
+        wire.send_request("GET", f"/object/{key}")
+        wire.read_head()
+        busy = len(list(descriptors.iterdir()))
+        wire.vanish()
+    until(lambda: len(list(descriptors.iterdir())) < busy, "both sockets are closed")
+    until(lambda: alone.metric("aosd_requests_in_flight", door="plain") == 0, "it is given up")
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(alone: Daemon, key: str) -> None:
+    assert alone.ask("PUT", f"/object/{key}", {}, body(LONG), 60.0).status == 201
+    with Wire(alone.port, 60.0, receive_buffer_bytes=64 * KIB) as wire:
+        wire.send_request("GET", f"/object/{key}")
+        wire.read_head()
+        until(lambda: alone.metric("aosd_requests_in_flight", door="plain") == 0, "it is given up")
+
+
+@pytest.mark.parametrize("verb", ["GET", "PUT"])
+def test_a_node_that_dies_in_the_middle(
+    alone: Daemon, other_nodes: list[RealNode], key: str, verb: str
+) -> None:
+    """With its one copy on its way an answer can only break off; a write fails."""
+    target = f"/object/{key}"
+    if verb == "GET":
+        assert alone.ask("PUT", target, {}, body(LONG), 60.0).status == 201
+    name = alone.primary(key)
+    node = next(each for each in other_nodes if each.name == name)
+    try:
+        with Wire(alone.port, 60.0, receive_buffer_bytes=64 * KIB) as wire:
+            if verb == "GET":
+                wire.send_request("GET", target)
+                wire.read_head()
+                node.kill()
+                came = 0
+                while data := wire.receive():
+                    came += len(data)
+                assert came < LONG
+            else:
+                wire.send(head("PUT", target, {}, LONG))
+                wire.send(body(LONG)[: LONG // 2])
+                node.kill()
+                # It goes on sending, and may be hung up on.
+                with suppress(OSError):
+                    wire.send(body(LONG)[LONG // 2 :])
+                    assert wire.answer().status == 503
+    finally:
+        node.start_again()
+    alone.wait_for_states(dict.fromkeys(NAMES, "up"))
+
+
+def test_a_body_goes_on_from_another_node(
+    other_nodes: list[RealNode], other_file: Path, tmp_path: Path, key: str
+) -> None:
+    data = body(LONG)
+    with running_daemon(tmp_path / "two", other_file, "--replicas=2", up=NAMES) as daemon:
+        assert daemon.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201
+        asked = {
+            name: daemon.metric("aosd_node_requests_total", node=name, verb="GET") for name in NAMES
+        }
+        before = spliced_bytes(daemon)
+        with Wire(daemon.port, 60.0, receive_buffer_bytes=64 * KIB) as wire:
+            wire.send_request("GET", f"/object/{key}")
+            raw_head = wire.read_head()
+            (reads,) = (
+                node
+                for node in other_nodes
+                if daemon.metric("aosd_node_requests_total", node=node.name, verb="GET")
+                > asked[node.name]
+                and node.name in daemon.order(key)[:2]
+                and daemon.connections_to(node.port) > 1
+            )
+            reads.kill()
+            try:
+                assert wire.read_body(raw_head, LONG) == data
+                assert spliced_bytes(daemon) - before > LONG - MIB
+            finally:
+                reads.start_again()
+        daemon.wait_for_states(dict.fromkeys(NAMES, "up"))
+
+
+def test_by_tls_nothing_is_spliced(
+    other_nodes: list[RealNode], other_file: Path, tmp_path: Path, key: str
+) -> None:
+    authority = Authority(tmp_path / "tls", ["127.0.0.1"], ["localhost"])
+    port = free_port()
+    endpoint = (
+        f"--http=ssl:{port}:interface=127.0.0.1"
+        f":privateKey={authority.key}:certKey={authority.certificate}"
+    )
+    data = body(LONG)
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    flags = ("--replicas=1", endpoint)
+    with running_daemon(tmp_path / "daemon", other_file, *flags, up=NAMES) as daemon:
+        with Wire(port, 60.0) as wire:
+            wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+            wire.send(head("PUT", f"/object/{key}", {}, LONG) + data)
+            assert wire.answer().status == 201
+            wire.send_request("GET", f"/object/{key}")
+            assert wire.answer().body == data
+        assert spliced_bytes(daemon) == 0
+
+
+def test_a_gibibyte_costs_no_memory(alone: Daemon, key: str) -> None:
+    piece = body(LONG)
+    rss_before = rss_bytes(alone.pid)
+    reset_peak(alone.pid)
+    with Wire(alone.port, 60.0) as wire:
+        wire.send(head("PUT", f"/object/{key}", {}, 32 * LONG))
+        for _ in range(32):
+            wire.send(piece)
+        assert wire.answer().status == 201
+        wire.send_request("GET", f"/object/{key}")
+        raw_head = wire.read_head()
+        for _ in range(32):
+            assert len(wire.read_body(raw_head, LONG)) == LONG
+    assert peak_rss_bytes(alone.pid) - rss_before < 8 * MIB
+    assert alone.ask("DELETE", f"/object/{key}").status == 204
