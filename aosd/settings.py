@@ -227,9 +227,9 @@ class Settings(BaseModel):
     log_format: LogFormat = Field("text", description="How the log is written.")
     access_log: Switch = Field(True, description="Whether each request is logged.")
     express: Switch = Field(
-        True,
-        description="Whether requests for objects take the express lane; the standard lane "
-        "serves all others, and all without it.",
+        False,
+        description="Whether requests for objects take the express lane, which is faster, and new; "
+        "the standard lane serves all others, and all without it.",
     )
     plain_door: PlainDoor = Field(
         "open",

@@ -29,7 +29,12 @@ def alone(
 ) -> Iterator[Daemon]:
     """A daemon that keeps one copy of each object, and waits a second for clients."""
     folder = tmp_path_factory.mktemp("alone")
-    flags = ("--replicas=1", "--client-idle-timeout-s=1", "--client-stall-timeout-s=1")
+    flags = (
+        "--express=true",
+        "--replicas=1",
+        "--client-idle-timeout-s=1",
+        "--client-stall-timeout-s=1",
+    )
     with running_daemon(folder, other_file, *flags, up=NAMES) as running:
         yield running
 
@@ -163,7 +168,9 @@ def test_a_body_goes_on_from_another_node(
     other_nodes: list[RealNode], other_file: Path, tmp_path: Path, key: str
 ) -> None:
     data = body(LONG)
-    with running_daemon(tmp_path / "two", other_file, "--replicas=2", up=NAMES) as daemon:
+    with running_daemon(
+        tmp_path / "two", other_file, "--express=true", "--replicas=2", up=NAMES
+    ) as daemon:
         assert daemon.ask("PUT", f"/object/{key}", {}, data, 60.0).status == 201
         asked = {
             name: daemon.metric("aosd_node_requests_total", node=name, verb="GET") for name in NAMES
@@ -200,7 +207,7 @@ def test_by_tls_nothing_is_spliced(
     )
     data = body(LONG)
     context = ssl.create_default_context(cafile=str(authority.ca))
-    flags = ("--replicas=1", endpoint)
+    flags = ("--express=true", "--replicas=1", endpoint)
     with running_daemon(tmp_path / "daemon", other_file, *flags, up=NAMES) as daemon:
         with Wire(port, 60.0) as wire:
             wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")

@@ -88,7 +88,10 @@ class PlainDoorTests(DoorTestCase):
 
     def test_the_absolute_form_of_a_target(self) -> None:
         self.ask("/object/a", "PUT", b"x")
-        self.assertEqual(self.ask("http://elsewhere/object/a").body, b"x")
+        there = self.ask("http://h/object/a")
+        self.assertEqual((there.status, there.body), (200, b"x"))
+        # RFC 9112, section 3.2.2: a client sends the same host in both places.
+        self.assertEqual(self.ask("http://elsewhere/object/a").status, 400)
 
     def test_neither_length_nor_chunks(self) -> None:
         self.assertEqual(self.ask("/object/a", "PUT").status, 411)
