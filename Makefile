@@ -24,7 +24,7 @@ run-embedded: tools ## the gateway on port 3000 and three S3 servers as its chil
 
 test: tools ## unit, contract and property tests; no Docker needed
 	$(BIN)/python -m tools.same_unit_tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+	$(BIN)/python -m pytest -n $(JOBS) \
 	    tests/unit tests/contract tests/property tests/simulation $(ARGS)
 
 simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 10000)
@@ -33,7 +33,7 @@ simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 
 itest: tools ## integration and fault tests, on real servers and a real Docker Engine
 	@tools/itest_packages.sh
 	@tools/clients.sh
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(JOBS) \
 	    tests/integration tests/fault -m "not long" $(ARGS)
 
 clients: tools ## the S3 clients alone, and docs/clients.md written from what they did

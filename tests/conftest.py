@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration.daemon import Daemon, running_daemon
 from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
 
 NAMES = ("n1", "n2", "n3")
 UP = dict.fromkeys(NAMES, "up")
+_NEED_DOCKER = ("test_compose.py", "test_discovery_docker.py")
 LANES = {"express": "--express=true", "standard": "--express=false"}
 
 
@@ -81,14 +84,14 @@ def key(request: pytest.FixtureRequest) -> str:
     return md5(request.node.nodeid.encode(), usedforsecurity=False).hexdigest()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """When tests run side by side, those of a module share what it sets up, in one process.
+class _ByModule(LoadScopeScheduling):
+    """Tests of a module share what it sets up; and there is one Docker Engine for all of them."""
 
-    And there is one Docker Engine for all who need one. First of all: xdist reads the groups
-    in a hook of its own.
-    """
-    for item in items:
-        needs_docker = "docker_engine" in getattr(item, "fixturenames", ())
-        group = "docker" if needs_docker else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "docker" if module.endswith(_NEED_DOCKER) else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """How tests are dealt out when they run side by side."""
+    return _ByModule(config, log)
