@@ -21,6 +21,7 @@ _LOG_TAIL_BYTES = 2000
 _LOOK_EVERY_S = 0.05
 
 _PORTS = range(10_000, 32_000)
+_WORKERS = 8  # of tests side by side, at most, that have ports of their own
 
 
 def _heed_interrupts() -> None:
@@ -131,10 +132,13 @@ def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on, all different.
 
     They lie below those that the kernel gives to outgoing connections: the load itself
-    would take one of these before the server that it is meant for.
+    would take one of these before the server that it is meant for. Of tests that run side by
+    side each process has its own: another would take them meanwhile, too.
     """
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw").removeprefix("gw")
+    ours = _PORTS[int(worker) % _WORKERS :: _WORKERS] if worker else _PORTS
+    for port in random.sample(ours, len(ours)):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
