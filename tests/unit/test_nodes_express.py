@@ -293,6 +293,25 @@ class FailureTests(ExpressCase):
         self.end()
 
     def test_given_up_while_it_connects(self) -> None:
+        # Twisted's endpoints fail in their own way then: not with a CancelledError.
+        asking = self.head()
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual([each.stoppedConnecting for each in self.reactor.connectors], [True])
+        self.assertEqual(self.health.failures, [])
+        self.assertEqual(self.count("aosd_node_errors_total", kind="NodeNonsense"), 0)
+        self.end()
+
+    def test_given_up_too_late_to_stop_connecting(self) -> None:
+        self.health.confirming = lambda: Deferred(lambda gate: gate.callback(None))
+        asking, wire = self.begin(self.head())
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual((wire.value(), wire.aborted), (b"", True))
+        self.assertEqual(self.health.failures, [])
+        self.end()
+
+    def test_given_up_while_it_is_confirmed(self) -> None:
         self.health.confirming = Deferred
         asking, wire = self.begin(self.head())
         asking.cancel()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.model.errors import (
     ClientGone,
@@ -13,7 +19,8 @@ from aosd.model.errors import (
     NodeUnavailable,
     NoSuchBucket,
 )
-from aosd.nodes.express.answer import Head
+from aosd.nodes.express.answer import Answer, Head
+from aosd.nodes.express.connection import NodeConnection
 from aosd.ports import IReading
 from aosd.streams.bodies import HeldBody
 from aosd.testing.bodies import BytesBody, CollectingConsumer
@@ -406,3 +413,87 @@ class Waiting(BytesBody):
 
     def resumeProducing(self) -> None:
         self.paused = False
+
+
+class Handle(socket.socket):
+    """What is sent straight to the kernel goes the same way as what is written."""
+
+    kernel: Kernel
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        count = self.kernel.writeSomeData(data)
+        if not count:
+            raise BlockingIOError
+        return count
+
+
+class Kernel(FileDescriptor):
+    """A connection by plain TCP, whose kernel has room for so many bytes more."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.connected = 1
+        self.room = 0
+        self.taken = b""
+        self.handle = Handle()
+        self.handle.kernel = self
+
+    def writeSomeData(self, data: bytes) -> int:  # noqa: N802
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        self.taken += taken
+        return len(taken)
+
+    def getHandle(self) -> Handle:
+        return self.handle
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing waits."""
+
+
+class OrderTests(SynchronousTestCase):
+    """A node that answers before it has read all, and wants the next request all the same."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.kernel = Kernel(self.reactor)
+        self.addCleanup(self.kernel.handle.close)
+        self.freed: list[NodeConnection] = []
+        self.line = NodeConnection(self.reactor, self.freed.append, lambda _: None)
+        self.line.makeConnection(self.kernel)
+
+    def ask(self, verb: bytes, body: bytes | None = None) -> Deferred[Answer]:
+        waiting: Deferred[Answer] = Deferred()
+        held = None if body is None else HeldBody([body])
+        self.line.ask(
+            waiting, verb, verb, held, due_s=30.0, first_byte_s=30.0, stall_s=10.0, answer_s=30.0
+        )
+        return waiting
+
+    def answered(self, asking: Deferred[Answer]) -> None:
+        self.line.dataReceived(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(self.successResultOf(asking).code, 403)
+        self.assertEqual(self.freed.pop(), self.line)
+
+    def test_the_next_request_doesnt_overtake_a_body(self) -> None:
+        for verb in (b"HEAD", b"PUT"):
+            self.kernel.taken = b""
+            self.kernel.room = 5
+            self.answered(self.ask(b"PUT", b"x" * 10))
+            self.kernel.room = 3
+            asking = self.ask(verb, None if verb == b"HEAD" else b"y" * 10)
+            self.assertEqual(self.kernel.taken, b"PUTxxxxx")
+            self.kernel.room = 1000
+            self.kernel.doWrite()
+            rest = b"HEAD" if verb == b"HEAD" else b"PUT" + b"y" * 10
+            self.assertEqual(self.kernel.taken, b"PUT" + b"x" * 10 + rest)
+            self.answered(asking)
+
+    def test_and_is_sent_at_once_when_nothing_waits(self) -> None:
+        self.kernel.room = 5
+        asking = self.ask(b"PUT", b"x" * 10)
+        self.kernel.room = 1000
+        self.kernel.doWrite()
+        self.answered(asking)
+        self.answered(self.ask(b"HEAD"))
+        self.assertEqual(self.kernel.taken, b"PUT" + b"x" * 10 + b"HEAD")

@@ -67,6 +67,7 @@ class NodeConnection(Protocol):
         self._paused = False
         self._ending = False
         self._unsent = False
+        self._written = False
         self._socket: socket.socket | None = None
 
     # -- what the pool and the exchange do with it ------------------------------------------------
@@ -126,17 +127,22 @@ class NodeConnection(Protocol):
     def send(self, data: bytes) -> None:
         """Send at once what the kernel takes: by the reactor it would take another turn of it.
 
-        Only while nothing that was written before is waiting in the transport.
+        Nothing overtakes what was written before: a node may have answered before it read that.
         """
         sent = 0
-        if self._socket is not None:
+        if self._socket is not None and not self._is_behind():
             try:
                 sent = self._socket.send(data)
             except OSError:
                 # Not now, or never again: the transport finds out, and says so.
                 sent = 0
         if sent < len(data):
-            self._transport.write(data[sent:] if sent else data)
+            self.write(data[sent:] if sent else data)
+
+    def write(self, data: bytes) -> None:
+        """Send by the reactor, at the node's pace."""
+        self._written = True
+        self._transport.write(data)
 
     def read_the_last(self) -> None:
         """Read what the kernel still has: the transport is about to close the socket."""
@@ -236,6 +242,13 @@ class NodeConnection(Protocol):
     @property
     def _transport(self) -> Any:
         return self.transport
+
+    def _is_behind(self) -> bool:
+        """Whether something that was written waits in the transport, and not only for its turn."""
+        if self._written:
+            self._transport.doWrite()
+            self._written = bool(self._transport.dataBuffer)
+        return self._written
 
     def _head_came(self, data: bytes) -> None:
         received = self._received + data if self._received else data

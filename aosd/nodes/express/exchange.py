@@ -98,8 +98,15 @@ class ExpressExchange(Exchange):
         deadlines = self._deadlines
         began_s = self._clock.seconds()
         too_late: list[NodeError] = []
+        given_up = False
         stop: Callable[[], None]
-        waiting: Deferred[Answer] = Deferred(lambda _: stop())
+
+        def forget(_: Deferred[Answer]) -> None:
+            nonlocal given_up
+            given_up = True
+            stop()
+
+        waiting: Deferred[Answer] = Deferred(forget)
 
         def give_up(error: NodeError) -> None:
             too_late.append(error)
@@ -110,6 +117,9 @@ class ExpressExchange(Exchange):
 
         def ask(connection: NodeConnection) -> None:
             nonlocal stop
+            if given_up:
+                connection.abort()
+                return
             # First: a body may have who gives up a request as soon as it begins to flow.
             stop = connection.give_up
             connection.ask(
@@ -124,7 +134,8 @@ class ExpressExchange(Exchange):
             )
 
         def failed(failure: Failure) -> None:
-            if not waiting.called:
+            # Connecting fails in its own ways when it is given up: none is the node's fault.
+            if not given_up and not waiting.called:
                 waiting.errback(failure)
 
         # See TreqExchange: who only waits isn't kept waiting for a node that is silent.

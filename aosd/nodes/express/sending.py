@@ -109,7 +109,7 @@ class Sending:
             if not self._registered:
                 self._registered = True
                 self._transport.registerProducer(self, True)
-            self._transport.write(data)
+            self._connection.write(data)
 
     def splice_from(self, source: ISpliceBody, count: int) -> Deferred[None] | None:
         """See ISplicer."""
