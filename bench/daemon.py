@@ -15,9 +15,13 @@ def start_daemon(
     nodes_file: Path,
     replicas: int = 1,
     environment: Mapping[str, str] | None = None,
+    *,
+    express: bool = True,
+    logged: bool = False,
 ) -> Daemon:
     """Start the daemon, which `stack` ends; its nodes are up and compared by then."""
-    flags = [f"--nodes=static:{nodes_file}", f"--replicas={replicas}", "--access-log=false"]
+    flags = [f"--nodes=static:{nodes_file}", f"--replicas={replicas}"]
+    flags += [f"--express={str(express).lower()}", f"--access-log={str(logged).lower()}"]
     daemon = Daemon(directory, flags, environment)
     stack.callback(daemon.process.stop)
     daemon.wait_until_ready()

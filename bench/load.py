@@ -19,6 +19,7 @@ SMALL_BYTES = 1024
 MIB = 1024 * 1024
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
+_PACE = Path(__file__).with_name("pace.lua")
 _CURL_MAX_S = 120
 _ANSWER_MAX_S = 25
 _STORED = (200, 201)
@@ -29,13 +30,15 @@ class Sample:
     """One measurement: `rate` in requests/s or MiB/s.
 
     `cpu` is the processor time of the process under measurement: µs a request, or seconds a
-    GiB; None when there is no such process (a node asked directly). Latencies in ms.
+    GiB; None when there is no such process (a node asked directly). Latencies in ms;
+    `late_p99_ms` is how late a generator of constant rate itself was.
     """
 
     rate: float
     cpu: float | None
     p50_ms: float | None = None
     p99_ms: float | None = None
+    late_p99_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,27 @@ def small(
         cpu=(process.cpu_s - before) / count * 1e6 if process else None,
         p50_ms=told["p50_us"] / 1000,
         p99_ms=told["p99_us"] / 1000,
+    )
+
+
+def paced(
+    url_prefix: str, rate: float, seconds: float, process: Process | None, keys: int = KEYS
+) -> Sample:
+    """GET 1 KiB objects named `url_prefix` and a number, `rate` of them a second.
+
+    Latencies count from when a request was due.
+    """
+    address = urlsplit(url_prefix)
+    command = [program("luajit", "luajit"), str(_PACE), str(address.port), address.path, str(keys)]
+    command += [str(rate), str(seconds), str(CONNECTIONS)]
+    before = process.cpu_s if process else 0.0
+    told = json.loads(_run(command, seconds + 2 * _ANSWER_MAX_S))
+    return Sample(
+        rate=rate,
+        cpu=(process.cpu_s - before) / told["requests"] * 1e6 if process else None,
+        p50_ms=told["p50_us"] / 1000,
+        p99_ms=told["p99_us"] / 1000,
+        late_p99_ms=told["late_p99_us"] / 1000,
     )
 
 

@@ -6,8 +6,9 @@ so that it runs as any user beside an nginx of the machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +27,6 @@ pid {home}/nginx.pid;
 error_log {home}/error.log warn;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off;
     default_type application/octet-stream;
     sendfile on;
     tcp_nodelay on;
@@ -41,7 +41,7 @@ http {{
 }}
 """
 
-# Bodies flow as they come, both ways, as they do through aosd: nothing goes to disk.
+# Answers are buffered, but never on disk; what is sent to a node flows as it comes.
 _PROXY = """
     upstream nodes {{
         hash $uri consistent;
@@ -49,24 +49,37 @@ _PROXY = """
         keepalive 64;
         keepalive_requests 10000000;
     }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_request_buffering off;
+    proxy_buffering on;
+    proxy_max_temp_file_size 0;
+    access_log {log};
+{listens}
+"""
+
+_PROXY_LISTENS = """
     server {{
         listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://nodes;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_request_buffering off;
-            proxy_buffering off;
-            proxy_buffer_size 64k;
-            proxy_buffers 8 64k;
-        }}
+{buffers}
+        location / {{ proxy_pass http://nodes; }}
     }}
 """
+
+_BUFFERS = {
+    "4k": "proxy_buffer_size 4k; proxy_buffers 8 4k; client_body_buffer_size 16k;",
+    "16k": "proxy_buffer_size 16k; proxy_buffers 16 16k; client_body_buffer_size 16k;",
+    "64k": "proxy_buffer_size 16k; proxy_buffers 16 64k; client_body_buffer_size 64k;",
+    "256k": "proxy_buffer_size 16k; proxy_buffers 16 256k; client_body_buffer_size 256k;",
+    "1m": "proxy_buffer_size 16k; proxy_buffers 8 1m; client_body_buffer_size 1m;",
+    "unbuffered": "proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k;",
+}
 
 # A PUT of 1 KiB is answered by `return`, which throws the body away. That answers before
 # the body has come, which no node does to a long one: so `benchsink` reads it whole (into
 # memory, where /dev/shm is) and only then asks the server beneath for the answer.
 _NULL_NODES = """
+    access_log off;
     open_file_cache max=16;
     etag off;
     server {{
@@ -115,11 +128,27 @@ _NULL_HEADERS = f"""
 """
 
 
-def start_proxy(stack: ExitStack, home: Path, node_ports: Sequence[int]) -> tuple[Process, int]:
-    """Start nginx as a proxy before nodes; returns it and its port. `stack` ends it."""
-    (port,) = free_ports(1)
-    servers = "\n".join(f"        server 127.0.0.1:{each};" for each in node_ports)
-    return _start(stack, "nginx", home, _PROXY.format(servers=servers, port=port), port, home), port
+@dataclass(frozen=True)
+class Proxy:
+    """nginx as a proxy: one process, and by the size of its buffers the port to ask it at."""
+
+    process: Process
+    ports: Mapping[str, int]
+
+
+def start_proxy(
+    stack: ExitStack, home: Path, node_ports: Sequence[int], *, logged: bool = False
+) -> Proxy:
+    """Start nginx as a proxy before nodes, with an access log or without. `stack` ends it."""
+    ports = dict(zip(_BUFFERS, free_ports(len(_BUFFERS)), strict=True))
+    body = _PROXY.format(
+        servers="\n".join(f"        server 127.0.0.1:{each};" for each in node_ports),
+        log=f"{home}/access.log" if logged else "off",
+        listens="".join(
+            _PROXY_LISTENS.format(port=port, buffers=_BUFFERS[size]) for size, port in ports.items()
+        ),
+    )
+    return Proxy(_start(stack, "nginx", home, body, min(ports.values()), home), ports)
 
 
 def start_null_nodes(

@@ -14,10 +14,10 @@ from tests.integration.nodes import BUCKET, RealNode
 NAMES = ("n1", "n2", "n3")
 
 
-def start_nodes(stack: ExitStack, directory: Path) -> list[RealNode]:
-    """Start three nodes that `stack` ends; each answers, and has the bucket, open to all."""
+def start_nodes(stack: ExitStack, directory: Path, names: Sequence[str] = NAMES) -> list[RealNode]:
+    """Start nodes that `stack` ends; each answers, and has the bucket, open to all."""
     try:
-        nodes = [RealNode(name, directory / name) for name in NAMES]
+        nodes = [RealNode(name, directory / name) for name in names]
     except ConfigurationError as error:
         raise BenchError(f"no S3 server: {error}") from error
     for node in nodes:

@@ -1,29 +1,15 @@
-"""What the reader sees: a table for people, JSON for programs, and what it was run on."""
+"""What the reader sees: tables for people, and what they were measured on."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from bench.goals import Judged
 from bench.processes import program
 from bench.rounds import Row
-
-LEGEND = """\
-aosd       one aosd process, its plain door (no signature asked for); it signs whatever it asks
-           of the nodes
-nginx      one nginx process as a proxy before the same nodes, `hash $uri consistent`, bodies
-           unbuffered; it signs nothing (the nodes' bucket is open to anyone for this run)
-node       the first node, asked directly: what the load generator and a node reach without
-           anything between them, on the same cores
-aosd/nginx the median of the rounds' ratios; more is better for rates, less for CPU
-CPU        processor time of the aosd or nginx process alone, user and kernel
-null nodes an nginx before each real node answers the benchmark's requests itself, so the
-           figure is the gateway's and not the node's
-"""
 
 
 def machine(node_kind: str) -> dict[str, str]:
@@ -42,41 +28,58 @@ def machine(node_kind: str) -> dict[str, str]:
     }
 
 
-def table(title: str, rows: Sequence[Row]) -> str:
-    """One table of medians and ratios, in Markdown."""
+def goals_table(judged: Sequence[Judged]) -> str:
+    """Which of the goals were met, in Markdown."""
     lines = [
-        f"{title}\n",
-        "| | unit | aosd | nginx | node | aosd/nginx | CPU unit | aosd | nginx | aosd/nginx |",
-        "|---|---|--:|--:|--:|--:|---|--:|--:|--:|",
+        "| aosd, and what it is compared with | aosd | the other | ratio | must | goal | |",
+        "|---|--:|--:|--:|--:|--:|---|",
     ]
-    for row in rows:
-        rates = [row.median_rate(each) for each in ("aosd", "nginx", "node")]
-        cpus = [row.median_cpu(each) for each in ("aosd", "nginx")]
-        cells = [row.figure.name, row.figure.rate_unit]
-        cells += [f"{rate:,.0f}" for rate in rates] + [f"{row.rate_ratio:.2f}"]
-        cells += [row.figure.cpu_unit]
-        cells += [f"{cpu:.2f}" if cpu < 10 else f"{cpu:,.0f}" for cpu in cpus]
-        cells += [f"{row.cpu_ratio:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+    for each in judged:
+        goal = each.goal
+        value = f"{number(each.value)} {goal.unit}" if goal.against is None else ratio(each.value)
+        others = "" if each.others is None else number(each.others)
+        cells = [goal.name, number(each.own), others, value]
+        cells += [_bound(goal.must, less=goal.less), _bound(goal.goal, less=goal.less)]
+        lines.append(f"| {' | '.join([*cells, verdict(each)])} |")
     return "\n".join(lines) + "\n"
 
 
-def as_json(phases: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
-    """All samples, medians and ratios, ready for `json.dump`."""
-    return {
-        phase: {
-            row.figure.name: {
-                "rate_unit": row.figure.rate_unit,
-                "cpu_unit": row.figure.cpu_unit,
-                "aosd_nginx_rate": row.rate_ratio,
-                "aosd_nginx_cpu": row.cpu_ratio,
-                "median_rate": {name: row.median_rate(name) for name in row.samples},
-                "samples": {
-                    name: [dataclasses.asdict(sample) for sample in samples]
-                    for name, samples in row.samples.items()
-                },
-            }
-            for row in rows
-        }
-        for phase, rows in phases.items()
-    }
+def rows_table(rows: Sequence[Row]) -> str:
+    """All medians, in Markdown."""
+    lines = [
+        "| | who | median | CPU | p50, ms | p99, ms |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        for name, samples in row.samples.items():
+            cells = [row.name, name, f"{number(row.median(name))} {row.unit}"]
+            for of, unit in (("cpu", row.cpu_unit), ("p50_ms", ""), ("p99_ms", "")):
+                known = all(getattr(each, of) is not None for each in samples)
+                cells.append(f"{number(row.median(name, of))} {unit}".strip() if known else "")
+            if all(each.late_p99_ms is not None for each in samples):
+                cells[-1] += f" ({number(row.median(name, 'late_p99_ms'))} late)"
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def verdict(judged: Judged) -> str:
+    """Whether it reached what it had to."""
+    if judged.meets_must is None:
+        return "reported"
+    if not judged.meets_must:
+        return "**missed**"
+    return "met, and the goal" if judged.meets_goal else "met"
+
+
+def number(value: float) -> str:
+    """Three digits at least that mean something."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def ratio(value: float) -> str:
+    """A ratio."""
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _bound(bound: float | None, *, less: bool) -> str:
+    return "" if bound is None else f"{'≤' if less else '≥'} {bound:g}"

@@ -1,4 +1,4 @@
-"""What is measured: four figures, on null nodes and on real ones, in interleaved rounds."""
+"""Samples in interleaved rounds: who is asked takes turns, so that what drifts drifts for all."""
 
 from __future__ import annotations
 
@@ -6,116 +6,81 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench import load
 from bench.load import Sample
-from tests.integration.processes import Process
 
-
-@dataclass(frozen=True)
-class Target:
-    """Who is asked: `url` is the prefix of objects' names, `tag` keeps targets' keys apart."""
-
-    name: str
-    tag: str
-    url: str
-    process: Process | None
+Ask = Callable[[], Sample]
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: a name, its units, and how one target's sample of it is taken."""
+    """What is measured, in which unit, and by target how a sample of it is taken.
+
+    `unit` is that of Sample.rate, `cpu_unit` that of Sample.cpu.
+    """
 
     name: str
-    rate_unit: str
+    unit: str
     cpu_unit: str
-    measure: Callable[[Target], Sample]
+    asks: Mapping[str, Ask]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure's samples by target, one a round; `aosd` and `nginx` are among the targets."""
+    """A figure's samples by target, one a round."""
 
-    figure: Figure
+    name: str
+    unit: str
+    cpu_unit: str
     samples: Mapping[str, list[Sample]] = field(default_factory=dict)
 
-    def median_rate(self, target: str) -> float:
-        """The median of a target's rates."""
-        return statistics.median(sample.rate for sample in self.samples[target])
+    def median(self, target: str, of: str = "rate") -> float:
+        """The median of one attribute of a target's samples; KeyError: nobody measured it."""
+        return statistics.median(_value(each, of) for each in self.samples[target])
 
-    def median_cpu(self, target: str) -> float:
-        """The median of a target's processor time; only for targets with a process."""
-        return statistics.median(sample.cpu or 0.0 for sample in self.samples[target])
-
-    @property
-    def rate_ratio(self) -> float:
-        """The rate of aosd as a part of nginx's: the median of the rounds' ratios."""
-        return statistics.median(a.rate / n.rate for a, n in self._pairs())
-
-    @property
-    def cpu_ratio(self) -> float:
-        """The processor time of aosd as a multiple of nginx's: the median of the rounds' ratios."""
-        return statistics.median((a.cpu or 0.0) / (n.cpu or 1.0) for a, n in self._pairs())
-
-    def _pairs(self) -> Sequence[tuple[Sample, Sample]]:
-        return list(zip(self.samples["aosd"], self.samples["nginx"], strict=True))
+    def ratio(self, target: str, against: str, of: str = "rate") -> float:
+        """The median of the rounds' ratios, which isn't the ratio of the medians."""
+        pairs = zip(self.samples[target], self.samples[against], strict=True)
+        return statistics.median(_value(one, of) / _value(other, of) for one, other in pairs)
 
 
-def figures(seconds: float, payload: load.Payload, get_key: str, put_key: str) -> list[Figure]:
-    """The four figures. The long body is PUT to `put_key` and read from `get_key`."""
-
-    def small(method: str) -> Callable[[Target], Sample]:
-        return lambda it: load.small(method, _small_keys(it), seconds, it.process)
-
-    def put_large(it: Target) -> Sample:
-        return load.put_large(f"{it.url}{put_key}{it.tag}", payload.file, it.process)
-
-    def get_large(it: Target) -> Sample:
-        return load.get_large(f"{it.url}{get_key}{it.tag}", payload.size_bytes, it.process)
-
-    clients = f"1 KiB by {load.CONNECTIONS}"
-    return [
-        Figure(f"GET {clients}", "requests/s", "µs/request", small("GET")),
-        Figure(f"PUT {clients}", "requests/s", "µs/request", small("PUT")),
-        # What is read was written by the one before.
-        Figure(f"PUT {payload.name}", "MiB/s", "s/GiB", put_large),
-        Figure(f"GET {payload.name}", "MiB/s", "s/GiB", get_large),
-    ]
+def _value(sample: Sample, of: str) -> float:
+    value = getattr(sample, of)
+    if value is None:
+        raise KeyError(of)
+    return float(value)
 
 
-def fill(targets: Sequence[Target]) -> None:
-    """Write the small objects that will be read; null nodes have them without that."""
-    for target in targets:
-        load.fill(_small_keys(target))
+def measure(figures: Sequence[Figure], rounds: int, tell: Tell) -> list[Row]:
+    """Take `rounds` samples of each figure from each target, and one before that isn't kept.
 
-
-def measure(
-    name: str,
-    targets: Sequence[Target],
-    wanted: Sequence[Figure],
-    rounds: int,
-    tell: Callable[[str], None],
-) -> list[Row]:
-    """Take `rounds` samples of each figure from each target.
-
-    The targets take turns within a round, and each round begins with another of them, so
-    that what drifts on the machine drifts for all.
+    Each round begins with another of the targets.
     """
-    for target in targets:
-        for figure in wanted[:2]:
-            figure.measure(target)
-    rows = [Row(figure, {target.name: [] for target in targets}) for figure in wanted]
+    rows = [
+        Row(each.name, each.unit, each.cpu_unit, {name: [] for name in each.asks})
+        for each in figures
+    ]
+    for figure in figures:
+        for ask in figure.asks.values():
+            ask()
     for number in range(rounds):
-        first = number % len(targets)
-        for row in rows:
-            for target in [*targets[first:], *targets[:first]]:
-                sample = row.figure.measure(target)
-                row.samples[target.name].append(sample)
+        for figure, row in zip(figures, rows, strict=True):
+            names = list(figure.asks)
+            first = number % len(names)
+            for name in [*names[first:], *names[:first]]:
+                sample = figure.asks[name]()
+                row.samples[name].append(sample)
                 tell(
-                    f"{name}  round {number + 1}/{rounds}  {row.figure.name:<14}  {target.name:<9}"
-                    f"  {sample.rate:9.1f} {row.figure.rate_unit}"
+                    f"round {number + 1}/{rounds}  {figure.name:<28}  {name:<16}  "
+                    f"{sample.rate:9.1f} {figure.unit}"
                 )
     return rows
 
 
-def _small_keys(target: Target) -> str:
-    return f"{target.url}benchkey{target.tag}"
+def best(candidates: Mapping[str, Ask], tries: int) -> str:
+    """The name of the candidate with the best median rate of some tries, in turns."""
+    rates: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(tries):
+        for name, ask in candidates.items():
+            rates[name].append(ask().rate)
+    return max(rates, key=lambda name: statistics.median(rates[name]))

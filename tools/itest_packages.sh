@@ -12,6 +12,7 @@ need iptables iptables
 need mmdebstrap mmdebstrap
 need nginx nginx-light
 need wrk wrk
+need luajit luajit
 need curl curl
 docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 
