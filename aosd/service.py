@@ -20,9 +20,11 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
+from aosd.descriptors import allow_many
 from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.routes import Routes
+from aosd.doors.load import Load, most_of_one
 from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
@@ -81,7 +83,8 @@ class Daemon(Service):
         self._settings = settings
         self._reactor = reactor
         self._now = now
-        self._metrics = Metrics()
+        self._metrics = metrics = Metrics()
+        self._load = Load(settings.max_requests, lambda door: metrics.refused.labels(door).inc())
         self._threads = ThreadPool(0, _THREADS, "aosd-blocking")
         self._deadlines = Deadlines(
             first_byte_s=settings.first_byte_timeout_s,
@@ -142,6 +145,7 @@ class Daemon(Service):
     def privilegedStartService(self) -> None:
         """Listen, while we may still have the rights to; a port that is taken is fatal."""
         super().privilegedStartService()
+        allow_many()
         for endpoint, site in self._sites:
             self._listen(endpoint, site)
 
@@ -208,6 +212,7 @@ class Daemon(Service):
             make_request_id=lambda: secrets.token_hex(8).upper(),
             door_of=doors.door_of,
             client_idle_timeout_s=self._settings.client_idle_timeout_s,
+            load=self._load,
         )
 
     def _operations(self) -> OperationsDoor:
@@ -249,6 +254,7 @@ class Daemon(Service):
             deadlines=self._deadlines,
             connect_timeout_s=self._settings.connect_timeout_s,
             connections=self._settings.node_connections,
+            most_waiting=most_of_one(self._settings.max_requests),
         )
 
     def _introduce(

@@ -318,6 +318,11 @@ class Settings(BaseModel):
     node_connections: Count = Field(
         64, description="Idle connections that are kept open to each node."
     )
+    max_requests: Count = Field(
+        1024,
+        description="Requests that may be under way at once; past it, and past three quarters of "
+        "it by one client or waiting for one node, they are answered 503 SlowDown.",
+    )
     body_memory_bytes: Bytes = Field(
         256 * MIB,
         description="Bound on all bodies held in memory together; past it clients aren't read.",

@@ -36,6 +36,7 @@ from twisted.web.server import Request, Site
 
 from aosd.doors.body import RequestBody
 from aosd.doors.framing import ChunkScanner
+from aosd.doors.load import Load, refuse
 from aosd.doors.strict import (
     MOST_HEAD_BYTES,
     TOO_LONG,
@@ -194,7 +195,10 @@ class HeadFirstRequest(Request):
     def render(self, resource: IResource) -> None:
         """Render the resource that was found; see twisted.web.server.Request."""
         self.responseHeaders.setRawHeaders(b"server", [b"aosd"])
-        super().render(resource)
+        if self._site.load.enter(self):
+            super().render(resource)
+        else:
+            refuse(self)
 
     def _body(self, length: int | None, expects: bool) -> RequestBody:
         site = self._site
@@ -213,6 +217,7 @@ class HeadFirstRequest(Request):
     def _tell(self) -> None:
         if self._dispatched and not self._told:
             self._told = True
+            self._site.load.leave(self)
             self._site.observer.ended(self)
 
 
@@ -399,11 +404,13 @@ class HeadFirstSite(Site):
         door_of: Callable[[HeadFirstRequest], str],
         client_idle_timeout_s: float,
         keep_alive_s: float = 60.0,
+        load: Load | None = None,
     ) -> None:
         super().__init__(resource, timeout=keep_alive_s, reactor=clock)
         self.keep_alive_s = keep_alive_s
         self.clock = clock
         self.observer = observer
+        self.load = Load() if load is None else load
         self.make_request_id = make_request_id
         self.door_of = door_of
         self.client_idle_timeout_s = client_idle_timeout_s

@@ -58,7 +58,12 @@ class Deadlines:
 
 
 class Exchange(ABC):
-    """Asks one node. Every failure comes out as an AosdError, and its breaker is told."""
+    """Asks one node. Every failure comes out as an AosdError, and its breaker is told.
+
+    At most `most_waiting` requests wait for an answer to begin (None: as many as come). More
+    are NodeUnavailable at once, which nobody blames the node for: it is slow, and whoever can
+    be served by others is not to queue behind it.
+    """
 
     def __init__(
         self,
@@ -74,6 +79,8 @@ class Exchange(ABC):
         self._health = health
         self._deadlines = deadlines
         self._metrics = metrics
+        self.most_waiting: int | None = None
+        self._waiting = 0
 
     async def ask(
         self,
@@ -97,24 +104,30 @@ class Exchange(ABC):
         """
         if guarded:
             self._health.check()
+            if self.most_waiting is not None and self._waiting >= self.most_waiting:
+                raise NodeUnavailable(self.name, "too many requests wait for it")
         tries = 2 if repeat and verb in ("GET", "HEAD") else 1
-        while True:
-            tries -= 1
-            try:
-                return await self._once(
-                    verb, bucket, key, query or {}, headers, body, answer_s, guarded
-                )
-            except Exception as error:  # noqa: BLE001 — translated below, whatever it is
-                failure = Failure(error)
-                translated = self._translate(failure)
-                broke = self._never_answered(error)
-                # A request that was given up looks like one whose connection broke.
-                if tries and broke and isinstance(translated, NodeUnavailable):
-                    continue
-            # A body that is read from another node may fail with that one's error.
-            if isinstance(translated, NodeError) and translated.node == self.name:
-                self.blame(translated)
-            raise translated from failure.value
+        self._waiting += 1
+        try:
+            while True:
+                tries -= 1
+                try:
+                    return await self._once(
+                        verb, bucket, key, query or {}, headers, body, answer_s, guarded
+                    )
+                except Exception as error:  # noqa: BLE001 — translated below, whatever it is
+                    failure = Failure(error)
+                    translated = self._translate(failure)
+                    broke = self._never_answered(error)
+                    # A request that was given up looks like one whose connection broke.
+                    if tries and broke and isinstance(translated, NodeUnavailable):
+                        continue
+                # A body that is read from another node may fail with that one's error.
+                if isinstance(translated, NodeError) and translated.node == self.name:
+                    self.blame(translated)
+                raise translated from failure.value
+        finally:
+            self._waiting -= 1
 
     def blame(self, error: NodeError) -> None:
         """`error` speaks against the node: its breaker and the metrics are told."""

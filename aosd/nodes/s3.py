@@ -77,6 +77,7 @@ class S3Node:
     """See INode. One instance an address: a node that comes back elsewhere gets a new one.
 
     `now` gives seconds since 1970 (signatures need the time of day; `reactor` measures).
+    `most_waiting`: see Exchange.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class S3Node:
         deadlines: Deadlines | None = None,
         connect_timeout_s: float = 1.5,
         connections: int = 64,
+        most_waiting: int | None = None,
     ) -> None:
         self.name = name
         self.sorts = True
@@ -115,6 +117,7 @@ class S3Node:
         )
         self._control: Exchange = _over_treq(wiring, client_over(self._connection.agent))
         self._exchange, self._close_pool = self._lane(wiring)
+        self._exchange.most_waiting = most_waiting
 
     def _lane(self, wiring: Wiring) -> tuple[Exchange, Callable[[], Deferred[None]]]:
         """What requests go by, all but probes, and what closes its idle connections."""

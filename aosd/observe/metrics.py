@@ -42,6 +42,12 @@ class Metrics:
         self.in_flight = Gauge(
             "aosd_requests_in_flight", "Requests being answered.", ["door"], registry=registry
         )
+        self.refused = Counter(
+            "aosd_requests_refused",
+            "Requests refused because too much was going on.",
+            ["door"],
+            registry=registry,
+        )
         self.body_memory_bytes = Gauge(
             "aosd_body_memory_bytes", "Bytes of bodies held in memory.", registry=registry
         )

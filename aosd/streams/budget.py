@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections import deque
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from aosd.model.errors import SlowDown
 from aosd.streams.deadlines import within
+
+MOST_WAITING = 256
 
 
 class MemoryBudget:
     """`size_bytes` to share, first come first served.
 
     Who holds a share must not wait for another one, or all may wait for ever: give it
-    back first. With a `clock`, who waits `wait_s` for it gets SlowDown.
+    back first. With a `clock`, who waits `wait_s` for it gets SlowDown; whoever finds
+    `most_waiting` waiting gets it at once.
     """
 
     def __init__(
-        self, size_bytes: int, clock: IReactorTime | None = None, wait_s: float = 20.0
+        self,
+        size_bytes: int,
+        clock: IReactorTime | None = None,
+        wait_s: float = 20.0,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
+        self._most_waiting = most_waiting
         self._clock = clock
         self._wait_s = wait_s
         self.size_bytes = size_bytes
@@ -34,6 +42,8 @@ class MemoryBudget:
         if not self._waiting and self.used_bytes + count_bytes <= self.size_bytes:
             self.used_bytes += count_bytes
             return succeed(None)
+        if len(self._waiting) >= self._most_waiting:
+            return fail(SlowDown("too many bodies wait already"))
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting.append((count_bytes, waiting))
         if self._clock is None:

@@ -369,6 +369,15 @@ class BudgetTests(SynchronousTestCase):
         budget.release(8)
         self.assertEqual(budget.used_bytes, 0)
 
+    def test_the_queue_for_memory_is_bounded(self) -> None:
+        budget = MemoryBudget(10, most_waiting=1)
+        self.successResultOf(budget.acquire(10))
+        waiting = budget.acquire(1)
+        self.failureResultOf(budget.acquire(1), SlowDown)
+        budget.release(10)
+        self.successResultOf(waiting)
+        self.assertEqual(budget.used_bytes, 1)
+
     def test_more_than_there_is_can_never_be_had(self) -> None:
         self.assertRaises(ValueError, MemoryBudget(10).acquire, 11)
 

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
+from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
 from aosd.doors.strict import (
     MOST_HEAD_BYTES,
@@ -307,7 +308,10 @@ class ExpressChannel(Protocol):
         if length and 0 < len(rest) < length:
             # First: once it is served, what else comes may go another way.
             rest = request.take(rest)
-        serve(request)
+        if self.site.load.enter(request):
+            serve(request)
+        else:
+            refuse(request)
         return request.take(rest) if request.wants and rest and not self._gone else rest
 
     def _refuse(self, problem: Problem) -> None:

@@ -342,4 +342,6 @@ class ExpressRequest:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            self._connection.site.observer.ended(self)
+            site = self._connection.site
+            site.load.leave(self)
+            site.observer.ended(self)
