@@ -17,6 +17,7 @@ FAMILIES = {
     "aosd_request_seconds_count": ("door", "verb"),
     "aosd_received_bytes_total": ("door",),
     "aosd_sent_bytes_total": ("door",),
+    "aosd_lane_requests_total": ("lane",),
     "aosd_requests_in_flight": ("door",),
     "aosd_body_memory_bytes": (),
     "aosd_node_requests_total": ("node", "verb"),
