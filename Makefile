@@ -42,7 +42,8 @@ clients: tools ## the S3 clients alone, and docs/clients.md written from what th
 
 fault-long: tools ## the fault tests that take long
 	@tools/itest_packages.sh
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/fault -m long $(ARGS)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest tests/fault -m long \
+	    -o faulthandler_timeout=0 $(ARGS)
 
 bench: tools ## measures throughput, latency and memory beside nginx
 	@tools/itest_packages.sh

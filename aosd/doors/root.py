@@ -12,10 +12,9 @@ from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.plain import PlainDoor
 from aosd.doors.request import DoorRequest
 from aosd.doors.s3.door import S3Door
-from aosd.doors.s3.problems import write_problem
 from aosd.doors.s3.targets import bucket_of_host
 from aosd.doors.site import HeadFirstRequest
-from aosd.model.errors import AosdError, BadRequest
+from aosd.model.errors import AosdError
 
 _SIGNED_QUERY = (b"X-Amz-Signature=", b"Signature=")
 
@@ -61,8 +60,6 @@ class Doors(Resource):
     def render(self, request: IRequest) -> object:
         """Hand a request to its door. Klein sees only paths that a door has looked at."""
         assert isinstance(request, HeadFirstRequest)
-        if not _has_one_host(request):
-            return _refuse_hosts(request)
         if request.door == "s3" and self._s3 is not None:
             return self._s3.render(request)
         try:
@@ -80,22 +77,6 @@ class Doors(Resource):
             self._plain.check(request.path, request.method)
             return self._plain_app
         raise not_found()
-
-
-def _has_one_host(request: DoorRequest) -> bool:
-    """Whether it is plain which host is meant (RFC 9112, section 3.2)."""
-    count = len(request.requestHeaders.getRawHeaders(b"host") or ())
-    return count == 1 or (count == 0 and request.clientproto == b"HTTP/1.0")
-
-
-def _refuse_hosts(request: DoorRequest) -> object:
-    error = BadRequest("a request has one Host header")
-    if request.door == "s3":
-        write_problem(request, None, error)
-    else:
-        write_error(request, error)
-    request.finish()
-    return NOT_DONE_YET
 
 
 def _is_signed(request: DoorRequest) -> bool:

@@ -35,6 +35,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from aosd.doors.body import RequestBody
+from aosd.doors.draining import Draining
 from aosd.doors.framing import ChunkScanner
 from aosd.doors.load import Load, refuse
 from aosd.doors.strict import (
@@ -388,7 +389,7 @@ class HeadFirstChannel(HTTPChannel):
             super()._respondToBadRequestAndDisconnect()
 
 
-class HeadFirstSite(Site):
+class HeadFirstSite(Draining[HeadFirstChannel], Site):
     """A site whose requests are dispatched when their heads are in."""
 
     noisy = False
@@ -406,7 +407,8 @@ class HeadFirstSite(Site):
         keep_alive_s: float = 60.0,
         load: Load | None = None,
     ) -> None:
-        super().__init__(resource, timeout=keep_alive_s, reactor=clock)
+        Draining.__init__(self)
+        Site.__init__(self, resource, timeout=keep_alive_s, reactor=clock)
         self.keep_alive_s = keep_alive_s
         self.clock = clock
         self.observer = observer
@@ -414,8 +416,6 @@ class HeadFirstSite(Site):
         self.make_request_id = make_request_id
         self.door_of = door_of
         self.client_idle_timeout_s = client_idle_timeout_s
-        self.channels: set[HeadFirstChannel] = set()
-        self._empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: object) -> Any:
         """A channel for a new connection: HTTP/1.1 and nothing else."""
@@ -439,24 +439,3 @@ class HeadFirstSite(Site):
 
     def stopFactory(self) -> None:
         """Nothing to close."""
-
-    def drain(self) -> Deferred[None]:
-        """Close idle connections; fires when those with a request under way are closed too."""
-        done: Deferred[None] = Deferred()
-        self._empty.append(done)
-        for channel in list(self.channels):
-            channel.close_when_idle()
-        self.channel_left()
-        return done
-
-    def abort(self) -> None:
-        """Drop every connection."""
-        for channel in list(self.channels):
-            channel.abort()
-
-    def channel_left(self) -> None:
-        """A connection is gone."""
-        if not self.channels:
-            waiting, self._empty = self._empty, []
-            for done in waiting:
-                done.callback(None)

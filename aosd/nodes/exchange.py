@@ -6,7 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+)
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
@@ -224,6 +233,28 @@ class Exchange(ABC):
     @abstractmethod
     def _never_answered(self, error: Exception) -> bool:
         """Whether a try failed because its connection broke before any answer."""
+
+    # -- what they share --------------------------------------------------------------------------
+
+    def _tell_health(self, status: int, *, guarded: bool) -> None:
+        """The node answered with this status."""
+        if guarded:
+            self._health.answered(not is_failure(status))
+        else:
+            # That a probe is answered doesn't undo what objects' requests failed with.
+            self._health.heard()
+
+    def _unreached(self, error: BaseException) -> NodeUnavailable | None:
+        """What it means that there is no connection, or not any more; None for other errors."""
+        if isinstance(error, ConnectTimeout):
+            return NodeUnavailable(self.name, "no connection in time")
+        if isinstance(error, (ConnectError, DNSLookupError)):
+            return NodeUnavailable(self.name, f"no connection: {error}")
+        if isinstance(error, SSL.Error):
+            return NodeUnavailable(self.name, f"TLS failed: {error}")
+        if isinstance(error, (ConnectionLost, ConnectionDone, ConnectionAborted)):
+            return NodeUnavailable(self.name, "closed the connection without an answer")
+        return None
 
     def _broken(self, why: str, silent: bool) -> Exception:
         return NodeTimeout(self.name, why) if silent else NodeUnavailable(self.name, why)

@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectionAborted,
-    ConnectionDone,
-    ConnectionLost,
-    DNSLookupError,
-)
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -32,7 +23,7 @@ from twisted.web.iweb import IBodyProducer
 from aosd.model.errors import AosdError, NodeError, NodeNonsense, NodeTimeout, NodeUnavailable
 from aosd.model.objects import Headers
 from aosd.nodes.bodies import WatchedBody
-from aosd.nodes.exchange import Deadlines, Exchange, is_failure, is_held
+from aosd.nodes.exchange import Deadlines, Exchange, is_held
 from aosd.nodes.http import reasons
 from aosd.nodes.response import Response
 from aosd.nodes.signing import UNSIGNED_PAYLOAD, Signer, target
@@ -141,11 +132,7 @@ class TreqExchange(Exchange):
                 unwatch()
         if watched is not None:
             watched.answered()
-        if guarded:
-            self._health.answered(not is_failure(response.code))
-        else:
-            # That a probe is answered doesn't undo what objects' requests failed with.
-            self._health.heard()
+        self._tell_health(response.code, guarded=guarded)
         self._metrics.node_seconds.labels(self.name, verb).observe(self._clock.seconds() - began_s)
         return response
 
@@ -158,14 +145,8 @@ class TreqExchange(Exchange):
         for error in causes:
             if isinstance(error, (ParseError, ValueError)):
                 return NodeNonsense(self.name, f"its answer isn't HTTP: {error}")
-            if isinstance(error, ConnectTimeout):
-                return NodeUnavailable(self.name, "no connection in time")
-            if isinstance(error, (ConnectError, DNSLookupError)):
-                return NodeUnavailable(self.name, f"no connection: {error}")
-            if isinstance(error, SSL.Error):
-                return NodeUnavailable(self.name, f"TLS failed: {error}")
-            if isinstance(error, (ConnectionLost, ConnectionDone, ConnectionAborted)):
-                return NodeUnavailable(self.name, "closed the connection without an answer")
+            if (unreached := self._unreached(error)) is not None:
+                return unreached
         if isinstance(causes[0], (ResponseFailed, RequestTransmissionFailed)):
             return NodeUnavailable(self.name, f"the connection broke: {causes[-1]!r}")
         return NodeNonsense(self.name, f"{type(causes[0]).__name__}: {causes[0]}")

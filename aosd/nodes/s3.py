@@ -100,6 +100,7 @@ class S3Node:
         self.address = address
         self._health = health
         self._now = now
+        metrics.spliced_bytes.labels(name)  # 0 where nothing is
         self._connection = ControlConnection(reactor, connect_timeout_s, health.control_lost)
         deadlines = deadlines or Deadlines()
         self._complete_s = deadlines.complete_s

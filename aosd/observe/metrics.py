@@ -26,6 +26,8 @@ class Metrics:
             ["lane"],
             registry=registry,
         )
+        for lane in ("express", "standard"):
+            self.lane_requests.labels(lane)  # 0 while it is off
         self.request_seconds = Histogram(
             "aosd_request_seconds",
             "Time from a request's head to the end of its answer.",

@@ -138,7 +138,9 @@ def test_by_tls_too(other_nodes: list[RealNode], tmp_path: Path) -> None:
     nodes_file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
     context = ssl.create_default_context(cafile=str(authority.ca))
     target = "/object/bytls"
-    with running_daemon(tmp_path / "daemon", nodes_file, endpoint, up=NAMES) as daemon:
+    with running_daemon(
+        tmp_path / "daemon", nodes_file, "--express=true", endpoint, up=NAMES
+    ) as daemon:
         with Wire(port, 30.0) as wire:
             wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
             for _ in range(3):

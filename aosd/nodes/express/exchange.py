@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectionAborted,
-    ConnectionDone,
-    ConnectionLost,
-    DNSLookupError,
-)
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 
 from aosd.model.errors import AosdError, NodeError, NodeNonsense, NodeTimeout, NodeUnavailable
 from aosd.model.objects import Headers
-from aosd.nodes.exchange import Deadlines, Exchange, is_failure, is_held
+from aosd.nodes.exchange import Deadlines, Exchange, is_held
 from aosd.nodes.express.answer import Answer, NotHttp
 from aosd.nodes.express.connection import Broke, NodeConnection, TookTooLong
 from aosd.nodes.express.pool import ConnectionPool
@@ -163,10 +154,7 @@ class ExpressExchange(Exchange):
                 timer.cancel()
             if unwatch is not None:
                 unwatch()
-        if guarded:
-            self._health.answered(not is_failure(answer.code))
-        else:
-            self._health.heard()
+        self._tell_health(answer.code, guarded=guarded)
         observe(self._clock.seconds() - began_s)
         return answer
 
@@ -223,14 +211,8 @@ class ExpressExchange(Exchange):
             return NodeNonsense(self.name, f"its answer isn't HTTP: {error}")
         if isinstance(error, Broke):
             error = error.reason.value
-        if isinstance(error, ConnectTimeout):
-            return NodeUnavailable(self.name, "no connection in time")
-        if isinstance(error, (ConnectError, DNSLookupError)):
-            return NodeUnavailable(self.name, f"no connection: {error}")
-        if isinstance(error, SSL.Error):
-            return NodeUnavailable(self.name, f"TLS failed: {error}")
-        if isinstance(error, (ConnectionLost, ConnectionDone, ConnectionAborted)):
-            return NodeUnavailable(self.name, "closed the connection without an answer")
+        if (unreached := self._unreached(error)) is not None:
+            return unreached
         if isinstance(failure.value, Broke):
             return NodeUnavailable(self.name, f"the connection broke: {error!r}")
         return NodeNonsense(self.name, f"{type(error).__name__}: {error}")
