@@ -165,6 +165,31 @@ def what_clients_wrote_goes_to_who_is_adopted() -> None:
             until(s, node, Membership.MEMBER)
 
 
+def its_disk_falls_back_to_before_it_was_adopted() -> None:
+    """E is adopted, and its disk is again as it came: E waits until it is adopted once more.
+
+    What clients wrote and deleted since then stays so, whichever gateway takes it in.
+    """
+    for restarted in (False, True):
+        with scene() as s:
+            added = _comes(s, "f", "g", "h")
+            before = added.snapshot()
+            _is_adopted(s, added)
+            until(s, added, Membership.MEMBER)
+            s.does(s.world.put("g", b"a client's"))
+            s.does(s.world.delete("h"))
+            added.kill()
+            added.restore(before)
+            added.start()
+            if restarted:
+                s.restart_gateway()
+            s.world.sleep(300.0)
+            expect(s.state(added) == "down", "nobody takes it in by itself")
+            for key in "fgh":
+                s.ends(s.world.get(key))
+                s.ends(s.world.get(key, newest=True))
+
+
 def a_node_is_lost_before_another_is_adopted() -> None:
     """A burns down, then E is adopted, which lost nothing: 404s go on, and A can be removed."""
     with scene(nodes=4) as s:
@@ -222,5 +247,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     what_was_hidden_on_a_node_that_is_adopted,
     clients_write_what_a_node_brought,
     what_clients_wrote_goes_to_who_is_adopted,
+    its_disk_falls_back_to_before_it_was_adopted,
     a_node_is_lost_before_another_is_adopted,
 )

@@ -75,6 +75,8 @@ class Acts:
             waiting = world.operator.waiting
             if waiting and not self._is_late():
                 world.acts("adopt", chance.choice(waiting))
+            elif fallen_back := world.operator.fallen_back:
+                world.acts("adopt", chance.choice(fallen_back))
             elif removed := self._one_of(Membership.REMOVED):
                 world.acts("adopt", removed)
         elif kind == "remove":

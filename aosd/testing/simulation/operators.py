@@ -98,6 +98,8 @@ class Acting(Operation):
         self.refused = False
         told = "".join(f" {key}={value}" for key, value in how.items())
         self.what = f"OPERATOR {verb} {name}{told}"
+        # Adopted once more, on a disk of before that, it is what it has been.
+        self._changes_nothing = verb == "adopt" and world.operator.counts(name)
         self._wanted = world.operator.asked(name, verb, **how)
         self._alone = self._wanted.acting == 1
 
@@ -147,6 +149,8 @@ class Acting(Operation):
     def _perhaps(self) -> None:
         """It may have been accepted, and may not."""
         wanted = self._wanted
+        if self._changes_nothing:
+            return
         if self.verb == "undo":
             wanted.memberships |= {Membership.MEMBER, Membership.DRAINED}
             wanted.weights |= self._world.operator.weights
@@ -324,6 +328,20 @@ class Operator:
             name
             for name in self.waiting
             if any(each.write is not None for each in self.foreign[name])
+        ]
+
+    @property
+    def fallen_back(self) -> list[str]:
+        """Members whose disks are as they came: nobody takes those in unless it is asked again."""
+        nodes = self._world.nodes
+        return [
+            name
+            for name in self.foreign
+            if name in nodes
+            and self.membership(name) is not None
+            and self.counts(name)
+            and nodes[name].marker is None
+            and nodes[name].has_objects
         ]
 
     @property

@@ -56,9 +56,10 @@ class Player:
     """Draws steps and takes them.
 
     At most `replicas - 1` nodes lose data between two quiet times: that is the promise's
-    limit. Of a `strict` story no other node is away meanwhile; nor of one in which the
-    gateway that saw it dies, or there is none: that no older version is read whatever
-    failed is promised of one and the same gateway.
+    limit; fewer while so few nodes are in the ring that a write is on fewer of them. Of a
+    `strict` story no other node is away meanwhile; nor of one in which the gateway that saw it
+    dies, or there is none: that no older version is read whatever failed is promised of one and
+    the same gateway.
     """
 
     def __init__(
@@ -397,10 +398,11 @@ class Player:
 
     def who_may_lose(self) -> SimulatedNode | None:
         """A node whose loss of data, or of all, is within what is promised."""
+        copies = min(self.replicas, self.world.operator.in_ring())
         nodes = [
             node
             for node in self.world.nodes.values()
-            if len(self.lossy | {node.name}) <= self.replicas - 1
+            if len(self.lossy | {node.name}) < copies
             and not self.world.operator.holds_alone(node.name)
             and ((not self.strict and self._is_watched()) or self.away <= {node.name})
         ]

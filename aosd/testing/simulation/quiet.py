@@ -109,13 +109,14 @@ def become_quiet(world: World) -> None:
 def _operate(world: World, *, patient: bool) -> None:
     """Who is gone for ever is removed, as soon as that can be; who was to be adopted, is.
 
-    In the end even if it is refused: so few were lost that nothing was.
+    The first in the end even if it is refused: so few were lost that nothing was. The other once
+    more if its disk is one of before it was.
     """
     operator = world.operator
     if world.gateway is not None and world.is_ready and world.gateway.assembly.keeper.paused:
         world.wait(world.pauses(paused=False))
     verbs = {name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)}
-    verbs |= dict.fromkeys(operator.asked_for, "adopt")
+    verbs |= dict.fromkeys((*operator.asked_for, *operator.fallen_back), "adopt")
     for name, verb in verbs.items():
         if world.is_ready and not operator.wanted(name).acting:
             how: dict[str, bool] = {"lose": True} if verb == "remove" and not patient else {}
