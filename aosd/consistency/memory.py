@@ -60,7 +60,16 @@ class Memory:
     @property
     def acks(self) -> int:
         """How many nodes must have a record."""
-        return memory_acks(self._replicas, len(self._members()))
+        return self.acks_of(len(self._members()))
+
+    def acks_of(self, members: int) -> int:
+        """How many would have to, of so many members."""
+        return memory_acks(self._replicas, members)
+
+    @property
+    def everyone(self) -> set[str]:
+        """The names of all members, whether they can be asked or not."""
+        return {each.name for each in self._members()}
 
     def nodes(self) -> list[INode]:
         """The nodes that can be asked now."""
@@ -86,7 +95,7 @@ class Memory:
         stand on some of them then.
         """
         nodes, wanted = self.nodes(), self.acks
-        without = {each.name for each in self._members()}
+        without = self.everyone
         try:
             self.check()
         except NoQuorum:

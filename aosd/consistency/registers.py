@@ -65,8 +65,6 @@ class Registers:
         self._uncertain: set[tuple[str, str]] = set()
         # Those that nodes told of, and which nodes, until enough of them are known to have it.
         self._told_by: dict[tuple[str, str], set[str]] = {}
-        # Nodes that told of any.
-        self._read: set[str] = set()
         self._turns: defaultdict[tuple[str, str], DeferredLock] = defaultdict(DeferredLock)
 
     def get(self, kind: str, name: str) -> Register | None:
@@ -84,6 +82,15 @@ class Registers:
     def is_sure(self, kind: str, name: str) -> bool:
         """Whether what is known of it stands, and no other value that may come to mind."""
         return (kind, name) not in self._uncertain and (kind, name) not in self._told_by
+
+    def lacking(self, names: Collection[str]) -> str:
+        """One that fewer of these nodes are known to have than must; "" when there is none."""
+        enough = self._memory.acks_of(len(names))
+        for kind, name in sorted(self._known):
+            key = f"{kind}/{name}"
+            if len(names) - len(self._owed[key].intersection(names)) < enough:
+                return key
+        return ""
 
     async def set(
         self, kind: str, name: str, value: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -138,7 +145,6 @@ class Registers:
 
     def load(self, records: Mapping[str, bytes], node: str = "") -> None:
         """Take in what a node has; the newer of two stands, and is for all nodes to have."""
-        self._read.add(node)
         for register in self._parsed(records):
             name = register.kind, register.name
             known = self._known.get(name)
@@ -147,8 +153,10 @@ class Registers:
                 self._uneven.add(f"{register.kind}/{register.name}")
             if known is None or known.stamp < register.stamp:
                 self._told_by[name] = {node}
-            elif known.stamp == register.stamp and name in self._told_by:
-                self._told_by[name].add(node)
+            elif known.stamp == register.stamp:
+                self._owed[f"{register.kind}/{register.name}"].discard(node)
+                if name in self._told_by:
+                    self._told_by[name].add(node)
             self._take(register)
 
     async def confirm(self) -> None:
@@ -156,15 +164,15 @@ class Registers:
 
         Such a one couldn't be set once. From now on it is built upon: what is written to a
         bucket must not be gone from sight with the only node that knows of the bucket. Nor with
-        those that enough are for now: who was read, and has none, is owed it.
+        those that are enough for now: who isn't known to have it is owed it.
         """
-        enough = self._memory.acks
+        enough, everyone = self._memory.acks, self._memory.everyone
         for name in sorted(self._told_by):
             have = self._told_by.get(name, set())
             if name[0] in _CONFIRMED and len(have) < enough:
                 await self.set(*name, partial(self._value, *name))
             else:
-                self._owed["/".join(name)] |= self._read - have
+                self._owed["/".join(name)] |= everyone - have
             self._told_by.pop(name, None)
 
     async def tend(self) -> None:

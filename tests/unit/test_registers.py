@@ -169,6 +169,26 @@ class RegisterTests(MemoryTestCase):
         given = [node.requests["put"] - was for node, was in zip(self.nodes, before, strict=True)]
         self.assertEqual(given, [1, 0, 0])
 
+    def test_whether_these_nodes_have_all_on_enough_of_them(self) -> None:
+        for node in self.nodes[1:]:
+            node.script("put", refused())
+            self.assertEqual(self.registers.lacking({"n0", "n1", "n2"}), "")
+            self.now(self.registers.set("members", node.name, {"state": "old"}))
+        self.assertEqual(self.registers.lacking({"n0", "n1", "n2"}), "")
+        self.assertEqual(self.registers.lacking({"n0", "n1"}), "members/n1")
+        self.assertEqual(self.registers.lacking({"n0", "n2"}), "members/n2")
+        self.assertEqual(self.registers.lacking({"n0"}), "")
+        self.assertEqual(self.registers.lacking({"n1"}), "members/n1")
+        for node in self.nodes[:2]:
+            self.now(self.registers.give(node))
+        self.assertEqual(self.registers.lacking({"n0", "n1"}), "")
+        self.assertEqual(self.registers.lacking({"n0", "n2"}), "members/n2")
+        after = self.make("0000000b")
+        for each in self.nodes:
+            after.load(self.now(self.memory.read(each, "")), each.name)
+        self.now(after.confirm())
+        self.assertEqual(after.lacking({"n0", "n2"}), "members/n2")
+
     def test_giving_them_waits_for_one_that_is_set(self) -> None:
         gate: Deferred[None] = Deferred()
         self.nodes[2].script("put", late(lambda: gate))
