@@ -209,6 +209,7 @@ class Assembly:
         emptying = Emptying(
             roster,
             standings,
+            registers,
             settled,
             marks,
             uploads,

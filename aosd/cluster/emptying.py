@@ -13,6 +13,7 @@ from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.consistency.begun import Begun
 from aosd.consistency.marks import Marks
+from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
 from aosd.model.errors import AosdError, ChangeRefused, NodeError, NoNodes
@@ -28,7 +29,7 @@ class Emptying:
     A node holds nothing when a sweep found all as it should be and its own listings are empty
     after that; and when nothing is on its way to it: no upload is open there, no request to it
     went unanswered of late, and whatever began while a ring had it is over. `begun` is all
-    that may be on its way.
+    that may be on its way. And what the cluster knows has to stand on enough of those that stay.
     """
 
     _log = Logger()
@@ -37,6 +38,7 @@ class Emptying:
         self,
         roster: Roster,
         standings: Standings,
+        registers: Registers,
         settled: Settledness,
         marks: Marks,
         uploads: Uploads,
@@ -46,6 +48,7 @@ class Emptying:
         self.why = ""
         self._roster = roster
         self._standings = standings
+        self._registers = registers
         self._settled = settled
         self._marks = marks
         self._uploads = uploads
@@ -170,6 +173,8 @@ class Emptying:
             return "requests of the run before may take effect on it yet"
         if any(name in mark.silent for _, mark in self._marks.all()):
             return "a write that it didn't answer may take effect on it yet"
+        if key := self._registers.lacking(self._roster.ring.members.keys() - {name}):
+            return f"too few of the others have {key} yet, which it has"
         before = self._before.get(name, ())
         if not all(each.are_over(since) for each, since in zip(self._begun, before, strict=True)):
             return "something that began before may write to it yet"

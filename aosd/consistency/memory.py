@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -60,7 +60,16 @@ class Memory:
     @property
     def acks(self) -> int:
         """How many nodes must have a record."""
-        return memory_acks(self._replicas, len(self._members()))
+        return self.acks_of(len(self._members()))
+
+    def acks_of(self, members: int) -> int:
+        """How many would have to, of so many members."""
+        return memory_acks(self._replicas, members)
+
+    @property
+    def everyone(self) -> set[str]:
+        """The names of all members, whether they can be asked or not."""
+        return {each.name for each in self._members()}
 
     def nodes(self) -> list[INode]:
         """The nodes that can be asked now."""
@@ -73,34 +82,46 @@ class Memory:
             raise NoQuorum(f"{wanted} nodes have to remember it; there are {len(nodes)}")
 
     async def write(
-        self, key: str, data: bytes, ended: Callable[[], object] = lambda: None
+        self,
+        key: str,
+        data: bytes,
+        ended: Callable[[Collection[str]], object] = lambda without: None,
     ) -> None:
         """Write a record to every node; returns when it stands on enough of them.
 
         That is R, and two at least where there are two. The others are written to the end,
-        whoever waits, and then `ended` is called. Raises NoQuorum when too few took it,
-        after all have answered; it may stand on some of them then.
+        whoever waits, and then `ended` is called, with the names of the members that didn't say
+        that they have it. Raises NoQuorum when too few took it, after all have answered; it may
+        stand on some of them then.
         """
         nodes, wanted = self.nodes(), self.acks
+        without = self.everyone
         try:
             self.check()
         except NoQuorum:
-            ended()
+            ended(without)
             raise
         enough: Deferred[None] = Deferred()
-        writing = self._to_the_end.run(self._write_to(nodes, key, data, wanted, enough))
-        writing.addCallback(lambda _: ended())
+        writing = self._to_the_end.run(self._write_to(nodes, key, data, wanted, enough, without))
+        writing.addCallback(lambda _: ended(without))
         await enough
 
     async def _write_to(
-        self, nodes: Sequence[INode], key: str, data: bytes, wanted: int, enough: Deferred[None]
+        self,
+        nodes: Sequence[INode],
+        key: str,
+        data: bytes,
+        wanted: int,
+        enough: Deferred[None],
+        without: set[str],
     ) -> None:
         acks = 0
         errors: list[Exception] = []
 
-        def stands(_: object) -> None:
+        def stands(_: object, name: str) -> None:
             nonlocal acks
             acks += 1
+            without.discard(name)
             if acks == wanted and not enough.called:
                 enough.callback(None)
 
@@ -113,7 +134,10 @@ class Memory:
                 self._log.debug("not remembered: {error}", error=failure.value, key=key)
 
         await DeferredList(
-            [self._put(node, key, data).addCallbacks(stands, failed) for node in nodes]
+            [
+                self._put(node, key, data).addCallbacks(stands, failed, callbackArgs=(node.name,))
+                for node in nodes
+            ]
         )
         if acks < wanted and not enough.called:
             why = f": {errors[0]}" if errors else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -57,8 +57,9 @@ class Registers:
         self._memory = memory
         self._stamps = stamps
         self._known: dict[tuple[str, str], Register] = {}
-        # Records, as (node, key), that have to be written again.
-        self._overwritten: set[tuple[str, str]] = set()
+        # Nodes that have to be given a record, by its key: they refused it, or were passed by,
+        # or what lies there may be an older one by now.
+        self._owed: defaultdict[str, set[str]] = defaultdict(set)
         self._uneven: set[str] = set()
         # Those that couldn't be set: what nobody acknowledged may lie on some nodes.
         self._uncertain: set[tuple[str, str]] = set()
@@ -82,6 +83,15 @@ class Registers:
         """Whether what is known of it stands, and no other value that may come to mind."""
         return (kind, name) not in self._uncertain and (kind, name) not in self._told_by
 
+    def lacking(self, names: Collection[str]) -> str:
+        """One that fewer of these nodes are known to have than must; "" when there is none."""
+        enough = self._memory.acks_of(len(names))
+        for kind, name in sorted(self._known):
+            key = f"{kind}/{name}"
+            if len(names) - len(self._owed[key].intersection(names)) < enough:
+                return key
+        return ""
+
     async def set(
         self, kind: str, name: str, value: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     ) -> None:
@@ -101,8 +111,14 @@ class Registers:
             turn.release()
             raise
         register = Register(kind, name, self._stamps.next(), dict(present))
+        key = f"{kind}/{name}"
+
+        def ended(without: Collection[str]) -> None:
+            self._owed[key] = set(without)
+            turn.release()
+
         try:
-            await self._memory.write(f"{kind}/{name}", register.to_bytes(), ended=turn.release)
+            await self._memory.write(key, register.to_bytes(), ended)
         except (ClusterError, CancelledError):
             self._uncertain.add((kind, name))
             raise
@@ -137,20 +153,26 @@ class Registers:
                 self._uneven.add(f"{register.kind}/{register.name}")
             if known is None or known.stamp < register.stamp:
                 self._told_by[name] = {node}
-            elif known.stamp == register.stamp and name in self._told_by:
-                self._told_by[name].add(node)
+            elif known.stamp == register.stamp:
+                self._owed[f"{register.kind}/{register.name}"].discard(node)
+                if name in self._told_by:
+                    self._told_by[name].add(node)
             self._take(register)
 
     async def confirm(self) -> None:
         """Let enough nodes have what fewer were found to have; raises NoQuorum.
 
         Such a one couldn't be set once. From now on it is built upon: what is written to a
-        bucket must not be gone from sight with the only node that knows of the bucket.
+        bucket must not be gone from sight with the only node that knows of the bucket. Nor with
+        those that are enough for now: who isn't known to have it is owed it.
         """
-        enough = self._memory.acks
+        enough, everyone = self._memory.acks, self._memory.everyone
         for name in sorted(self._told_by):
-            if name[0] in _CONFIRMED and len(self._told_by.get(name, ())) < enough:
+            have = self._told_by.get(name, set())
+            if name[0] in _CONFIRMED and len(have) < enough:
                 await self.set(*name, partial(self._value, *name))
+            else:
+                self._owed["/".join(name)] |= everyone - have
             self._told_by.pop(name, None)
 
     async def tend(self) -> None:
@@ -162,7 +184,7 @@ class Registers:
         for name, key in self._memory.maybe_late():
             kind, _, of = key.partition("/")
             if (kind, of) in self._known:
-                self._overwritten.add((name, key))
+                self._owed[key].add(name)
         for kind, of in list(self._uncertain):
             if (kind, of) not in self._known and kind not in _UNSET_IS_EMPTY:
                 continue
@@ -177,14 +199,14 @@ class Registers:
         except ClusterError as error:
             self._log.info("registers not confirmed: {error}", error=error)
         nodes = self._memory.nodes()
-        self._overwritten.update((node.name, key) for node in nodes for key in self._uneven)
+        for key in self._uneven:
+            self._owed[key].update(node.name for node in nodes)
         self._uneven.clear()
         for node in nodes:
-            mine = sorted(key for name, key in self._overwritten if name == node.name)
+            mine = sorted(key for key, names in self._owed.items() if node.name in names)
             try:
                 for key in mine:
                     await self._give(node, key)
-                    self._overwritten.discard((node.name, key))
             except NodeError as error:
                 self._log.info("registers not written: {error}", error=error, node=node.name)
 
@@ -200,8 +222,11 @@ class Registers:
             for each in await self.told_by(node, kind)
         }
         for kind, name in sorted(self._known):
+            key = f"{kind}/{name}"
             if has.get((kind, name), "") < self._known[kind, name].stamp:
-                await self._give(node, f"{kind}/{name}")
+                await self._give(node, key)
+            else:
+                self._owed[key].discard(node.name)
 
     async def _give(self, node: INode, key: str) -> None:
         """In its turn: a newer value that is on its way mustn't be overwritten by this one."""
@@ -209,7 +234,10 @@ class Registers:
         turn = self._turns[kind, name]
         await turn.acquire()
         try:
-            await self._memory.give(node, {key: self._known[kind, name].to_bytes()})
+            known = self._known.get((kind, name))
+            if known is not None:  # otherwise it couldn't be set
+                await self._memory.give(node, {key: known.to_bytes()})
+            self._owed[key].discard(node.name)
         finally:
             turn.release()
 

@@ -165,6 +165,27 @@ def a_target_refuses_its_copies_during_a_drain() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def a_drained_node_has_what_others_refused() -> None:
+    """B and D refuse the register of a bucket; A, which has it, is drained, removed, and blank.
+
+    C, the other one that took it, is away then: others know of the bucket, and of what is in it.
+    """
+    with scene(nodes=4) as s:
+        d = s.others[0]
+        for node in (s.b, d):
+            for _ in range(2):
+                node.weather.foretell("put", "buckets/box", Fate.REFUSED)
+        s.does(s.world.make_bucket("box"))
+        acts(s, "drain", s.a)
+        until(s, s.a, Membership.DRAINED)
+        acts(s, "remove", s.a)
+        s.c.kill()
+        s.restart_gateway()
+        s.world.pass_time(60.0)
+        known = s.assembly.recall.registers.get("buckets", "box")
+        expect(known is not None, "the bucket is known")
+
+
 def a_bucket_is_deleted_while_a_node_is_drained() -> None:
     """It is made and filled, A is drained, and it is deleted and made again meanwhile."""
     with scene(nodes=4) as s:
@@ -750,6 +771,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_record_of_an_upload_that_ended_comes_back,
     an_upload_that_ended_is_open_again,
     a_target_refuses_its_copies_during_a_drain,
+    a_drained_node_has_what_others_refused,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,
     a_draining_node_loses_power,

@@ -56,6 +56,12 @@ def drained_though_a_write_may_land() -> Patches:
     return [(Emptying, "_why_not", but_for_marks)]
 
 
+@mutant(moving.a_drained_node_has_what_others_refused)
+def drained_though_others_lack_a_register() -> Patches:
+    """Draining: nor as long as too few of the others have what it has of the cluster's memory."""
+    return [(Registers, "lacking", lambda self, names: "")]
+
+
 @mutant(moving.a_write_of_a_killed_gateway_lands_on_a_draining_node)
 def drained_within_the_window_of_a_killed_run() -> Patches:
     """Draining: nor as long as requests of the run before may take effect."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aosd.model.node import Member
-from aosd.model.objects import OBJECT_BUCKET
+from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.model.ring import Ring
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import KEY, WINDOW_S, is_wiped, moves, scene
 
 LONG = b"v2 is so long that it flows"
 DAY_S = 86400.0
+BOX = "buckets/box"
 
 
 def restamped_just_before_a_kill() -> None:
@@ -338,6 +339,34 @@ def register_lands_late() -> None:
         s.world.sleep(2 * WINDOW_S)
 
 
+def register_that_nodes_refused() -> None:
+    """Two of four nodes refuse the register of a bucket: it isn't gone with the other two."""
+    with scene(nodes=4) as s:
+        one, two, *others = s.world.nodes.values()
+        for node in others:
+            node.weather.foretell("put", BOX, Fate.REFUSED)
+        s.does(s.world.make_bucket("box"))
+        s.world.sleep(150.0)
+        assert all(node.copy(SYSTEM_BUCKET, BOX) for node in others)
+        for node in (one, two):
+            node.kill()
+        s.restart_gateway()
+        s.world.pass_time(60.0)
+        s.ends(s.world.list(bucket="box"))
+
+
+def register_that_a_node_refused_before_a_stop() -> None:
+    """C refuses the register of a bucket, and the gateway is stopped at once: C is given it."""
+    with scene(nodes=4) as s:
+        s.c.weather.foretell("put", BOX, Fate.REFUSED)
+        s.does(s.world.make_bucket("box"))
+        s.world.sleep(5.0)
+        s.restart_gateway(clean=True)
+        s.world.until_ready()
+        s.world.sleep(2 * 60.0)
+        assert s.c.copy(SYSTEM_BUCKET, BOX)
+
+
 def pause_is_set_after_one_that_couldnt_be() -> None:
     """A and B don't answer "paused"; it is said again, and holds, also when C is away."""
     with scene() as s:
@@ -399,6 +428,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     upload_that_nobody_was_told_of,
     killed_while_an_upload_begins,
     register_lands_late,
+    register_that_nodes_refused,
+    register_that_a_node_refused_before_a_stop,
     pause_is_set_after_one_that_couldnt_be,
     many_nodes_join_at_once,
 )

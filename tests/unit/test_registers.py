@@ -107,6 +107,88 @@ class RegisterTests(MemoryTestCase):
         self.now(self.registers.tend())
         self.assertEqual(self.records(self.nodes[0]), new)
 
+    def test_who_refused_one_or_was_passed_by_is_given_it(self) -> None:
+        self.nodes[0].script("put", full())
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        self.away = {"n1"}
+        self.now(self.registers.set("members", "n2", {"state": "old"}))
+        self.assertEqual(self.everywhere(), {"members/n1": 2, "members/n2": 2})
+        self.now(self.registers.tend())
+        self.assertEqual(self.everywhere(), {"members/n1": 3, "members/n2": 2})
+        self.away = set()
+        self.nodes[1].script("put", refused())
+        for there in (2, 3):
+            self.now(self.registers.tend())
+            self.assertEqual(self.everywhere()["members/n2"], there)
+        before = [node.requests["put"] for node in self.nodes]
+        self.now(self.registers.tend())
+        self.assertEqual([node.requests["put"] for node in self.nodes], before)
+
+    def test_who_has_a_newer_one_isnt_given_the_one_that_it_refused(self) -> None:
+        self.nodes[0].script("put", refused())
+        for state in ("old", "new"):
+            self.now(self.registers.set("members", "n1", {"state": state}))
+        before = self.nodes[0].requests["put"]
+        self.now(self.registers.tend())
+        self.assertEqual(self.nodes[0].requests["put"], before)
+
+    def test_one_that_is_refused_again_as_it_is_given_is_owed_yet(self) -> None:
+        node = self.nodes[0]
+        node.script("put", refused())
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        gate: Deferred[None] = Deferred()
+        node.script("put", late(lambda: gate))
+        tending = self.run_(self.registers.tend())
+        setting = self.run_(self.registers.set("members", "n1", {"state": "new"}))
+        node.script("put", refused())
+        gate.callback(None)
+        self.successResultOf(tending)
+        self.successResultOf(setting)
+        self.now(self.registers.tend())
+        for each in self.nodes:
+            self.assertEqual(self.records(each), self.records(self.nodes[1]))
+
+    def test_one_that_couldnt_be_set_is_owed_to_nobody(self) -> None:
+        self.away = {"n0", "n1"}
+        self.fails(self.registers.set("members", "n1", {"state": "old"}), NoQuorum)
+        self.away = set()
+        for _ in range(2):
+            self.now(self.registers.tend())
+        self.assertEqual(self.everywhere(), {})
+
+    def test_a_run_that_follows_gives_it_to_who_was_read_and_has_none(self) -> None:
+        self.nodes[0].script("put", refused())
+        self.now(self.registers.set("members", "n2", {"state": "old"}))
+        self.now(self.registers.set("members", "n1", {"state": "old"}))
+        after = self.make("0000000b")
+        for node in self.nodes:
+            after.load(self.now(self.memory.read(node, "")), node.name)
+        before = [node.requests["put"] for node in self.nodes]
+        self.now(after.tend())
+        self.assertEqual(self.everywhere(), {"members/n1": 3, "members/n2": 3})
+        given = [node.requests["put"] - was for node, was in zip(self.nodes, before, strict=True)]
+        self.assertEqual(given, [1, 0, 0])
+
+    def test_whether_these_nodes_have_all_on_enough_of_them(self) -> None:
+        for node in self.nodes[1:]:
+            node.script("put", refused())
+            self.assertEqual(self.registers.lacking({"n0", "n1", "n2"}), "")
+            self.now(self.registers.set("members", node.name, {"state": "old"}))
+        self.assertEqual(self.registers.lacking({"n0", "n1", "n2"}), "")
+        self.assertEqual(self.registers.lacking({"n0", "n1"}), "members/n1")
+        self.assertEqual(self.registers.lacking({"n0", "n2"}), "members/n2")
+        self.assertEqual(self.registers.lacking({"n0"}), "")
+        self.assertEqual(self.registers.lacking({"n1"}), "members/n1")
+        for node in self.nodes[:2]:
+            self.now(self.registers.give(node))
+        self.assertEqual(self.registers.lacking({"n0", "n1"}), "")
+        self.assertEqual(self.registers.lacking({"n0", "n2"}), "members/n2")
+        after = self.make("0000000b")
+        for each in self.nodes:
+            after.load(self.now(self.memory.read(each, "")), each.name)
+        self.now(after.confirm())
+        self.assertEqual(after.lacking({"n0", "n2"}), "members/n2")
+
     def test_giving_them_waits_for_one_that_is_set(self) -> None:
         gate: Deferred[None] = Deferred()
         self.nodes[2].script("put", late(lambda: gate))
