@@ -224,10 +224,17 @@ class Uploads:
             if this.client:
                 await self._remember_over(this, surely)
 
-    async def abort_all(self, bucket: str, nodes: Mapping[str, INode]) -> None:
+    async def abort_all(
+        self,
+        bucket: str,
+        nodes: Mapping[str, INode],
+        may_begin: Callable[[str], bool] = lambda upload: False,
+    ) -> None:
         """End all that is open in a bucket, whoever is at it, on these nodes, by name.
 
-        One that is just being begun is left to who begins it.
+        One that is just being begun is left to who begins it. `may_begin` says of an upload
+        whether a Create that went unanswered may take effect yet: that one is an orphan then,
+        whatever the node says now. Its bucket may be made again before that.
         """
         for this in [each for each in self._open.values() if each.bucket == bucket]:
             if this.id in self._in_use and None in this.uploads.values():
@@ -237,7 +244,7 @@ class Uploads:
                 if node is not None and upload_id is not None:
                     await self.abort(this.id, node)
                 elif node is not None:
-                    await self._abort_unknown(this, node, math.inf)
+                    await self._abort_unknown(this, node, math.inf, may_begin=may_begin(this.id))
             await self.over(this.id)
 
     async def tend(
@@ -368,17 +375,21 @@ class Uploads:
             return False
         return True
 
-    async def _abort_unknown(self, orphan: OpenUpload, node: INode, before_s: float) -> None:
+    async def _abort_unknown(
+        self, orphan: OpenUpload, node: INode, before_s: float, *, may_begin: bool = False
+    ) -> None:
         """Abort what is open for the key there, but for what others are at.
 
         Those are clients, too, whose uploads began since `before_s`. One that has come back is
-        in the way of none that is known otherwise.
+        in the way of none that is known otherwise. It has ended there when nothing is left,
+        unless it `may_begin` yet.
         """
         try:
             open_there = await node.list_uploads(orphan.bucket, orphan.key)
         except NodeError as error:
             if has_none(error):
-                self.ended(orphan.id, node.name)  # they went with the bucket
+                if not may_begin:
+                    self.ended(orphan.id, node.name)  # they went with the bucket
                 return
             self._log.info("uploads not listed: {error}", error=error, node=node.name)
             return
@@ -393,7 +404,8 @@ class Uploads:
         }
         nobodys = [each for each in open_there if each not in claims]
         if not nobodys:
-            self.ended(orphan.id, node.name)
+            if not may_begin:
+                self.ended(orphan.id, node.name)
         elif None not in claims:  # or one of these may be another's, and nobody can say which
             # What this leaves open, or didn't see, is looked for the next time.
             for upload_id in nobodys:

@@ -195,7 +195,10 @@ async def _remove(store: Store, name: str) -> None:
     """Remove it from the nodes; who can't be asked loses it later. Raises BucketNotEmpty."""
     members = store.members()
     nodes = {each.name: each.node for each in members if each.node is not None}
-    await store.uploads.abort_all(name, nodes)
+    after_a_kill = is_after_a_kill(store, members)
+    await store.uploads.abort_all(
+        name, nodes, lambda upload: after_a_kill or store.stamps.is_own(upload)
+    )
     answers = await ask(
         members, lambda node: Deferred.fromCoroutine(store.buckets.remove_from(node, name))
     )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from aosd.testing.simulation.nodes import Kind
+from aosd.testing.simulation.quiet import check_orphans_go
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import WINDOW_S, Scene, scene
 
@@ -45,6 +46,22 @@ def deleted_while_parts_come() -> None:
         s.does(s.world.remove_bucket(BOX))
         s.fails(slow)
         s.world.faulty = True
+
+
+def upload_begins_late_in_the_next_bucket() -> None:
+    """First doesn't answer a Create, which it carries out when its bucket was made again."""
+    with scene_with_box() as s:
+        first = s.world.order(IN_BOX)[0]
+        first.weather.foretell("create_upload", "k", Fate.RESET_LATE, there_s=200.0)
+        s.does(s.world.put(IN_BOX, b"0123456789" * 5, told=False))
+        s.does(s.world.delete(IN_BOX))
+        s.does(s.world.remove_bucket(BOX))
+        s.does(s.world.make_bucket(BOX))
+        s.world.pass_time(250.0)
+        assert first.disk.uploads
+        s.world.quiet()
+        check_orphans_go(s.world)
+        assert not first.disk.uploads
 
 
 def made_again_while_a_node_is_away() -> None:
@@ -221,6 +238,7 @@ def killed_at_each_change() -> None:
 
 STORIES: tuple[Callable[[], None], ...] = (
     deleted_while_parts_come,
+    upload_begins_late_in_the_next_bucket,
     made_again_while_a_node_is_away,
     deleted_while_a_node_is_away,
     restored_disk_has_a_bucket_that_is_gone,

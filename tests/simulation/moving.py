@@ -655,6 +655,27 @@ def a_removed_node_comes_back_with_an_upload() -> None:
         s.world.look_around()
 
 
+def an_upload_is_completed_before_one_of_its_nodes_is_removed() -> None:
+    """A is away when a client's upload is completed, is removed, and back with all it had.
+
+    The upload is open on A, which is nobody's to touch, and nowhere else.
+    """
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.a.name in upload.ids
+        s.does(s.world.send_part(upload, 1, b"v2"))
+        s.a.kill()
+        s.until(lambda: s.state(s.a) == "down", "noticed")
+        s.does(s.world.complete_upload(upload))
+        _removes(s, s.a)
+        until(s, s.a, Membership.REMOVED)
+        s.a.start()
+        s.world.look_around()
+        s.world.quiet()
+        expect(bool(s.a.disk.uploads), "it is left alone")
+        expect(not any(node.disk.uploads for node in (s.b, s.c, *s.others)), "it is over")
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -801,5 +822,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_removed_node_leaves_uploads_behind,
     a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
     a_removed_node_comes_back_with_an_upload,
+    an_upload_is_completed_before_one_of_its_nodes_is_removed,
     what_moves_is_what_the_ring_says,
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import aosd.assembly
 import aosd.gateway.buckets
 from aosd.consistency.buckets import DELETED, Bucket, Buckets
 from aosd.consistency.presence import Presence
+from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
 from aosd.gateway.store import Store
 from aosd.gateway.upload import Upload
 from aosd.model.errors import NoSuchBucket
+from aosd.ports import INode
 from tests.simulation import bucketry
 from tests.simulation.mutation import Patches, mutant
 
@@ -121,3 +124,14 @@ def nodes_blamed_for_a_deleted_bucket() -> Patches:
             raise next(each for each in answers.values() if not isinstance(each, str)) from None
 
     return [(Upload, "_out", blamed)]
+
+
+@mutant(bucketry.upload_begins_late_in_the_next_bucket)
+def silence_ends_uploads() -> Patches:
+    """Uploads: one that may begin late on a node outlives its bucket, and is looked for."""
+    abort_all = Uploads.abort_all
+
+    async def aborted(self: Uploads, bucket: str, nodes: Mapping[str, INode], *_: Any) -> None:
+        await abort_all(self, bucket, nodes)
+
+    return [(Uploads, "abort_all", aborted)]

@@ -250,6 +250,7 @@ def _bucket(world: World, name: str) -> Bucket | None:
 def _open_though_over(world: World) -> str:
     """An upload that was completed or aborted, and is open on a node; "" for none.
 
+    But for nodes that were removed: what lies there is nobody's to touch.
     That one was completed a run before may have known alone. So it may that one was aborted, where
     all its nodes had ended it, and one of them fell back since then: nobody else has it on record.
     It goes by its age then.
@@ -261,6 +262,8 @@ def _open_though_over(world: World) -> str:
         for name, upload_id in upload.ids.items() if upload.over else ():
             node = world.nodes.get(name)
             if node is None or upload_id not in node.disk.uploads:
+                continue
+            if world.operator.membership(name) in OUT:
                 continue
             if known or node.shifted_s < upload.over_s:
                 return f"{name} has {upload_id} of {upload.path} open, which was {upload.over}"
