@@ -193,7 +193,13 @@ class Assembly:
             zone=settings.zone,
         )
         self.certainty = certainty = Certainty(
-            self.run, roster, self.heartbeat, memory, to_the_end, self.store
+            self.run,
+            roster,
+            self.heartbeat,
+            memory,
+            to_the_end,
+            self.store,
+            admission.expects,
         )
         mender = Mender(
             placement=roster,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,10 @@ from aosd.model.errors import AosdError
 
 @dataclass(frozen=True)
 class Certainty:
-    """Knows of all that a run is in the middle of, or doubts; `run` is its id."""
+    """Knows of all that a run is in the middle of, or doubts; `run` is its id.
+
+    `expects` says whether a node is about to join with what it held before.
+    """
 
     run: str
     roster: Roster
@@ -27,6 +31,7 @@ class Certainty:
     memory: Memory
     to_the_end: ToTheEnd
     store: Store
+    expects: Callable[[], bool]
     _log: ClassVar = Logger()
 
     def refusal(self) -> str:
@@ -47,7 +52,11 @@ class Certainty:
         return ""
 
     def may_forget(self, limit: str) -> bool:
-        """Whether no copy may be left anywhere that the journal's lines before `limit` speak of."""
+        """Whether no copy is left, nor may come, that the journal speaks of before `limit`."""
+        return not self.expects() and self._are_gone(limit)
+
+    def _are_gone(self, limit: str) -> bool:
+        """Whether members have no copy that was deleted before, for all that is known."""
         members = self.roster.members()
         names = [each.name for each in members]
         if (
@@ -64,9 +73,12 @@ class Certainty:
         )
 
     def may_forget_bucket(self, name: str, died: str) -> bool:
-        """Whether no copy of what was in a bucket before it was deleted may be left anywhere."""
+        """Whether no copy of what was in a bucket before it was deleted may be left anywhere.
+
+        A node that is to join with a bucket of that name waits for this itself.
+        """
         doubtful = any(mark.bucket == name for _, mark in self.store.marks.all())
-        return not doubtful and self.may_forget(died)
+        return not doubtful and self._are_gone(died)
 
     def may_land(self) -> bool:
         """Whether a node may yet write a record."""

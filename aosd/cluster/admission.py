@@ -164,6 +164,26 @@ class Admission:
             return ""
         return self._kept_out(watched, replace(standing, left=False), is_marked=is_marked)
 
+    def expects(self) -> bool:
+        """Whether a node is there that somebody lets in, and only time keeps it.
+
+        What it holds is no newer than the deletes that are on record now.
+        """
+        return any(self._expects(*each) for each in self._roster.watched.items())
+
+    def _expects(self, name: str, watched: WatchedMember) -> bool:
+        introduction = watched.introduction
+        if not watched.consented or watched.incarnation is not None:
+            return False
+        if not watched.is_met or watched.breaker.open:
+            return False
+        if introduction is not None and introduction.problem:
+            return False
+        try:
+            return not self.bars(name)
+        except NodeError:
+            return False  # its marker can't be read
+
     def stranger(self, name: str, marker: Marker) -> str:
         """Why a node with this marker can't be ours; "" when it can."""
         if marker.node != name:

@@ -119,6 +119,11 @@ class WatchedMember:
         return NodeState.FULL if self.breaker.full else NodeState.UP
 
     @property
+    def is_met(self) -> bool:
+        """Whether it answered when it was introduced last, though it may be due again."""
+        return self.introduction is not None or self._refused_s is not None
+
+    @property
     def candidate(self) -> Candidate:
         """As use cases see it."""
         state = self.state
@@ -248,6 +253,7 @@ class WatchedMember:
         except NodeError as error:
             if self.node is node:
                 self.why = str(error)
+                self._refused_s = None
                 self.breaker.probe_failed(str(error))
                 self._metrics.node_errors.labels(self.member.name, type(error).__name__).inc()
             return
@@ -388,6 +394,7 @@ class WatchedMember:
         self.losses += 1
         self.introduction = None
         self.incarnation = None
+        self._refused_s = None
         self._lost = False
         self.why = why
         confirming, self._confirming = self._confirming, []

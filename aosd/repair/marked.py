@@ -148,6 +148,11 @@ class Marked:
         if not (mended.looked_at_all and mended.agreed):
             self._not_yet(mark, mended)
             return mended.size_bytes
+        if mended.kept:
+            # Where another key hides it no sweep sees it when it may be removed.
+            again_s = max(self._window_s, _RETRY_MAX_S)
+            self._agenda.put_off(mark, self._clock.seconds() + again_s)
+            return mended.size_bytes
         for each in every:
             # A request that went unanswered may take effect yet.
             until_s = self._late_until_s(each)

@@ -50,7 +50,8 @@ class Mended:
     that could hold the key told what it has; those in `unknown` couldn't be asked (one that
     could and failed has left a mark). `agreed`: as Plan tells; the copies are on the primaries
     and agree, but for what is in `reports`. `held`: the version that counts has its number of
-    copies where they would be looked for in the ring that is, or that is coming.
+    copies where they would be looked for in the ring that is, or that is coming. `kept`: a copy
+    that is dead lies somewhere, and stays until the ring's change is over.
 
     If nothing can be done before one of some nodes can be asked, or has space, these are in
     `waits_for` and `waits_for_space`.
@@ -59,6 +60,7 @@ class Mended:
     looked_at_all: bool
     agreed: bool
     held: bool = True
+    kept: bool = False
     missing: int = 0
     copied: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -195,6 +197,7 @@ class _Mending:
             looked_at_all=self._candidates.keys() == self._heads.keys(),
             agreed=found.agreed and not self._doubtful,
             held=self._is_held(found),
+            kept=bool(found.kept),
             missing=self._missing,
             copied=tuple(self._copied),
             removed=tuple(self._removed),

@@ -40,7 +40,8 @@ class Plan:
 
     `version` is the one that counts (None: there is no object). `agreed`: it lies on all
     primaries and nowhere else, but for what is reported; while the ring changes nothing is
-    removed, and it suffices that it lies on all of them. `holders` have that version.
+    removed, and it suffices that it lies on all of them. `holders` have that version. `kept`
+    are nodes with a dead copy that stays for as long.
     """
 
     copies: tuple[Copy, ...]
@@ -49,6 +50,7 @@ class Plan:
     version: Version | None
     agreed: bool
     holders: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def plan(
@@ -117,7 +119,13 @@ def plan(
         agreed = set(primaries) == versions.keys() - (set(strays) if settled else set())
         agreed = agreed and not copies
     return Plan(
-        tuple(copies), tuple(removals), tuple(reports), found.version, agreed, found.holders
+        tuple(copies),
+        tuple(removals),
+        tuple(reports),
+        found.version,
+        agreed,
+        found.holders,
+        kept=tuple(dead) if changing else (),
     )
 
 

@@ -207,6 +207,27 @@ def a_node_is_lost_before_another_is_adopted() -> None:
         until(s, added, Membership.MEMBER)
 
 
+def adopting_waits_for_longer_than_the_journal_remembers() -> None:
+    """E is to be adopted after A is drained, which an upload holds up for a week.
+
+    What was deleted before isn't forgotten in the moment between the two.
+    """
+    with scene(nodes=4) as s:
+        s.does(s.world.put("gone", b"v1"))
+        s.does(s.world.delete("gone"))
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        expect(upload is not None and s.a.name in upload.ids, "it is open on A")
+        acts(s, "drain", s.a)
+        added = _comes(s, "gone", "f")
+        s.world.pass_time(3.0)
+        acts(s, "adopt", added)
+        s.world.sleep(9 * DAY_S, leap_s=6 * HOUR_S)
+        expect(membership(s, s.a) is Membership.DRAINED, "A is drained")
+        s.ends(s.world.get("gone"))
+        s.ends(s.world.get("gone", newest=True))
+        until(s, added, Membership.MEMBER)
+
+
 # -- the scene -------------------------------------------------------------------------------------
 
 
@@ -249,4 +270,5 @@ STORIES: tuple[Callable[[], None], ...] = (
     what_clients_wrote_goes_to_who_is_adopted,
     its_disk_falls_back_to_before_it_was_adopted,
     a_node_is_lost_before_another_is_adopted,
+    adopting_waits_for_longer_than_the_journal_remembers,
 )

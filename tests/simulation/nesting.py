@@ -15,7 +15,7 @@ from aosd.model.standing import Membership
 from aosd.testing.simulation.nodes import Kind, SimulatedNode
 from aosd.testing.simulation.operations import Operation
 from aosd.testing.simulation.weather import Fate
-from tests.simulation.moving import acts, until
+from tests.simulation.moving import acts, expect, until
 from tests.simulation.scenes import Scene, is_wiped, scene
 
 DAY_S = 86400.0
@@ -120,6 +120,27 @@ def upper_one_was_deleted_and_lands_late() -> None:
         s.until(lambda: s.state(y) == "returning", "back")
         s.until(lambda: s.state(y) == "up", "compared")
         s.ends(s.world.get(lower))
+        s.world.sleep(1800.0)
+
+
+def lower_one_lands_late_on_a_node_that_returned() -> None:
+    """X hung, and a PUT of a/b with it. a/b is deleted, and a written: X is back, and gets it.
+
+    Then a/b lands there, beneath a, while the ring changes: nothing may be removed before that
+    is over, and no sweep sees it afterwards.
+    """
+    with hiding() as s:
+        upper, lower, x = _pair(s)
+        x.weather.foretell("put", lower, Fate.SILENT_LATE, there_s=600.0)
+        s.does(s.world.put(lower, b"1"))
+        x.freeze()
+        s.until(lambda: s.state(x) == "down", "noticed")
+        s.does(s.world.delete(lower))
+        s.does(s.world.put(upper, b"2"))
+        x.thaw()
+        s.until(lambda: s.state(x) == "up", "compared")
+        expect(x.name in s.world.copies(upper), "X has a")
+        acts(s, "weigh", x, weight=2.0)
         s.world.sleep(1800.0)
 
 
@@ -246,6 +267,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     upper_one_failed_and_lands_late,
     lower_one_failed_and_lands_late,
     upper_one_was_deleted_and_lands_late,
+    lower_one_lands_late_on_a_node_that_returned,
     folder_of_the_run_before,
     folder_lands_after_the_first_sweep,
     deleted_beneath_on_a_node_that_returns,
