@@ -62,6 +62,21 @@ def a_write_of_a_killed_gateway_lands_on_a_draining_node() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def only_a_node_whose_clock_is_off_is_left() -> None:
+    """B's clock is off; A and C are drained: no write is taken before B's clock is set right."""
+    with scene() as s:
+        s.b.ahead_s = 100.0
+        s.world.pass_time(5.0)
+        s.does(s.world.put(KEY, b"v2"))
+        for node in (s.a, s.c):
+            acts(s, "drain", node)
+            until(s, node, Membership.DRAINED)
+        s.fails(s.world.put(KEY, b"v3"))
+        s.read_in_every_way()
+        s.world.quiet()
+        s.does(s.world.put(KEY, b"v3"))
+
+
 def an_upload_is_open_across_a_drain() -> None:
     """A client uploads to A and others; A is drained; the upload is completed afterwards."""
     with scene(nodes=4) as s:
@@ -744,6 +759,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_node_is_drained_while_clients_write,
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
+    only_a_node_whose_clock_is_off_is_left,
     an_upload_is_open_across_a_drain,
     an_upload_comes_back_when_its_node_is_drained,
     a_long_put_flows_across_a_drain,
