@@ -223,6 +223,24 @@ def a_drained_disk_falls_back() -> None:
         s.read_in_every_way()
 
 
+def a_drained_node_is_taken_in_again_where_each_is_needed() -> None:
+    """Three copies on three nodes; C was drained, and is undrained: writes go on all the time.
+
+    Nothing is wrong with any node.
+    """
+    with scene(replicas=3) as s:
+        s.world.faulty = False
+        acts(s, "drain", s.c)
+        until(s, s.c, Membership.DRAINED)
+        s.world.pass_time(20.0)
+        undraining = s.world.acts("undrain", s.c.name)
+        while membership(s, s.c) is not Membership.MEMBER:
+            s.does(s.world.put(KEY, b"%d" % s.world.clock.seconds()))
+            s.world.pass_time(0.003)
+        s.does(undraining)
+        s.world.faulty = True
+
+
 def a_draining_node_loses_power() -> None:
     """A has lost its copies to others, and has them again: it isn't empty before they went anew."""
     with scene(nodes=4) as s:
@@ -768,6 +786,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_target_refuses_its_copies_during_a_drain,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,
+    a_drained_node_is_taken_in_again_where_each_is_needed,
     a_draining_node_loses_power,
     nothing_is_forgotten_while_a_change_stands_still,
     repair_is_paused_while_a_node_is_drained,
