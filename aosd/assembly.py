@@ -234,6 +234,7 @@ class Assembly:
             ),
             self._absent,
             admission.bars,
+            admission.welcome,
         )
         admission.waits = changes.join_waits
         members = Members(roster, changes, self.heartbeat, certainty.refusal)

@@ -147,6 +147,19 @@ class Admission:
             return "it was removed: adopt takes it in again"
         return ""
 
+    async def welcome(self, name: str) -> None:
+        """Take in a node that counts again, and was met just now, before any ring has it.
+
+        What can't be now is done when its turn comes, see `consider_all`.
+        """
+        watched = self._roster.watched.get(name)
+        if watched is None or watched.introduction is None or watched.incarnation is not None:
+            return
+        try:
+            await self.consider(watched)
+        except AosdError as error:
+            watched.refuse(f"not taken in yet: {error}")
+
     def bars(self, name: str) -> str:
         """What keeps a node out whoever consents, as far as it was met; "" for nothing."""
         watched = self._roster.watched.get(name)

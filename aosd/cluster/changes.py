@@ -35,7 +35,7 @@ class Changes:
     What is asked for while another change is under way is queued in the node's own register;
     an act on a node that has a part in the change itself replaces that part at once. A node
     that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
-    a node out whoever consents.
+    a node out whoever consents; `welcome` takes one in that counts once more.
 
     All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
     can be remembered now.
@@ -53,6 +53,7 @@ class Changes:
         clean: Clean,
         absent: Callable[[], str],
         bars: Callable[[str], str],
+        welcome: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
         self._roster = roster
         self._standings = standings
@@ -62,6 +63,7 @@ class Changes:
         self._clean = clean
         self._absent = absent
         self._bars = bars
+        self._welcome = welcome
         # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
 
@@ -347,10 +349,18 @@ class Changes:
         return self._check(name)
 
     async def _check_empty(self, name: str, wanted: Wish) -> None:
-        """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty."""
+        """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty.
+
+        And is there: where each node is needed for a write, none is taken before it counts.
+        """
         standing = self._check(name)
         if wanted.act is Act.UNDRAIN and standing.membership is Membership.DRAINED:
             await self._emptying.check_empty(name)
+            watched = self._roster.watched.get(name)
+            if watched is not None:
+                await watched.meet_now()
+            if watched is None or watched.introduction is None:
+                raise NoNodes(f"node {name} can't be reached now")
 
     def _is_before(self, standing: Standing) -> bool:
         """Whether what is asked of this node now has to wait for what was asked of others."""
@@ -367,6 +377,8 @@ class Changes:
     async def _begin(self, name: str, wanted: Wish) -> Standing:
         since = self._stamps.next()
         await self._standings.amend(name, lambda now: carried_out(now, wanted, since))
+        if wanted.act is Act.UNDRAIN:
+            await self._welcome(name)
         return self._done(name)
 
     def _others(self, name: str) -> list[Standing]:

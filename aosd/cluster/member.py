@@ -206,6 +206,22 @@ class WatchedMember:
         self.incarnation = None
         self.breaker.hurry()
 
+    async def meet_now(self) -> None:
+        """Introduce it anew at once; that is over then, and went well if it has an introduction."""
+        self.meet_again()
+        for _ in range(2):  # what is under way comes first
+            self.tick()
+            if self._busy is None or self.introduction is not None:
+                return
+            met: Deferred[None] = Deferred()
+
+            def over(result: object, met: Deferred[None] = met) -> object:
+                met.callback(None)
+                return result
+
+            self._busy.addBoth(over)
+            await met
+
     def tick(self) -> None:
         """Introduce or probe the node, unless that is under way or not due."""
         node = self.node

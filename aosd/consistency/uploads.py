@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +87,8 @@ class Uploads:
         self._forgotten: dict[str, dict[str, str | None]] = {}
         # Those that a node told of when it wasn't remembered any more where they had ended.
         self._come_back: set[str] = set()
+        # Those whose nodes are being told that they are over.
+        self._ending: set[str] = set()
         # Parts that were acknowledged, and that a node of the upload lacks.
         self._missed: dict[str, dict[str, set[int]]] = {}
 
@@ -144,8 +147,8 @@ class Uploads:
         return upload in self._open and not self.is_over(upload)
 
     def is_over(self, upload: str) -> bool:
-        """Whether it was completed or aborted, as far as is remembered."""
-        return upload in self._given_up or upload in self._ended
+        """Whether it was completed or aborted, as far as is remembered, or is being aborted."""
+        return upload in self._given_up or upload in self._ended or upload in self._ending
 
     def of_clients(self, bucket: str) -> list[OpenUpload]:
         """Clients' open uploads in a bucket whose ids are known, in no order."""
@@ -177,6 +180,15 @@ class Uploads:
             known.get(name, set()).discard(number)
         for name in missed:
             known.setdefault(name, set()).add(number)
+
+    @contextmanager
+    def ending(self, upload: str) -> Iterator[None]:
+        """While its nodes are told that it is over: some know it by then, and some don't."""
+        self._ending.add(upload)
+        try:
+            yield
+        finally:
+            self._ending.discard(upload)
 
     async def abort(self, upload: str, node: INode) -> None:
         """End it on a node; one that can't be told now is told by `tend`."""

@@ -186,13 +186,15 @@ class _Sending:
         if gone and gone >= {each.name for each in members}:
             raise NoSuchUpload("no node has it open")
         wanted = min(store.replicas, len(nodes) - len(gone))
-        if not sent.etags or len(sent.etags) < wanted:
-            if store.uploads.is_over(stamp):
-                raise NoSuchUpload("it was completed or aborted")  # meanwhile
+        number = self._request.number
+        enough = sent.etags and len(sent.etags) >= wanted
+        lacking = not sent.etags.keys() - store.uploads.lacking(stamp, number)
+        if (not enough or lacking) and store.uploads.is_over(stamp):
+            raise NoSuchUpload("it was completed or aborted")  # meanwhile
+        if not enough:
             raise failure(sent, "too few nodes took the part")
         etag = agreed_etag(sent)
-        number = self._request.number
-        if not sent.etags.keys() - store.uploads.lacking(stamp, number):
+        if lacking:
             raise NoQuorum("each node that took this part lacks another one")
         missed = self._upload.ids.keys() - sent.etags.keys()
         store.uploads.part_taken(stamp, number, sent.etags, missed)

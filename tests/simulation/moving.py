@@ -62,6 +62,21 @@ def a_write_of_a_killed_gateway_lands_on_a_draining_node() -> None:
         until(s, s.a, Membership.DRAINED)
 
 
+def only_a_node_whose_clock_is_off_is_left() -> None:
+    """B's clock is off; A and C are drained: no write is taken before B's clock is set right."""
+    with scene() as s:
+        s.b.ahead_s = 100.0
+        s.world.pass_time(5.0)
+        s.does(s.world.put(KEY, b"v2"))
+        for node in (s.a, s.c):
+            acts(s, "drain", node)
+            until(s, node, Membership.DRAINED)
+        s.fails(s.world.put(KEY, b"v3"))
+        s.read_in_every_way()
+        s.world.quiet()
+        s.does(s.world.put(KEY, b"v3"))
+
+
 def an_upload_is_open_across_a_drain() -> None:
     """A client uploads to A and others; A is drained; the upload is completed afterwards."""
     with scene(nodes=4) as s:
@@ -227,6 +242,24 @@ def a_drained_disk_falls_back() -> None:
         acts(s, "undrain", s.a)
         s.world.pass_time(60.0)
         s.read_in_every_way()
+
+
+def a_drained_node_is_taken_in_again_where_each_is_needed() -> None:
+    """Three copies on three nodes; C was drained, and is undrained: writes go on all the time.
+
+    Nothing is wrong with any node.
+    """
+    with scene(replicas=3) as s:
+        s.world.faulty = False
+        acts(s, "drain", s.c)
+        until(s, s.c, Membership.DRAINED)
+        s.world.pass_time(20.0)
+        undraining = s.world.acts("undrain", s.c.name)
+        while membership(s, s.c) is not Membership.MEMBER:
+            s.does(s.world.put(KEY, b"%d" % s.world.clock.seconds()))
+            s.world.pass_time(0.003)
+        s.does(undraining)
+        s.world.faulty = True
 
 
 def a_draining_node_loses_power() -> None:
@@ -786,6 +819,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_node_is_drained_while_clients_write,
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
+    only_a_node_whose_clock_is_off_is_left,
     an_upload_is_open_across_a_drain,
     an_upload_comes_back_when_its_node_is_drained,
     a_long_put_flows_across_a_drain,
@@ -795,6 +829,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_drained_node_has_what_others_refused,
     a_bucket_is_deleted_while_a_node_is_drained,
     a_drained_disk_falls_back,
+    a_drained_node_is_taken_in_again_where_each_is_needed,
     a_draining_node_loses_power,
     nothing_is_forgotten_while_a_change_stands_still,
     repair_is_paused_while_a_node_is_drained,

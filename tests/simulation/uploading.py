@@ -129,6 +129,28 @@ def completed_after_an_abort() -> None:
         s.read_in_every_way()
 
 
+def parts_come_while_it_is_aborted() -> None:
+    """B alone takes one of two parts, C the other: the rest was told of the abort before.
+
+    Nothing is wrong with any node.
+    """
+    with scene_with_upload() as (s, upload):
+        s.world.faulty = False
+        for node, there_s, back_s in ((s.a, 0.1, 0.0), (s.b, 0.3, 0.0), (s.c, 0.1, 2.0)):
+            node.weather.foretell("abort_upload", KEY, Fate.WELL, there_s, back_s)
+        for delays_s in ((0.2, 0.0, 0.2), (0.2, 0.6, 0.0)):
+            for node, there_s in zip((s.a, s.b, s.c), delays_s, strict=True):
+                node.weather.foretell("put_part", KEY, Fate.WELL, there_s)
+        aborting = s.world.abort_upload(upload)
+        parts = [s.world.send_part(upload, number, b"v2") for number in (1, 2)]
+        for part in parts:
+            s.ends(part)
+        assert not aborting.over
+        assert "NoSuchUpload" in parts[1].outcome, parts[1].outcome
+        s.does(aborting)
+        s.world.faulty = True
+
+
 def aborted_while_a_node_is_away() -> None:
     """C is away when the upload is aborted, and comes back."""
     with scene_with_upload(notices_stops=True) as (s, upload):
@@ -361,6 +383,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     completed_again_after_a_put,
     completed_again_in_vain_while_a_put_flows,
     completed_after_an_abort,
+    parts_come_while_it_is_aborted,
     aborted_while_a_node_is_away,
     power_is_lost_after_an_abort,
     power_is_lost_after_an_abort_of_the_run_before,

@@ -233,7 +233,7 @@ class SmallTests(ChangesTestCase):
         self.wait(240, self.over)
         self.pass_s(5)
         self.now(self.changes.undrain("n2"))
-        self.wait(30, lambda: self.gateway.state("n2") is not NodeState.DOWN)
+        self.assertIsNot(self.gateway.state("n2"), NodeState.DOWN)
         self.delete(self.gateway, "k0")
         self.put(self.gateway, "k0", b"k0")
         self.wait(240, lambda: self.over() and self.membership("n2") is Membership.MEMBER)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aosd.testing.simulation.world import World
 
 _NOTICED_S = 3.0
+_MAYBE_REFUSED_FROM_S = 4.5
 _REFUSED_FROM_S = 7.0  # 5 s, and what whole seconds in Date and a probe's age make of it
 
 
@@ -105,10 +106,21 @@ class Promise:
 
     def error_answered(self, operation: Operation, error: BaseException) -> None:
         """A client got an error of the cluster's: right only where something is wrong."""
-        if not self._world.faulty:
+        of_clocks = isinstance(error, ClusterError) and "clocks" in str(error)
+        if not self._world.faulty and not (of_clocks and self.most_clocks_differ()):
             self.broken(f"{operation.what}: {error}, and there was no fault")
-        elif isinstance(error, ClusterError) and "clocks" in str(error):
+        elif of_clocks:
             self._world.tally["write refused: clocks"] += 1
+
+    def most_clocks_differ(self) -> bool:
+        """Whether those of most members, by now, may be too far from the gateway's for writes."""
+        world = self._world
+        told = [
+            abs(world.nodes[name].ahead_s - world.gateway_ahead_s)
+            for name in world.operator.members()
+            if name in world.nodes
+        ]
+        return 2 * sum(each > _MAYBE_REFUSED_FROM_S for each in told) > len(told)
 
     def acknowledged(self, operation: Operation, began_s: float) -> None:
         """A write was that began then: not with a clock that all nodes say is wrong."""

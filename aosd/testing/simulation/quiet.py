@@ -110,9 +110,15 @@ def _operate(world: World, *, patient: bool) -> None:
     """Who is gone for ever is removed, as soon as that can be; who was to be adopted, is.
 
     The first in the end even if it is refused: so few were lost that nothing was. The other once
-    more if its disk is one of before it was.
+    more if its disk is one of before it was. One node's clock may be off, and stays so, unless
+    others were let go until it is most of those that are left.
     """
     operator = world.operator
+    if world.promise.most_clocks_differ():
+        for node in world.nodes.values():
+            node.ahead_s = 0.0
+        world.trace("the nodes' clocks are set right")
+        world.tally["the nodes' clocks are set right"] += 1
     if world.gateway is not None and world.is_ready and world.gateway.assembly.keeper.paused:
         world.wait(world.pauses(paused=False))
     verbs = {name: "remove" for name in world.gone if operator.membership(name) not in (*OUT, None)}
