@@ -156,9 +156,9 @@ def uploads_are_not_remembered() -> Patches:
     """What lies on a node: open multipart uploads stand in uploads/."""
     write = Memory.write
 
-    async def no_uploads(self: Memory, key: str, data: bytes, **how: Any) -> None:
+    async def no_uploads(self: Memory, key: str, *what: Any, **how: Any) -> None:
         if not key.startswith("uploads/"):
-            await write(self, key, data, **how)
+            await write(self, key, *what, **how)
 
     return [(Memory, "write", no_uploads)]
 
