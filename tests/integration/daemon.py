@@ -74,7 +74,7 @@ class Daemon:
     def wait_until_it_lives(self) -> None:
         until(lambda: self._status("/-/health") == 200, "the daemon lives", _START_S)
 
-    def wait_for_states(self, states: Mapping[str, str], deadline_s: float = 20.0) -> None:
+    def wait_for_states(self, states: Mapping[str, str], deadline_s: float = 60.0) -> None:
         """Wait until /-/nodes tells these states of these nodes, and of no others."""
         until(lambda: self.states() == states, f"nodes are {states}", deadline_s)
 

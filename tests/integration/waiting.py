@@ -11,7 +11,7 @@ T = TypeVar("T")
 _LOOK_EVERY_S = 0.02
 
 
-def until(look: Callable[[], T], what: str, deadline_s: float = 15.0) -> T:
+def until(look: Callable[[], T], what: str, deadline_s: float = 30.0) -> T:
     """The first true value of `look()`; AssertionError when none comes in `deadline_s`."""
     end_s = time.monotonic() + deadline_s
     while True:
