@@ -33,6 +33,11 @@ class Register:
     stamp: str
     value: Mapping[str, Any] = field(repr=False)  # that of `keys` is secret
 
+    @property
+    def key(self) -> str:
+        """Under which it lies on a node."""
+        return f"{self.kind}/{self.name}"
+
     def to_bytes(self) -> bytes:
         """As it lies on a node."""
         return json.dumps({"stamp": self.stamp, "value": self.value}).encode()
@@ -77,7 +82,7 @@ class Registers:
 
     def records(self) -> dict[str, bytes]:
         """All of them, as they lie on nodes."""
-        return {f"{kind}/{name}": self._known[kind, name].to_bytes() for kind, name in self._known}
+        return {each.key: each.to_bytes() for each in self._known.values()}
 
     def is_sure(self, kind: str, name: str) -> bool:
         """Whether what is known of it stands, and no other value that may come to mind."""
@@ -86,8 +91,8 @@ class Registers:
     def lacking(self, names: Collection[str]) -> str:
         """One that fewer of these nodes are known to have than must; "" when there is none."""
         enough = self._memory.acks_of(len(names))
-        for kind, name in sorted(self._known):
-            key = f"{kind}/{name}"
+        for name in sorted(self._known):
+            key = self._known[name].key
             if len(names) - len(self._owed[key].intersection(names)) < enough:
                 return key
         return ""
@@ -111,14 +116,13 @@ class Registers:
             turn.release()
             raise
         register = Register(kind, name, self._stamps.next(), dict(present))
-        key = f"{kind}/{name}"
 
         def ended(without: Collection[str]) -> None:
-            self._owed[key] = set(without)
+            self._owed[register.key] = set(without)
             turn.release()
 
         try:
-            await self._memory.write(key, register.to_bytes(), ended)
+            await self._memory.write(register.key, register.to_bytes(), ended)
         except (ClusterError, CancelledError):
             self._uncertain.add((kind, name))
             raise
@@ -139,7 +143,7 @@ class Registers:
             register = Register(kind, name, self._stamps.next(), dict(value))
             self._take(register)
             for node in nodes:
-                await self._memory.give(node, {f"{kind}/{name}": register.to_bytes()})
+                await self._memory.give(node, {register.key: register.to_bytes()})
         finally:
             turn.release()
 
@@ -150,11 +154,11 @@ class Registers:
             known = self._known.get(name)
             if known is not None and known.stamp != register.stamp:
                 # One that too few nodes took is forgotten with them.
-                self._uneven.add(f"{register.kind}/{register.name}")
+                self._uneven.add(register.key)
             if known is None or known.stamp < register.stamp:
                 self._told_by[name] = {node}
             elif known.stamp == register.stamp:
-                self._owed[f"{register.kind}/{register.name}"].discard(node)
+                self._owed[register.key].discard(node)
                 if name in self._told_by:
                     self._told_by[name].add(node)
             self._take(register)
@@ -221,12 +225,12 @@ class Registers:
             for kind in KINDS
             for each in await self.told_by(node, kind)
         }
-        for kind, name in sorted(self._known):
-            key = f"{kind}/{name}"
-            if has.get((kind, name), "") < self._known[kind, name].stamp:
-                await self._give(node, key)
+        for name in sorted(self._known):
+            known = self._known[name]
+            if has.get(name, "") < known.stamp:
+                await self._give(node, known.key)
             else:
-                self._owed[key].discard(node.name)
+                self._owed[known.key].discard(node.name)
 
     async def _give(self, node: INode, key: str) -> None:
         """In its turn: a newer value that is on its way mustn't be overwritten by this one."""

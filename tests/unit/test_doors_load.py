@@ -37,6 +37,10 @@ class LoadTests(door_case.DoorTestCase):
         channel.dataReceived(b"PUT /object/b HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n")
         return channel, transport
 
+    def fill(self) -> list[tuple[Any, Any]]:
+        """As many as may be under way at once, each of another client."""
+        return [self.stuck(f"10.0.0.{number}") for number in range(self.load.max_requests)]
+
     def client(self, address: str) -> tuple[Any, Any]:
         channel, transport = self.connect()
         transport.peerAddr = IPv4Address("TCP", address, 1)
@@ -52,7 +56,7 @@ class LoadTests(door_case.DoorTestCase):
         self.assertEqual(self.load.under_way, 0)
 
     def test_past_the_bound_they_are_told_to_slow_down_and_the_connection_is_kept(self) -> None:
-        stuck = [self.stuck(f"10.0.0.{number}") for number in range(4)]
+        stuck = self.fill()
         channel, transport = self.client("10.0.0.9")
         channel.dataReceived(GET)
         told = door_case.Answer(transport.value())
@@ -80,16 +84,14 @@ class LoadTests(door_case.DoorTestCase):
         self.assertEqual(self.load.under_way, 3)
 
     def test_the_operations_door_is_always_open(self) -> None:
-        for number in range(4):
-            self.stuck(f"10.0.0.{number}")
+        self.fill()
         channel, transport = self.client("10.0.0.9")
         channel.dataReceived(HEALTH)
         self.assertEqual(door_case.Answer(transport.value()).status, 200)
         self.assertEqual(self.load.under_way, 4)
 
     def test_a_short_body_is_let_in_and_the_connection_goes_on(self) -> None:
-        for number in range(4):
-            self.stuck(f"10.0.0.{number}")
+        self.fill()
         channel, transport = self.client("10.0.0.9")
         head = b"PUT /object/c HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
         channel.dataReceived(head)
@@ -104,8 +106,7 @@ class LoadTests(door_case.DoorTestCase):
         self.assertEqual(transport.value().count(b"HTTP/1.1 200 "), 1)
 
     def test_a_long_body_is_not_waited_for(self) -> None:
-        for number in range(4):
-            self.stuck(f"10.0.0.{number}")
+        self.fill()
         for more in (b"Content-Length: 65537", b"Content-Length: 5\r\nExpect: 100-continue"):
             channel, transport = self.client("10.0.0.9")
             channel.dataReceived(b"PUT /object/c HTTP/1.1\r\nHost: h\r\n" + more + b"\r\n\r\n")
@@ -114,8 +115,7 @@ class LoadTests(door_case.DoorTestCase):
             self.assertNotIn(b" 100 ", transport.value())
 
     def test_a_short_body_that_never_comes_holds_nothing_up(self) -> None:
-        for number in range(4):
-            self.stuck(f"10.0.0.{number}")
+        self.fill()
         channel, transport = self.client("10.0.0.9")
         channel.dataReceived(b"PUT /object/c HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
         self.assertEqual(self.load.under_way, 4)
