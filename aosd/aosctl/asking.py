@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -57,19 +58,31 @@ def run(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         running.addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(begin)
-    handlers = [(each, signal.getsignal(each)) for each in _REACTORS_OWN]
-    try:
+    with _signals_kept():
         reactor.run()
-    finally:
-        # It leaves its own behind, which would stop what doesn't run any more.
-        for each, handler in handlers:
-            signal.signal(each, handler)
     if not outcomes:
         raise KeyboardInterrupt
     [outcome] = outcomes
     if isinstance(outcome, Failure):
         outcome.raiseException()
     return outcome
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Leave signals to whom they went before.
+
+    A reactor leaves handlers behind that would stop what doesn't run any more, and takes the
+    descriptor by which an outer one hears of ended processes.
+    """
+    handlers = [(each, signal.getsignal(each)) for each in _REACTORS_OWN]
+    wakeup = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        for each, handler in handlers:
+            signal.signal(each, handler)
+        signal.set_wakeup_fd(wakeup)
 
 
 async def ask_nodes(settings: Settings, reactor: Any, ask: Ask[T]) -> dict[str, T]:

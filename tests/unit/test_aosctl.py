@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -15,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
-from aosd.aosctl.asking import View
+from aosd.aosctl.asking import View, run
 from aosd.aosctl.call import Call
 from aosd.aosctl.keys import Told, newest_pair, newest_token
 from aosd.aosctl.main import COMMANDS, EXIT_CODES, main
@@ -180,6 +182,27 @@ class PlacesTests(AosctlCase):
         words = ("--nodes=docker", "--nodes", "embedded:3", "--operations=tcp:3001", "--data=/d")
         self.assertEqual(self.call_of(*words, "nodes").flags, flags)
         self.assertEqual(self.call_of("nodes", *words).flags, flags)
+
+
+class RunTests(SynchronousTestCase):
+    """A reactor for one question."""
+
+    def test_signals_go_to_whom_they_went_before(self) -> None:
+        reading, writing = socket.socketpair()
+        self.addCleanup(reading.close)
+        self.addCleanup(writing.close)
+        writing.setblocking(False)
+        before = signal.set_wakeup_fd(writing.fileno())
+        self.addCleanup(signal.set_wakeup_fd, before)
+        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGCHLD)]
+
+        async def work(_: Any) -> str:
+            return "done"
+
+        self.assertEqual(run(work), "done")
+        after = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGCHLD)]
+        self.assertEqual(after, handlers)
+        self.assertEqual(signal.set_wakeup_fd(-1), writing.fileno())
 
 
 class ViewTests(SynchronousTestCase):
