@@ -91,6 +91,13 @@ class ExpressTests(test_doors_site.SiteTests):
         self.assertEqual(len(self.requests), 1)
         self.assertTrue(self.transport.value().endswith(b"\r\n\r\nok"))
 
+    def test_a_head_may_begin_with_few_bytes_of_any_number(self) -> None:
+        self.on_request = answer
+        for count in range(1, len(GET)):
+            self.send(GET[:count])
+            self.send(GET[count:])
+            self.assertEqual(len(self.requests), count)
+
     def test_empty_lines_before_a_request_are_nothing(self) -> None:
         self.on_request = answer
         self.send(b"\r\n\r")

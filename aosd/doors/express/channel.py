@@ -246,7 +246,7 @@ class ExpressChannel(Protocol):
     def _begin_whole(self, data: bytes) -> bytes:
         """Begin a request that came in one piece, as most do; what isn't used of `data`."""
         end = data.find(b"\r\n\r\n") + 4
-        if end != len(data) or end > MOST_HEAD_BYTES or data[0] in b"\r\n":
+        if end != len(data) or not 4 <= end <= MOST_HEAD_BYTES or data[0] in b"\r\n":
             return data
         self._advancing = True
         try:
