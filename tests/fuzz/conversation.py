@@ -197,12 +197,14 @@ class Manner:
 class Told:
     """What came of it: `seen` by what is behind the lane, `said` to the client, and the log's.
 
-    `closes`: the lane closed it, or was to after the last byte. `late` was written after that.
+    `closes`: the lane closed it, at the last byte or before. `aborted`: not gently, at any time.
+    `late` was written after that.
     """
 
     seen: list[Any]
     said: list[list[bytes]]
     closes: bool
+    aborted: bool
     counted: list[Any]
     raw: bytes = field(compare=False)
     late: bytes = field(compare=False)
@@ -259,7 +261,7 @@ def converse(lane: str, data: bytes, manner: Manner, behind: Any = Recorder) -> 
                 clock.advance(1)
                 served.settle()
             stuck = stuck or not wire.disconnecting
-        raw = wire.value()
+        raw, aborted = wire.value(), wire.aborted
         channel.connectionLost(Failure(ConnectionDone()))
         clock.advance(0)
     assert clock.getDelayedCalls() == []
@@ -268,7 +270,10 @@ def converse(lane: str, data: bytes, manner: Manner, behind: Any = Recorder) -> 
     assert not standard.channels
     served.check()
     said = [sorted(each.split(b"\r\n")) for each in _OWN.sub(b"", raw).split(b"HTTP/1.1 ")]
-    return Told(served.seen(), said, closes, observer.told, raw, wire.late, stuck, log)
+    return Told(
+        *(served.seen(), said, closes, aborted, observer.told),
+        *(raw, wire.late, stuck, log),
+    )
 
 
 def _send(
@@ -296,6 +301,9 @@ def _send(
         served.settle()
         if turn % 2:
             wire.taken()
-    wire.taken()
-    served.settle()
+    written = -1
+    while written < len(wire.value()):
+        written = len(wire.value())
+        wire.taken()
+        served.settle()
     return False

@@ -50,8 +50,14 @@ class Message:
         return [value for each, value in self.headers if each == name]
 
     @property
-    def is_last(self) -> bool:
-        """Whether its client may want the connection closed after it."""
+    def closes(self) -> bool:
+        """Whether its client wants the connection closed after it, beyond doubt."""
+        asked = [each.lower() for each in self.values(b"connection")]
+        return self.version == b"HTTP/1.0" or asked == [b"close"]
+
+    @property
+    def may_close(self) -> bool:
+        """Whether its client may want that."""
         asked = b",".join(self.values(b"connection")).lower()
         return self.version == b"HTTP/1.0" or b"close" in asked
 

@@ -78,6 +78,8 @@ def _check_answers(told: Told, asked: Stream, *, waited: bool) -> None:
     assert len(given) <= len(messages) + bool(refusal or waited), given
     assert all(each.whole for each in given[:-1])
     assert not any(each.status == 500 or each.closes for each in given[:-1]), given
+    # None is answered after one that asked for the connection to be closed.
+    assert not any(each.closes for each in messages[: max(0, len(given) - 1)]), given
     if len(given) > len(messages):
         [*_, last] = given
         assert last.status == refusal or (waited and last.status == 408), last
@@ -88,7 +90,9 @@ def _check_answers(told: Told, asked: Stream, *, waited: bool) -> None:
         # Somebody asked for it, or was told.
         assert told.closes or waited
         before = messages[: len(given)]
-        assert any(each.is_last for each in before) or (given and given[-1].closes) or waited, given
+        assert any(each.may_close for each in before) or (given and given[-1].closes) or waited, (
+            given
+        )
     if refusal and len(given) > len(messages):
         assert told.closes
 
