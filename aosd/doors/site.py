@@ -260,14 +260,17 @@ class HeadFirstChannel(HTTPChannel):
         """Bytes came; none is looked at after what was malformed."""
         if self._broken:
             return
-        if not (self.line_mode or self._held or self._chunks):
-            super().dataReceived(data)
-            return
-        self._held += data
         if self._cutting:
-            return  # twisted.web gives back what came after a request, which is looked at below
+            # twisted.web gives back what came after a request while it is given the request's
+            # end: it only keeps then what it is fed, and can't say yet whether that is a head.
+            self._held += data
+            return
         self._cutting = True
         try:
+            if self.line_mode or self._held or self._chunks:
+                self._held += data
+            else:
+                super().dataReceived(data)
             while self._held and not self._broken and self._feed_next():
                 pass
         finally:

@@ -129,6 +129,26 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(request.body.length, 10)
         self.assertEqual(request.door, "plain")
 
+    def test_a_body_behind_one_that_is_answered_at_once_is_no_head(self) -> None:
+        class Answers(Sink):
+            def __init__(self, request: HeadFirstRequest) -> None:
+                super().__init__()
+                self.request = request
+
+            def body_ended(self) -> None:
+                super().body_ended()
+                answer(self.request, self.data)
+
+        self.on_request = lambda request: request.body.start(Answers(request))
+        body = b"\r\nno: head\r\n\r\n"
+        head = self.head(length=b"Content-Length: %d\r\n" % len(body))
+        self.send(head)
+        self.send(body + head + body[:-1])
+        self.send(body[-1:])
+        self.assertEqual(len(self.requests), 2)
+        self.assertEqual(self.transport.value().count(b"\r\n\r\n" + body), 2)
+        self.assertFalse(self.transport.disconnecting)
+
     def test_length_of_a_chunked_body_is_unknown(self) -> None:
         self.send(self.head(length=b"Transfer-Encoding: chunked\r\n"))
         self.assertIsNone(self.requests[0].body.length)
