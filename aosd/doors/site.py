@@ -308,14 +308,10 @@ class HeadFirstChannel(HTTPChannel):
             self._refuse(TOO_LONG)
             return False
         if not end:
-            if held and not self._head_is_timed:
-                self._head_is_timed = True
-                self.setTimeout(self.site.client_idle_timeout_s)
+            self._time_head(bool(held))
             return False
         self._looked_at = 0
-        if self._head_is_timed:
-            self._head_is_timed = False
-            self.setTimeout(self.timeOut)
+        self._time_head(False)
         head = bytes(held[:end])
         del held[:end]
         problem = check_head(head)
@@ -325,6 +321,14 @@ class HeadFirstChannel(HTTPChannel):
         super().dataReceived(head)
         self._chunks = ChunkScanner() if self.length is None else None
         return not self.transport.disconnecting
+
+    def _time_head(self, waits: bool) -> None:
+        """Count the time of a head that hasn't come whole; without one, the connection's own."""
+        if waits != self._head_is_timed:
+            self._head_is_timed = waits
+            # Not self.timeOut: that is whatever was set last.
+            site = self.site
+            self.setTimeout(site.client_idle_timeout_s if waits else site.keep_alive_s)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""

@@ -149,6 +149,16 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(self.transport.value().count(b"\r\n\r\n" + body), 2)
         self.assertFalse(self.transport.disconnecting)
 
+    def test_an_empty_line_in_two_pieces_is_no_head_that_is_slow(self) -> None:
+        self.on_request = answer
+        self.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n\r")
+        self.send(b"\n")
+        self.clock.advance(IDLE_S + 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(60)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.transport.value().count(b"HTTP/1.1 "), 1)
+
     def test_length_of_a_chunked_body_is_unknown(self) -> None:
         self.send(self.head(length=b"Transfer-Encoding: chunked\r\n"))
         self.assertIsNone(self.requests[0].body.length)
