@@ -159,6 +159,18 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(self.transport.value().count(b"HTTP/1.1 "), 1)
 
+    def test_a_head_that_has_begun_is_waited_for_however_long_it_was_quiet(self) -> None:
+        self.on_request = answer
+        self.clock.advance(59)
+        self.send(b"GET / HTTP/1.1\r\n")
+        self.clock.advance(2)
+        self.assertFalse(self.transport.disconnecting)
+        self.send(b"Host: h\r\n\r\n")
+        self.assertEqual(len(self.requests), 1)
+        self.clock.advance(70)
+        self.clock.advance(70)
+        self.assertTrue(self.transport.disconnecting)
+
     def test_length_of_a_chunked_body_is_unknown(self) -> None:
         self.send(self.head(length=b"Transfer-Encoding: chunked\r\n"))
         self.assertIsNone(self.requests[0].body.length)

@@ -358,7 +358,7 @@ class ExpressChannel(Protocol):
         """Close a connection that nothing was asked on for too long."""
         self._quiet = None
         left_s = keep_alive_s = self._lane.keep_alive_s
-        if self._current is None:
+        if self._current is None and self._slow is None:
             left_s = self._quiet_since_s + keep_alive_s - self.site.clock.seconds()
         if left_s > 0:
             self._quiet = self.site.clock.callLater(left_s, self._check_quiet)
