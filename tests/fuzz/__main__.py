@@ -40,8 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     _write_seeds()
     if options.keep:
-        _keep(targets)
-        return 0
+        return _keep(targets)
     for target in targets:
         print(f"fuzzing {target}", flush=True)
         found = _run(
@@ -82,8 +81,11 @@ def _run(target: str, *options: str) -> int:
     return subprocess.run([*command, *options], check=False).returncode
 
 
-def _keep(targets: list[str]) -> None:
-    """The fewest and shortest inputs that reach all that the short ones among all inputs reach."""
+def _keep(targets: list[str]) -> int:
+    """The fewest and shortest inputs that reach all that the short ones among all inputs reach.
+
+    Exit status 1, and nothing changed, when they can't be told.
+    """
     short = _WORK / "short"
     kept = _WORK / "kept"
     for folder in (short, kept):
@@ -95,11 +97,15 @@ def _keep(targets: list[str]) -> None:
                 if file.stat().st_size <= _MOST_KEPT_BYTES:
                     shutil.copy(file, short / file.name)
     for target in targets:
-        _run(target, "-merge=1", str(kept), str(short))
+        if _run(target, "-merge=1", str(kept), str(short)):
+            return 1
+    if not any(kept.iterdir()):
+        return 1
     for file in KEPT.iterdir():
         if _is_ours(file):
             file.unlink()
     shutil.copytree(kept, KEPT, dirs_exist_ok=True)
+    return 0
 
 
 def _is_ours(file: Path) -> bool:

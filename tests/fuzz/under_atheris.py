@@ -7,6 +7,7 @@ only, and all of Twisted instrumented is twice as slow and finds its way no bett
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import atheris
@@ -27,7 +28,9 @@ with atheris.instrument_imports(include=["aosd"]):
 
 def main() -> None:
     """Fuzz until libFuzzer ends the process."""
-    program, target, *options = sys.argv
+    _, target, *options = sys.argv
+    # libFuzzer starts itself again to merge: by a shell, which takes this for a command.
+    program = f"{shlex.quote(sys.executable)} -m tests.fuzz.under_atheris {target}"
     atheris.Setup([program, *options], TARGETS[target])
     atheris.Fuzz()
 
