@@ -37,6 +37,22 @@ def a_node_is_drained_while_clients_write() -> None:
         expect(s.world.is_ready, "the store goes on")
 
 
+def what_stood_in_is_listed_late() -> None:
+    """B is away while A is weighed anew, and C has v2 for it; B comes back, and gets its copy.
+
+    C's listing of then is of before v2. Its copy goes all the same.
+    """
+    for seed in range(1, 7):
+        with scene(nodes=4, seed=seed) as s:
+            s.b.kill()
+            acts(s, "weigh", s.a, weight=2.0)
+            s.does(s.world.put(KEY, b"v2"))
+            expect(s.c.name in s.lying(), "C stands in")
+            s.world.fates({Fate.STALE: 1.0}, s.c.name)
+            s.b.start()
+            s.until(lambda: not s.assembly.store.why_unsettled("object", KEY), "settled", HOUR_S)
+
+
 def a_write_lands_late_on_a_draining_node() -> None:
     """A doesn't answer PUT v2, is drained, and stores v2 then: it isn't empty before that."""
     with scene(nodes=4) as s:
@@ -817,6 +833,7 @@ def _copies_made(line: str) -> int:
 
 STORIES: tuple[Callable[[], None], ...] = (
     a_node_is_drained_while_clients_write,
+    what_stood_in_is_listed_late,
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     only_a_node_whose_clock_is_off_is_left,
