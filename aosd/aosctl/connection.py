@@ -11,6 +11,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from aosd.aosctl.call import Failed, NotReady, Unreachable
+from aosd.model.errors import ConfigurationError
 
 _CONNECT_S = 5.0
 _LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
@@ -53,7 +54,7 @@ class Connection:
         timeout_s: float | None,
         headers: Mapping[str, str],
     ) -> Any:
-        url = f"{self.url}/-/{page}" + (f"?{urlencode(query)}" if query else "")
+        url = f"{self.url}/-/{page}{_asked(query)}"
         connect_s = _CONNECT_S if timeout_s is None else min(_CONNECT_S, timeout_s)
         timeout = urllib3.Timeout(connect=connect_s, read=timeout_s)
         try:
@@ -83,6 +84,15 @@ class Connection:
         if answer.status < _LEAST_ERROR and document is not None:
             return document
         raise _refusal(self.url, answer.status, document)
+
+
+def _asked(query: Mapping[str, str] | None) -> str:
+    """As it stands in a URL. Raises ConfigurationError for words that can't be sent."""
+    try:
+        return f"?{urlencode(query)}" if query else ""
+    except UnicodeEncodeError as error:
+        # Bytes of a command line that are no UTF-8 came as halves of pairs.
+        raise ConfigurationError(f"{error.object!r} is no text in UTF-8") from error
 
 
 def why_not(error: Exception) -> str:

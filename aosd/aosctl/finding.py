@@ -24,6 +24,7 @@ TOKEN_VARIABLE = "AOSD_OPERATOR_TOKEN"  # noqa: S105 — the name of a variable
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — to reach it
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 _ESCAPED = re.compile(r"\\(.)")
+_TOKEN = re.compile(r"[!-~]+")
 _COLON = re.compile(r"(?<!\\):")
 
 
@@ -42,12 +43,17 @@ def settings_of(call: Call) -> Settings:
 
 
 def find_token(call: Call, url: str, *, at_hand: bool) -> str:
-    """The operator's token. Raises TokenUnknown.
+    """The operator's token. Raises TokenUnknown, and ConfigurationError for what can be none.
 
     `at_hand`: the daemon is on this host, so its nodes are those that the settings find even
     where these say nothing of nodes.
     """
     if token := call.token or os.environ.get(TOKEN_VARIABLE, ""):
+        if _TOKEN.fullmatch(token) is None:
+            raise ConfigurationError(
+                f"the operator's token is ASCII without white space: --token or {TOKEN_VARIABLE} "
+                "gives something else"
+            )
         return token
     settings = settings_of(call)
     if settings.operator_token is not None:

@@ -100,6 +100,11 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(self.token(Call(token="said")), "said")
         self.assertEqual(self.asked, 0)
 
+    def test_what_can_be_none(self) -> None:
+        for token in ("naïve", "two words", "with a line\nbreak", "\udcff"):
+            error = self.assertRaises(ConfigurationError, self.token, Call(token=token))
+            self.assertIn("--token or AOSD_OPERATOR_TOKEN", str(error))
+
     def test_of_the_settings(self) -> None:
         flags = {"operator_token": SecretStr("of-the-settings-16")}
         self.assertEqual(self.token(Call(flags=flags)), "of-the-settings-16")
@@ -173,6 +178,13 @@ class ConnectionTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.tokens, 1)
+
+    def test_words_that_cant_be_sent(self) -> None:
+        connection = self.connection()
+        query = {"bucket": "b", "key": "\udcff"}
+        error = self.assertRaises(ConfigurationError, connection.get, "explain", query)
+        self.assertEqual(str(error), r"'\udcff' is no text in UTF-8")
+        self.assertEqual(self.pool.asked, [])
 
     def test_no_token_is_looked_for_where_no_daemon_is(self) -> None:
         connection = self.connection(ProtocolError("reset"))
