@@ -16,7 +16,7 @@ import click
 
 from aosd.aosctl.call import Call, Failed
 from aosd.aosctl.tables import Column, show_table
-from aosd.aosctl.words import brief, many, size, time
+from aosd.aosctl.words import brief, many, seen, size, time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,7 @@ def show_told(
 
 def _write_forecast(console: Console, told: Mapping[str, Any]) -> None:
     for line in forecast_lines(told):
-        console.print(line)
+        console.print(seen(line))
     rows = forecast_rows(told.get("nodes") or {})
     if rows:
         columns = [

@@ -327,6 +327,18 @@ class DryRunTests(NodeCase):
             self.daemon.pages = {"nodes/n2/adopt": forecast}
             self.assertEqual(self.lines("node", "adopt", "n2", "--dry-run")[-1], last)
 
+    def test_a_key_is_one_line_and_tells_a_terminal_nothing(self) -> None:
+        key = "a\nb\x1b]0;c\x9b2J\u202e"
+        one = {"bucket": "b", "key": key, "wins": "n2", "loses": "cluster", "why": "it is later"}
+        told = {**FORECAST, "conflicts": [one], "conflicts_in_all": 1}
+        self.daemon.pages = {"nodes/n2/adopt": told}
+        shown = self.lines("node", "adopt", "n2", "--dry-run")[-1]
+        self.assertEqual(shown, r"b/a\nb\x1b]0;c\x9b2J\u202e  n2    cluster  it is later")
+        self.assertEqual(self.document("node", "adopt", "n2", "--dry-run"), told)
+        self.daemon.pages = {"nodes/n2/remove": Failed(f"the last copy of b/{key}")}
+        line = self.refused("node", "remove", "n2", "--yes", code=1)
+        self.assertEqual(line, r"the last copy of b/a b\x1b]0;c\x9b2J\u202e")
+
 
 class SureTests(NodeCase):
     def test_nobody_to_ask(self) -> None:

@@ -466,7 +466,7 @@ class LeaveTests(AosctlCase):
             "refusal": "",
             "waits": ["2 marks"],
             "marks": 2,
-            "uploads": [f"b/u{n}" for n in range(30)],
+            "uploads": ["b/\x1b[2J", *(f"b/u{n}" for n in range(1, 30))],
             "uploads_in_all": 1_500,
             "gather": {
                 "node": "n1",
@@ -478,7 +478,7 @@ class LeaveTests(AosctlCase):
             },
         }
         self.daemon.pages["leave"] = plan
-        uploads = ", ".join(f"b/u{n}" for n in range(20))
+        uploads = ", ".join([r"b/\x1b[2J", *(f"b/u{n}" for n in range(1, 20))])
         self.assertEqual(
             self.lines("leave", "--gather=n1", "--dry-run"),
             [
