@@ -327,6 +327,19 @@ class DryRunTests(NodeCase):
             self.daemon.pages = {"nodes/n2/adopt": forecast}
             self.assertEqual(self.lines("node", "adopt", "n2", "--dry-run")[-1], last)
 
+    def test_what_loses_nothing_isnt_said_to(self) -> None:
+        kept = {"bucket": "b", "key": "a//b", "wins": "", "loses": "", "why": "it is left there"}
+        lost = {"bucket": "b", "key": "k", "wins": "n2", "loses": "cluster", "why": "it is later"}
+        for conflicts, head in (
+            ([kept], "1 key needs a look; nothing is lost:"),
+            ([kept, lost], "2 keys need a look; what LOSES names is lost:"),
+        ):
+            told = {**FORECAST, "conflicts": conflicts, "conflicts_in_all": len(conflicts)}
+            self.daemon.pages = {"nodes/n2/adopt": told}
+            lines = self.lines("node", "adopt", "n2", "--dry-run")
+            at = lines.index(head)
+            self.assertEqual(lines[at + 2].split(maxsplit=1), ["b/a//b", "it is left there"])
+
     def test_a_key_is_one_line_and_tells_a_terminal_nothing(self) -> None:
         key = "a\nb\x1b]0;c\x9b2J\u202e"
         one = {"bucket": "b", "key": key, "wins": "n2", "loses": "cluster", "why": "it is later"}
