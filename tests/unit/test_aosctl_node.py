@@ -166,6 +166,21 @@ class WaitingTests(NodeCase):
             self.run_aosctl("node", *words)
             self.assertEqual(self.now_s, 0.0)
 
+    def test_what_an_undoing_comes_to(self) -> None:
+        for now, words in (
+            (node("n2"), "as it was before"),
+            (
+                node("n2", membership="drained"),
+                "taken back: it is drained, and what it held lies on others",
+            ),
+            (node("n2", membership="removed"), "taken back: it isn't taken in"),
+            (node("n2", membership=None, reason="adopt it"), "taken back: it isn't taken in"),
+        ):
+            self.daemon.pages = {"nodes/n2/undo": told(), "nodes": nodes(now), "changes": QUIET}
+            self.now_s = 0.0
+            self.assertEqual(self.lines("node", "undo", "n2"), [f"n2: {words}"])
+            self.assertEqual(self.now_s, 0.0)
+
     def test_what_isnt_over_yet(self) -> None:
         for act, now in (
             ("adopt", nodes()),
