@@ -30,9 +30,20 @@ _COLON = re.compile(r"(?<!\\):")
 
 def find_daemon(call: Call) -> Connection:
     """A connection, nothing asked yet. Raises ConfigurationError."""
-    said = call.url or os.environ.get(URL_VARIABLE, "")
-    url = url_said(said) if said else url_listened(settings_of(call))
+    said = _url_said(call)
+    url = said or url_listened(settings_of(call))
     return Connection(url, lambda: find_token(call, url, at_hand=not said or is_loopback(url)))
+
+
+def unknown_nodes(call: Call, settings: Settings) -> str:
+    """Why the nodes that `settings` find may not be the daemon's; "" when they are.
+
+    Raises ConfigurationError.
+    """
+    said = _url_said(call)
+    if not said or is_loopback(said) or _names_nodes(settings):
+        return ""
+    return f"which nodes {said} has isn't known here: --nodes or AOSD_NODES says it"
 
 
 def settings_of(call: Call) -> Settings:
@@ -59,7 +70,7 @@ def find_token(call: Call, url: str, *, at_hand: bool) -> str:
     if settings.operator_token is not None:
         return settings.operator_token.get_secret_value()
     gives = f"--token or {TOKEN_VARIABLE} gives it"
-    if not at_hand and "nodes" not in settings.model_fields_set:
+    if not at_hand and not _names_nodes(settings):
         # The nodes of this host may be another cluster's, whose token is nobody's business there.
         raise TokenUnknown(f"the operator's token of {url} isn't known here: {gives}")
     from aosd.aosctl.keys import ask_keys, newest_token
@@ -70,6 +81,15 @@ def find_token(call: Call, url: str, *, at_hand: bool) -> str:
         raise
     except AosdError as error:
         raise TokenUnknown(f"the operator's token isn't known ({error}): {gives}") from error
+
+
+def _url_said(call: Call) -> str:
+    said = call.url or os.environ.get(URL_VARIABLE, "")
+    return url_said(said) if said else ""
+
+
+def _names_nodes(settings: Settings) -> bool:
+    return "nodes" in settings.model_fields_set
 
 
 def url_said(words: str) -> str:
