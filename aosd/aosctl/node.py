@@ -219,6 +219,12 @@ def waits_for(daemon: IDaemon, name: str, asked: Asked) -> str | None:
     membership = node.get("membership")
     if asked.page == "adopt" and membership in (None, "removed"):
         # It is met anew, and let in unless there is something the matter with it.
+        if node.get("consented") is False and "adopt" in str(node.get("reason")):
+            raise Failed(
+                f"{asked.noun} of {name} was taken back, or forgotten when aosd was started again: "
+                f"aosctl node adopt {name} asks for it once more",
+                "TakenBack",
+            )
         return f"{name}: {node['reason']}" if node.get("reason") else f"{name} is being looked at"
     if membership is None:
         # A removed one may be forgotten; and that it is to join at all may be taken back.

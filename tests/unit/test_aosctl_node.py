@@ -217,6 +217,16 @@ class WaitingTests(NodeCase):
             ],
         )
 
+    def test_an_adoption_that_nobody_knows_of_any_more(self) -> None:
+        waits = node("n2", membership=None, consented=True, reason="it waits for the change of n1")
+        self.daemon.pages = {"nodes/n2/adopt": told(), "nodes": nodes(waits), "changes": changes()}
+        self.at(3, nodes=nodes(node("n2", membership=None, consented=False, reason="not reached")))
+        foreign = node("n2", membership=None, consented=False, reason="it has objects: adopt it")
+        self.at(9, nodes=nodes(foreign))
+        shown = self.run_aosctl("node", "adopt", "n2", "--yes", code=1).stderr.splitlines()
+        self.assertIn("aosctl node adopt n2 asks for it once more", shown[-1])
+        self.assertEqual(self.now_s, 9)
+
     def test_a_daemon_that_is_started_again(self) -> None:
         self.daemon.pages = {
             "nodes/n2/drain": told(),
