@@ -41,7 +41,9 @@ class Connection:
     ) -> Any:
         """See IDaemon."""
         if not self._known_token:
-            self.get("health")  # whether there is a daemon is told before anything of tokens
+            # Whether there is a daemon is told before anything of tokens, and to no other server.
+            if self.get("health") != {"status": "alive"}:
+                raise _no_door(self.url, 200)
             self._known_token = self._token()
         headers = {"Authorization": f"Bearer {self._known_token}"}
         return self._ask("POST", page, query, timeout_s, headers)
@@ -117,14 +119,18 @@ def _document(data: bytes) -> Any:
         return None
 
 
+def _no_door(url: str, status: int) -> Unreachable:
+    return Unreachable(
+        f"what answers at {url} is no operations door of aosd (status {status}): --url or "
+        "AOSD_URL has to say where that is"
+    )
+
+
 def _refusal(url: str, status: int, document: Any) -> Failed:
     if not isinstance(document, dict) or "error" not in document:
         if status == _UNAVAILABLE and isinstance(document, dict) and "reason" in document:
             return NotReady(f"the daemon at {url} isn't ready: {document['reason']}")
-        return Unreachable(
-            f"what answers at {url} is no operations door of aosd (status {status}): --url or "
-            "AOSD_URL has to say where that is"
-        )
+        return _no_door(url, status)
     words, code = str(document["error"]), str(document.get("code", ""))
     if status == _UNAUTHORIZED:
         return Failed(

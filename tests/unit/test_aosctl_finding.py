@@ -129,6 +129,9 @@ class TokenTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, self.token)
 
 
+ALIVE = {"status": "alive"}
+
+
 class Pool:
     """A PoolManager that answers what it is told."""
 
@@ -166,7 +169,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(self.tokens, 0)
 
     def test_post(self) -> None:
-        connection = self.connection((200, {}), (202, {"a": 1}), (202, {}))
+        connection = self.connection((200, ALIVE), (202, {"a": 1}), (202, {}))
         self.assertEqual(connection.post("leave"), {"a": 1})
         connection.post("leave")
         self.assertEqual(
@@ -178,6 +181,12 @@ class ConnectionTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.tokens, 1)
+
+    def test_no_token_is_told_to_what_is_no_daemon(self) -> None:
+        connection = self.connection((200, {"status": "ok"}))
+        error = self.assertRaises(Unreachable, connection.post, "leave")
+        self.assertIn("is no operations door of aosd", str(error))
+        self.assertEqual((self.tokens, len(self.pool.asked)), (0, 1))
 
     def test_words_that_cant_be_sent(self) -> None:
         connection = self.connection()
