@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
+from aosd.cluster.adopting import Adopting
+from aosd.cluster.member import WatchedMember
 from aosd.consistency.buckets import DELETED, LIVE
 from aosd.gateway.buckets import create_bucket, delete_bucket
 from aosd.gateway.delete import delete
@@ -15,6 +17,7 @@ from aosd.gateway.list import list_objects
 from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
 from aosd.model.errors import KeyConflict, NoQuorum, NoSuchKey, NoSuchNode
+from aosd.model.marker import MARKER_KEY
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET, STAMP_HEADER, SYSTEM_BUCKET
 from aosd.model.standing import Membership
@@ -217,6 +220,22 @@ class JoiningTests(AdoptingTestCase):
         self.assertNotIn(SYSTEM_BUCKET, self.nodes["n4"].buckets)
         self.failureResultOf(Deferred.fromCoroutine(changes.undo("n4")), NoSuchNode)
         self.failureResultOf(Deferred.fromCoroutine(forecasts("undo", "n4")), NoSuchNode)
+
+    def test_taken_back_while_its_buckets_are_taken_up(self) -> None:
+        self.bring("n4", *KEYS)
+        self.join()
+        changes, adopting = self.gateway.assembly.changes, Adopting.take_up
+
+        async def meanwhile(itself: Adopting, watched: WatchedMember) -> None:
+            await adopting(itself, watched)
+            await changes.undo("n4")
+
+        self.patch(Adopting, "take_up", meanwhile)
+        self.now(changes.adopt("n4"))
+        self.pass_s(60)
+        self.assertIn("didn't write", self.gateway.why("n4"))
+        self.assertNotIn(MARKER_KEY, self.nodes["n4"].buckets.get(SYSTEM_BUCKET, {}))
+        self.assertIsNone(changes.standing("n4"))
 
     def test_so_is_one_to_a_node_that_was_removed(self) -> None:
         changes = self.gateway.assembly.changes
