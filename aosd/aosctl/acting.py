@@ -16,7 +16,7 @@ import click
 
 from aosd.aosctl.call import Call, Failed
 from aosd.aosctl.tables import Column, show_table
-from aosd.aosctl.words import brief, many, size, time
+from aosd.aosctl.words import brief, many, seen, size, time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,7 @@ def show_told(
 
 def _write_forecast(console: Console, told: Mapping[str, Any]) -> None:
     for line in forecast_lines(told):
-        console.print(line)
+        console.print(seen(line))
     rows = forecast_rows(told.get("nodes") or {})
     if rows:
         columns = [
@@ -165,10 +165,15 @@ def _write_conflicts(console: Console, told: Mapping[str, Any]) -> None:
     in_all = int(told.get("conflicts_in_all") or len(conflicts))
     if not in_all:
         return
-    verb = "is" if in_all == 1 else "are"
-    console.print(
-        f"{many(in_all, 'key')} {verb} there twice with different bytes; one of the two is lost:"
-    )
+    # With a key that aosd doesn't serve, or one that some nodes won't list, nothing is lost.
+    losing = [bool(each.get("loses")) for each in conflicts]
+    if all(losing):
+        verb = "is" if in_all == 1 else "are"
+        words = f"{verb} there twice with different bytes; one of the two is lost:"
+    else:
+        lost = "what LOSES names" if any(losing) or in_all > len(conflicts) else "nothing"
+        words = f"{'needs' if in_all == 1 else 'need'} a look; {lost} is lost:"
+    console.print(f"{many(in_all, 'key')} {words}")
     show_table(
         console,
         [Column("KEY"), Column("WINS"), Column("LOSES"), Column("WHY", words=True)],

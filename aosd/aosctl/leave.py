@@ -11,7 +11,7 @@ from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_to
 from aosd.aosctl.call import Call, Command, Failed, pass_call
 from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.node import complete_name
-from aosd.aosctl.words import listed, many, size
+from aosd.aosctl.words import listed, many, seen, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +78,7 @@ def show_plan(call: Call, plan: Mapping[str, Any], *, aside: bool = False) -> No
 
 def _write_plan(console: Console, plan: Mapping[str, Any]) -> None:
     for line in plan_lines(plan):
-        console.print(line)
+        console.print(seen(line))
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:

@@ -148,6 +148,9 @@ class Changes:
 
     def undoing(self, name: str) -> tuple[Ring, Ring]:
         """The same of `undo`; raises as that would."""
+        if self._consented(name) is not None:
+            present = Ring(ring_members(self._standings.all()))
+            return present, present
         standing = self._check(name)
         standings = {each.name: each for each in self._standings.all()}
         standings[name] = undone(standing, self._stamps.reading)
@@ -181,8 +184,11 @@ class Changes:
         """Say with which other nodes it fails."""
         return await self._alone(lambda: self._ask(name, wish(Act.REZONE, zone=zone)))
 
-    async def undo(self, name: str) -> Standing:
-        """Take back what was asked for last, queued or half done."""
+    async def undo(self, name: str) -> Standing | None:
+        """Take back what was asked for last, queued or half done.
+
+        None: somebody had consented to a node that isn't taken in yet, and nobody does now.
+        """
         return await self._alone(lambda: self._undo(name))
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
@@ -287,7 +293,21 @@ class Changes:
         """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
         return self._turn.run(lambda: Deferred.fromCoroutine(work()))
 
-    async def _undo(self, name: str) -> Standing:
+    def _consented(self, name: str) -> WatchedMember | None:
+        """A node that waits to be taken in, as somebody said."""
+        watched = self._roster.watched.get(name)
+        if watched is None or not watched.consented or watched.incarnation is not None:
+            return None
+        standing = self._standings.get(name)
+        waits = standing is None or standing.membership is Membership.REMOVED
+        return watched if waits else None
+
+    async def _undo(self, name: str) -> Standing | None:
+        if why := self._absent():
+            raise NoNodes(why)
+        if (watched := self._consented(name)) is not None:
+            watched.consented = False
+            return None
         standing = self._check(name)
         since = self._stamps.next()
         _check_left([undone(standing, since), *self._others(name)])

@@ -39,7 +39,7 @@ class IChanges(Protocol):
     async def weigh(self, name: str, weight: float) -> Standing:
         """Let a member have this weight, once nothing else is under way."""
 
-    async def undo(self, name: str) -> Standing:
+    async def undo(self, name: str) -> Standing | None:
         """Take back what was asked of a node, and what is under way for it."""
 
 

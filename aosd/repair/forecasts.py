@@ -63,8 +63,9 @@ class IConflicts(Protocol):
 class Forecasts:
     """Asks for what an act would do, and goes through the listings for it.
 
-    `node_of` gives a node that is known, if it can be asked, and `conflicts` who gathers them
-    when it is adopted; `absent` says why nothing can be told yet ("": it can).
+    `node_of` gives a node that is known, if it can be asked, and `consented` those that wait to be
+    adopted; `conflicts` gives who gathers them when the first of some is adopted beside the
+    others. `absent` says why nothing can be told yet ("": it can).
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Forecasts:
         changes: IChanges,
         forecaster: Forecaster,
         node_of: Callable[[str], INode | None],
-        conflicts: Callable[[INode], IConflicts],
+        consented: Callable[[], Sequence[INode]],
+        conflicts: Callable[[Sequence[INode]], IConflicts],
         absent: Callable[[], str],
     ) -> None:
         self._changes = changes
         self._forecaster = forecaster
         self._node_of = node_of
+        self._consented = consented
         self._conflicts = conflicts
         self._absent = absent
 
@@ -113,7 +116,11 @@ class Forecasts:
         node = self._node_of(name)
         if node is None:
             raise ChangeRefused(f"node {name} can't be asked what it holds now")
-        conflicts = self._conflicts(node)
-        made = await self._forecaster.forecast(*rings, adopted=node, look=conflicts.look_at)
+        # What these have in common is decided as well, before anybody can ask once more.
+        beside = [each for each in self._consented() if each.name != name]
+        conflicts = self._conflicts([node, *beside])
+        made = await self._forecaster.forecast(
+            *rings, adopted=node, beside=beside, look=conflicts.look_at
+        )
         told: list[dict[str, Any]] = [each.told() for each in conflicts.listed]
         return replace(made, conflicts=told, conflicts_in_all=conflicts.in_all)

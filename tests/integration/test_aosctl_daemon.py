@@ -207,6 +207,7 @@ def test_a_bar_on_a_terminal(operator: Operator) -> None:
     operator.run("node", "weight", "n3", "1")
 
 
+@pytest.mark.timeout(300)
 def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> None:
     with running_nodes(tmp_path, ["n5"]) as [fifth]:
         fifth.put("brought", b"from before")
@@ -223,6 +224,7 @@ def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> N
         assert f"object/{KEYS[0]}  cluster  n5" in shown
         assert "--yes does it" in operator.refused("node", "adopt", "n5", code=2)
 
+        taken_back_while_it_waits(operator, "n5")
         operator.run("node", "adopt", "n5", "--yes")
         assert operator.node("n5")["membership"] == "member"
         for key, data in (("brought", b"from before"), (KEYS[0], KEYS[0].encode())):
@@ -235,6 +237,23 @@ def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> N
         del operator.nodes["n5"]
         write_nodes_file(operator.file, list(operator.nodes.values()))
     assert operator.daemon.ask("DELETE", "/object/brought").status == 204
+
+
+def taken_back_while_it_waits(operator: Operator, name: str) -> None:
+    """An adoption, behind a drain that stands still; who waits for it is told."""
+    operator.run("repair", "pause")
+    operator.run("node", "drain", "n4", "--no-wait")
+    waiting = operator.start("node", "adopt", name, "--yes")
+    until(lambda: "waits for the change" in operator.node(name)["reason"], "it waits", 30)
+    assert operator.node(name)["consented"] is True
+    done = operator.run("node", "undo", name).stdout
+    assert done == f"{name}: taken back: it isn't taken in\n"
+    written, said = waiting.communicate(timeout=60)
+    assert (waiting.returncode, written) == (1, "")
+    assert f"the adoption of {name} was taken back" in said.splitlines()[-1]
+    operator.run("node", "undo", "n4")
+    operator.run("repair", "start")
+    assert operator.node(name)["membership"] is None
 
 
 def test_a_removed_node(operator: Operator) -> None:

@@ -100,6 +100,11 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(self.token(Call(token="said")), "said")
         self.assertEqual(self.asked, 0)
 
+    def test_what_can_be_none(self) -> None:
+        for token in ("naïve", "two words", "with a line\nbreak", "\udcff"):
+            error = self.assertRaises(ConfigurationError, self.token, Call(token=token))
+            self.assertIn("--token or AOSD_OPERATOR_TOKEN", str(error))
+
     def test_of_the_settings(self) -> None:
         flags = {"operator_token": SecretStr("of-the-settings-16")}
         self.assertEqual(self.token(Call(flags=flags)), "of-the-settings-16")
@@ -122,6 +127,9 @@ class TokenTests(SynchronousTestCase):
         self.assertIn("(no node was found): --token", str(error))
         self.answers = ConfigurationError("no such provider")
         self.assertRaises(ConfigurationError, self.token)
+
+
+ALIVE = {"status": "alive"}
 
 
 class Pool:
@@ -161,7 +169,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(self.tokens, 0)
 
     def test_post(self) -> None:
-        connection = self.connection((200, {}), (202, {"a": 1}), (202, {}))
+        connection = self.connection((200, ALIVE), (202, {"a": 1}), (202, {}))
         self.assertEqual(connection.post("leave"), {"a": 1})
         connection.post("leave")
         self.assertEqual(
@@ -173,6 +181,19 @@ class ConnectionTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.tokens, 1)
+
+    def test_no_token_is_told_to_what_is_no_daemon(self) -> None:
+        connection = self.connection((200, {"status": "ok"}))
+        error = self.assertRaises(Unreachable, connection.post, "leave")
+        self.assertIn("is no operations door of aosd", str(error))
+        self.assertEqual((self.tokens, len(self.pool.asked)), (0, 1))
+
+    def test_words_that_cant_be_sent(self) -> None:
+        connection = self.connection()
+        query = {"bucket": "b", "key": "\udcff"}
+        error = self.assertRaises(ConfigurationError, connection.get, "explain", query)
+        self.assertEqual(str(error), r"'\udcff' is no text in UTF-8")
+        self.assertEqual(self.pool.asked, [])
 
     def test_no_token_is_looked_for_where_no_daemon_is(self) -> None:
         connection = self.connection(ProtocolError("reset"))

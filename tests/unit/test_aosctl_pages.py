@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from click.shell_completion import ShellComplete
 
-from aosd.aosctl import doctor
+from aosd.aosctl import asking, doctor
 from aosd.aosctl.call import Call, Failed, TokenUnknown, Unreachable
 from aosd.aosctl.main import main
 from aosd.model.errors import NoNodes
@@ -393,6 +394,17 @@ class DoctorTests(AosctlCase):
         self.assertEqual(told["nodes"], [])
         self.assertEqual(told["cluster"][1]["found"], "none")
 
+    def test_of_a_daemon_elsewhere_this_hosts_nodes_arent_looked_at(self) -> None:
+        self.patch(os, "environ", {})
+        self.daemon.pages["doctor"] = Unreachable("no daemon answers at x")
+        told = self.document("doctor", "--url", "there:3000", code=4)
+        self.assertEqual(told["nodes"], [])
+        self.assertIn("--nodes or AOSD_NODES says it", told["cluster"][1]["found"])
+        self.patch(asking, "run", lambda _: asking.Heard({"n1": []}, {}, []))
+        for words in (("--url", "there:3000", "--nodes", "dns:n1"), ("--url", "127.0.0.1:1")):
+            told = self.document("doctor", *words, code=4)
+            self.assertEqual([each["name"] for each in told["nodes"]], ["n1"])
+
     def test_a_wrong_token_is_no_finding(self) -> None:
         self.daemon.pages["doctor"] = Failed("another token", "Unauthorized")
         self.assertEqual(self.refused("doctor", code=1), "another token")
@@ -466,7 +478,7 @@ class LeaveTests(AosctlCase):
             "refusal": "",
             "waits": ["2 marks"],
             "marks": 2,
-            "uploads": [f"b/u{n}" for n in range(30)],
+            "uploads": ["b/\x1b[2J", *(f"b/u{n}" for n in range(1, 30))],
             "uploads_in_all": 1_500,
             "gather": {
                 "node": "n1",
@@ -478,7 +490,7 @@ class LeaveTests(AosctlCase):
             },
         }
         self.daemon.pages["leave"] = plan
-        uploads = ", ".join(f"b/u{n}" for n in range(20))
+        uploads = ", ".join([r"b/\x1b[2J", *(f"b/u{n}" for n in range(1, 20))])
         self.assertEqual(
             self.lines("leave", "--gather=n1", "--dry-run"),
             [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import md5
 from typing import Any
 
@@ -150,13 +151,15 @@ class ActsTests(ForecastsTestCase):
 class AdoptTests(ForecastsTestCase):
     """A node that comes with objects."""
 
+    count = 5
+
     first = ("n1", "n2", "n3")
 
     def setUp(self) -> None:
         super().setUp()
         for number in range(20):
             self.lay(f"old{number:02d}", b"old")
-        self.gateway.see(*self.names)
+        self.gateway.see(*self.first, "n4")
         self.wait(30, lambda: "adopt" in self.gateway.why("n4"))
 
     def lay(self, key: str, data: bytes, later_s: float = -1e6) -> None:
@@ -181,6 +184,29 @@ class AdoptTests(ForecastsTestCase):
         self.assertEqual((conflict["key"], conflict["wins"]), ("k00", "cluster"))
         self.assertEqual(conflict["loses"], "n4")
         self.assertEqual(told.keys, len(KEYS) + 20)
+
+    def test_keys_that_another_one_has_that_waits_to_be_adopted(self) -> None:
+        self.now(self.gateway.assembly.keeper.pause())
+        self.now(self.changes.drain("n1"))
+        self.nodes["n5"].buckets[OBJECT_BUCKET] = dict(self.nodes["n4"].buckets[OBJECT_BUCKET])
+        self.lay("old00", b"later", later_s=-10.0)
+        self.lay("k00", b"the cluster has it, too", later_s=-10.0)
+        for name, held in (("n4", 21), ("n5", 20)):
+            self.gateway.see(*self.first, name)
+            self.wait(60, lambda name=name: "adopt" in self.gateway.why(name))
+            told = self.forecast("adopt", name)
+            self.assertEqual(told.conflicts_in_all, held - 20)
+        self.gateway.see(*self.names)
+        self.wait(60, lambda: "adopt" in self.gateway.why("n4"))
+        self.now(self.changes.adopt("n4"))
+        self.wait(60, lambda: "waits for the change" in self.gateway.why("n4"))
+        beside = self.forecast("adopt", "n5")
+        (conflict,) = beside.told()["conflicts"]
+        self.assertEqual(
+            (conflict["key"], conflict["wins"], conflict["loses"]), ("old00", "n4", "n5")
+        )
+        self.assertEqual(replace(beside, conflicts=[], conflicts_in_all=0), told)
+        self.assertEqual(self.forecast("drain", "n2").conflicts_in_all, 0)
 
     def test_one_that_cant_be_asked(self) -> None:
         self.gateway.see("n1", "n2", "n3")

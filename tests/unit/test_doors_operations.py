@@ -37,6 +37,7 @@ class OperationsDoorTests(DoorTestCase):
             "left": False,
             "adopted": False,
             "queued": None,
+            "consented": False,
         }
 
         def told(name: str) -> dict[str, object]:

@@ -39,7 +39,7 @@ class IChanges(Protocol):
     async def rezone(self, name: str, zone: str) -> Standing:
         """Give it another zone."""
 
-    async def undo(self, name: str) -> Standing:
+    async def undo(self, name: str) -> Standing | None:
         """Take back what was asked for last."""
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:

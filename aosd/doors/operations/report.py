@@ -194,6 +194,7 @@ class Oversight:
             "left": standing is not None and standing.left,
             "adopted": standing is not None and standing.adopted,
             "queued": _queued(queued) if queued else None,
+            "consented": watched.consented,
             "clock_ahead_s": watched.clock_ahead_s if watched.candidate.node else None,
         }
 
