@@ -141,7 +141,8 @@ class Changes:
         if act is Act.REMOVE:
             standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
-            standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
+            wanted = together(standing, wish(act, weight, zone))
+            standings[name] = carried_out(standing, wanted, self._stamps.reading)
             present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
