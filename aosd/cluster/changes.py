@@ -141,7 +141,8 @@ class Changes:
         if act is Act.REMOVE:
             standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
-            standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
+            wanted = together(standing, wish(act, weight, zone))
+            standings[name] = carried_out(standing, wanted, self._stamps.reading)
             present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
@@ -156,6 +157,14 @@ class Changes:
         standings[name] = undone(standing, self._stamps.reading)
         present = Ring(ring_members(standings.values(), former=True))
         return present, Ring(ring_members(standings.values()))
+
+    async def check_return(self, name: str) -> None:
+        """Raise ChangeRefused when `undrain` would be refused, as the node holds something."""
+        if self._check(name).membership is Membership.DRAINED:
+            try:
+                await self._emptying.look_whether_empty(name)
+            except NoNodes:
+                return  # it would wait until that can be seen
 
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
         """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
@@ -287,6 +296,9 @@ class Changes:
             raise ChangeRefused(f"node {name} is a member")
         if why := self._bars(name):
             raise ChangeRefused(f"node {name} can't be taken in: {why}")
+        if watched.introduction is not None and watched.introduction.problem:
+            # Once it is mended that is found out by itself, as it is met again.
+            raise ChangeRefused(f"node {name} can't be taken in: {watched.introduction.problem}")
         return watched
 
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:

@@ -151,9 +151,9 @@ class Leaving:
 
         Raises NoSuchNode, ChangeRefused, or a ClusterError: it may have begun then.
         """
+        if why := self._left_otherwise(gather):
+            raise ChangeRefused(why)
         if self.phase is not Phase.NONE:
-            if self.phase is Phase.BACK or self._leave.gather != gather:
-                raise ChangeRefused(f"the cluster is being left already: {self.phase}")
             return
         plan = self._plan(gather)
         if not plan.refusal and gather is not None and await self._space_of(gather) is not None:
@@ -284,6 +284,14 @@ class Leaving:
         if self._leave.phase is not Phase.NONE:
             self._log.info("leaving: {phase}", phase=self._leave.phase)
 
+    def _left_otherwise(self, gather: str | None) -> str:
+        """Why this can't be asked for beside what is under way; "" when it can."""
+        if self.phase is Phase.NONE:
+            return ""
+        if self.phase is not Phase.BACK and self._leave.gather == gather:
+            return ""
+        return f"the cluster is being left already: {self.phase}"
+
     def _plan(self, gather: str | None) -> Plan:
         """What is known without asking anybody. Raises NoNodes and NoSuchNode."""
         if why := self._absent():
@@ -293,8 +301,11 @@ class Leaving:
         plan.unexplained = self._unexplained()
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
+        plan.refusal = self._left_otherwise(gather)
         if away := self._cleaning.away(plan.nodes):
-            plan.refusal = f"{_are(away)} away: wait, or remove first what won't be back"
+            plan.refusal = (
+                plan.refusal or f"{_are(away)} away: wait, or remove first what won't be back"
+            )
         if gather is not None:
             standing = next((each for each in self._standings() if each.name == gather), None)
             if standing is None:

@@ -34,6 +34,9 @@ class IChanges(Protocol):
     def undoing(self, name: str) -> tuple[Ring, Ring]:
         """The same of taking back what was asked for. Raises as that would."""
 
+    async def check_return(self, name: str) -> None:
+        """Raise ChangeRefused when a drained node can't come back, as it holds something."""
+
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
         """Why the node can't be removed; "" when it can."""
 
@@ -108,6 +111,8 @@ class Forecasts:
         if act == "adopt":
             return await self._adopted(name, rings)
         refusal = ""
+        if act == "undrain":
+            await self._changes.check_return(name)
         if act == "remove":
             refusal = await self._changes.why_not_removed(name, lose=lose)
         return replace(await self._forecaster.forecast(*rings), refusal=refusal)

@@ -140,6 +140,13 @@ class ActsTests(ForecastsTestCase):
         self.assertIn("is a member", self.refused(ChangeRefused, "adopt", "n1"))
         self.assertEqual(self.counted(self.gateway), (0, 0, 0))
 
+    def test_one_that_was_drained_and_holds_something_doesnt_come_back(self) -> None:
+        self.now(self.changes.drain("n1"))
+        self.wait(600, self.over)
+        self.assertTrue(self.forecast("undrain", "n1").moved_copies)
+        self.nodes["n1"].buckets[OBJECT_BUCKET]["old"] = Copy(b"v", '"e"', 1.0)
+        self.assertIn("empty it first", self.refused(ChangeRefused, "undrain", "n1"))
+
     def test_before_the_cluster_is_known_nothing_can_be_told(self) -> None:
         self.stop(self.gateway)
         self.gateway = self.begin("n1")
@@ -207,6 +214,19 @@ class AdoptTests(ForecastsTestCase):
         )
         self.assertEqual(replace(beside, conflicts=[], conflicts_in_all=0), told)
         self.assertEqual(self.forecast("drain", "n2").conflicts_in_all, 0)
+
+    def test_one_that_has_a_problem(self) -> None:
+        self.problems["n4"] = "versioning is on in its bucket object"
+        self.gateway.see(*self.first)
+        self.pass_s(5)
+        self.gateway.see(*self.first, "n4")
+        self.wait(60, lambda: "versioning" in self.gateway.why("n4"))
+        self.assertIn("versioning", self.refused(ChangeRefused, "adopt", "n4"))
+        asked = Deferred.fromCoroutine(self.changes.adopt("n4"))
+        self.assertIn("versioning", str(self.failureResultOf(asked, ChangeRefused).value))
+        self.problems.clear()
+        self.wait(60, lambda: "versioning" not in self.gateway.why("n4"))
+        self.now(self.changes.adopt("n4"))
 
     def test_one_that_cant_be_asked(self) -> None:
         self.gateway.see("n1", "n2", "n3")

@@ -108,6 +108,14 @@ class LeavingTests(LeavingCase):
         requests = self.nodes[name].requests
         return requests["put"], requests["delete"]
 
+    def test_the_plan_of_another_leave_is_refused_as_that_is(self) -> None:
+        self.now(self.first.assembly.keeper.pause())
+        self.leave(self.first)
+        leaving = self.first.assembly.leaving
+        self.failureResultOf(Deferred.fromCoroutine(leaving.leave("n1")), ChangeRefused)
+        self.assertIn("being left already", self.now(leaving.plan("n1")).refusal)
+        self.assertEqual(self.now(leaving.plan()).refusal, "")
+
     def test_the_plan_changes_nothing(self) -> None:
         self.now(create_upload(self.first.store, Create(OBJECT_BUCKET, "big")))
         plan = self.now(self.first.assembly.leaving.plan())
