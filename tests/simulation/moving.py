@@ -725,6 +725,27 @@ def an_upload_is_completed_before_one_of_its_nodes_is_removed() -> None:
         expect(not any(node.disk.uploads for node in (s.b, s.c, *s.others)), "it is over")
 
 
+def an_upload_begins_on_a_node_that_was_removed() -> None:
+    """C stands still when an upload is to begin there, is removed, and goes on when it is over.
+
+    It holds no object, joins, and has the upload open.
+    """
+    with scene(nodes=4) as s:
+        s.c.freeze()
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.c.name not in upload.ids
+        s.until(lambda: s.state(s.c) == "down", "noticed", HOUR_S)
+        s.does(s.world.send_part(upload, 1, b"v2"))
+        _removes(s, s.c)
+        until(s, s.c, Membership.REMOVED)
+        s.does(s.world.complete_upload(upload))
+        s.world.sleep(120.0)
+        s.c.thaw()
+        s.world.look_around()
+        until(s, s.c, Membership.MEMBER)
+        expect(bool(s.c.disk.uploads), "it is open there")
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -875,5 +896,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
     a_removed_node_comes_back_with_an_upload,
     an_upload_is_completed_before_one_of_its_nodes_is_removed,
+    an_upload_begins_on_a_node_that_was_removed,
     what_moves_is_what_the_ring_says,
 )
