@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 export PYTHON
 # How many tests run at once.
 JOBS ?= 2
+# How long `make fuzz` looks.
+SECONDS ?= 1200
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-embedded test simulate itest clients fault-long bench lint format generate tools clean
+.PHONY: help run run-embedded test simulate fuzz itest clients fault-long bench lint format generate tools clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,10 +27,14 @@ run-embedded: tools ## the gateway on port 3000 and three S3 servers as its chil
 test: tools ## unit, contract and property tests; no Docker needed
 	$(BIN)/python -m tools.same_unit_tests
 	$(BIN)/python -m pytest -n $(JOBS) \
-	    tests/unit tests/contract tests/property tests/simulation $(ARGS)
+	    tests/unit tests/contract tests/property tests/fuzz tests/simulation $(ARGS)
 
 simulate: tools ## the whole store in simulated time, from SEEDS seeds (default 10000)
 	$(BIN)/python -m tools.simulate --seeds $${SEEDS:-10000} --start $${START:-0} $(ARGS)
+
+fuzz: tools ## the express lane, fuzzed by atheris for SECONDS seconds (default 1200)
+	@tools/venv.sh fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 itest: tools ## integration and fault tests, on real servers and a real Docker Engine
 	@tools/itest_packages.sh

@@ -91,6 +91,13 @@ class ExpressTests(test_doors_site.SiteTests):
         self.assertEqual(len(self.requests), 1)
         self.assertTrue(self.transport.value().endswith(b"\r\n\r\nok"))
 
+    def test_a_head_may_begin_with_few_bytes_of_any_number(self) -> None:
+        self.on_request = answer
+        for count in range(1, len(GET)):
+            self.send(GET[:count])
+            self.send(GET[count:])
+            self.assertEqual(len(self.requests), count)
+
     def test_empty_lines_before_a_request_are_nothing(self) -> None:
         self.on_request = answer
         self.send(b"\r\n\r")
@@ -117,6 +124,17 @@ class ExpressTests(test_doors_site.SiteTests):
         self.clock.advance(10)
         self.assertEqual(self.transport.value(), b"")
         self.assertEqual(len(self.requests), 1)
+
+    def test_each_head_has_a_time_of_its_own(self) -> None:
+        self.on_request = answer
+        self.send(GET[:5])
+        for _ in range(5):
+            self.clock.advance(IDLE_S - 1)
+            self.send(GET[5:] + GET[:5])
+        self.assertEqual(len(self.requests), 5)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(IDLE_S + 1)
+        self.assertIn(b"HTTP/1.1 408 ", self.transport.value())
 
     def test_a_huge_head_is_refused(self) -> None:
         self.send(b"GET /a HTTP/1.1\r\nHost: h\r\n")

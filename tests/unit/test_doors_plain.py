@@ -212,6 +212,15 @@ class PlainDoorTests(DoorTestCase):
         self.open.remove(channel)
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_a_host_may_be_no_domain_name(self) -> None:
+        self.nodes_up()
+        for host in (b"a..b", b".a", b"a" * 64):
+            for target in (b"/object", b"/-/health", b"/object/none"):
+                channel, transport = self.connect()
+                channel.dataReceived(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host))
+                status = 404 if target == b"/object/none" else 200
+                self.assertEqual(Answer(transport.value()).status, status, (target, host))
+
 
 class StandardPlainDoorTests(PlainDoorTests):
     express = False

@@ -246,7 +246,7 @@ class ExpressChannel(Protocol):
     def _begin_whole(self, data: bytes) -> bytes:
         """Begin a request that came in one piece, as most do; what isn't used of `data`."""
         end = data.find(b"\r\n\r\n") + 4
-        if end != len(data) or end > MOST_HEAD_BYTES or data[0] in b"\r\n":
+        if end != len(data) or not 4 <= end <= MOST_HEAD_BYTES or data[0] in b"\r\n":
             return data
         self._advancing = True
         try:
@@ -272,6 +272,7 @@ class ExpressChannel(Protocol):
         self._looked_at = 0 if end else len(held)
         if not end:
             return False
+        self._stop_watching_head()
         raw = bytes(held[:end])
         rest = bytes(held[end:])
         held.clear()
@@ -337,8 +338,13 @@ class ExpressChannel(Protocol):
         if waits and self._slow is None:
             timeout_s = self.site.client_idle_timeout_s
             self._slow = self.site.clock.callLater(timeout_s, self._head_is_slow)
-        elif not waits and self._slow is not None:
-            slow, self._slow = self._slow, None
+        elif not waits:
+            self._stop_watching_head()
+
+    def _stop_watching_head(self) -> None:
+        """It is whole: what is held after it is another head, with a time of its own."""
+        slow, self._slow = self._slow, None
+        if slow is not None:
             slow.cancel()
 
     def _head_is_slow(self) -> None:
