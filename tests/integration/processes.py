@@ -24,7 +24,7 @@ _PORTS = range(10_000, 32_000)
 _WORKERS = 8  # of tests side by side, at most, that have ports of their own
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
     """What a shell starts in the background ignores SIGINT, and so would its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -64,7 +64,7 @@ class Process(subprocess.Popen[bytes]):
                 stderr=subprocess.STDOUT,
                 cwd=directory,
                 env=environment,
-                preexec_fn=_heed_interrupts,
+                preexec_fn=heed_interrupts,
             )
 
     def __exit__(

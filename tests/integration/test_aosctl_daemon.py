@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from aosd.model.objects import SYSTEM_BUCKET
 from tests.integration.daemon import Daemon
 from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
-from tests.integration.processes import clean_environment
+from tests.integration.processes import clean_environment, heed_interrupts
 from tests.integration.test_aosctl import PROGRAM, aosctl
 from tests.integration.waiting import until
 
@@ -72,7 +73,18 @@ class Operator:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509 - no thread holds what that needs
         )
+
+
+@contextmanager
+def _ending(child: subprocess.Popen[Any]) -> Iterator[None]:
+    """It is over afterwards, also when a test isn't content."""
+    with child:
+        try:
+            yield
+        finally:
+            child.kill()
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +181,12 @@ def test_a_node_is_drained_comes_back_and_is_weighed(operator: Operator) -> None
 def test_an_interrupted_wait_changes_nothing(operator: Operator) -> None:
     assert "paused" in operator.run("repair", "pause").stdout
     waiting = operator.start("node", "zone", "n3", "rack1")
-    assert waiting.stderr is not None
-    # What waits may be told of first, while the machine is busy.
-    assert any("paused" in line for line in iter(waiting.stderr.readline, ""))
-    waiting.send_signal(signal.SIGINT)
-    written, said = waiting.communicate(timeout=20)
+    with _ending(waiting):
+        assert waiting.stderr is not None
+        # What waits may be told of first, while the machine is busy.
+        assert any("paused" in line for line in iter(waiting.stderr.readline, ""))
+        waiting.send_signal(signal.SIGINT)
+        written, said = waiting.communicate(timeout=20)
     assert (waiting.returncode, written) == (130, "")
     assert "aosctl node undo n3 takes it back" in said.splitlines()[-1]
     assert operator.node("n3")["coming"]["zone"] == "rack1"
@@ -185,15 +198,16 @@ def test_an_interrupted_wait_changes_nothing(operator: Operator) -> None:
 
 def test_a_bar_on_a_terminal(operator: Operator) -> None:
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
+    running = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "node", "weight", "n3", "3"],
         cwd=operator.folder,
         env={**clean_environment(), **operator.environment, "TERM": "xterm", "COLUMNS": "80"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-    ) as running:
-        os.close(theirs)
+    )
+    os.close(theirs)
+    with _ending(running):
         written = b""
         try:
             while some := os.read(ours, 65536):
