@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_told
+from aosd.aosctl.acting import (
+    How,
+    change_options,
+    forecast,
+    make_sure,
+    show_told,
+    write_forecast,
+)
 from aosd.aosctl.call import Call, Command, Failed, pass_call
 from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.node import complete_name
@@ -77,6 +84,8 @@ def show_plan(call: Call, plan: Mapping[str, Any], *, aside: bool = False) -> No
 
 
 def _write_plan(console: Console, plan: Mapping[str, Any]) -> None:
+    if (takes := plan.get("forecast")) is not None:
+        write_forecast(console, takes)
     for line in plan_lines(plan):
         console.print(seen(line))
 
@@ -84,6 +93,9 @@ def _write_plan(console: Console, plan: Mapping[str, Any]) -> None:
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """What would be done, in its order."""
     lines = []
+    # A refusal is told by itself.
+    if (why := plan.get("no_forecast")) and not plan.get("refusal"):
+        lines.append(f"how long it takes isn't known: {why}")
     if gather := plan.get("gather"):
         lacking = int(gather.get("lacking_keys") or 0)
         words = f"{gather['node']} would get a copy of {many(lacking, 'key')}"

@@ -508,6 +508,61 @@ class LeaveTests(AosctlCase):
             "refused: node n2 is away", self.run_aosctl("leave", "--dry-run", code=1).stderr
         )
 
+    def test_what_it_takes(self) -> None:
+        share = {"copies_in": 0, "bytes_in": 0, "copies_out": 0, "bytes_out": 0, "seconds": 0.0}
+        forecast: dict[str, Any] = {
+            "keys": 100_000,
+            "bytes": 1024**3,
+            "moved_keys": 2_000,
+            "moved_bytes": 20 * 1024**2,
+            "moved_share": 0.01,
+            "seconds": 90.0,
+            "seconds_are": "measured",
+            "nodes": {
+                "n1": {**share, "copies_in": 2_000, "bytes_in": 20 * 1024**2, "seconds": 60.0},
+                "n2": {**share, "copies_out": 300, "bytes_out": 1024, "seconds": 3.0},
+                "n3": share,
+            },
+        }
+        plan = {"nodes": ["n1", "n2", "n3"], "refusal": "", "forecast": forecast, "no_forecast": ""}
+        self.daemon.pages["leave"] = plan
+        in_all = "100,000 keys in all, 1.0 GiB"
+        removed = "aos-system would be removed from n1, n2 and n3"
+        self.assertEqual(
+            self.lines("leave", "--dry-run"),
+            [
+                in_all,
+                "2,000 keys would move, 20.0 MiB: 1.0% of all copies",
+                "it takes about 1 minute 30 seconds",
+                "NODE     IN     BYTES  OUT    BYTES   TIME",
+                "n1    2,000  20.0 MiB                1 min",
+                "n2                     300  1.0 KiB    3 s",
+                removed,
+            ],
+        )
+        nodes_then = {"n2": forecast["nodes"]["n2"]}
+        left_over = {**forecast, "moved_keys": 0, "seconds": 33.0, "nodes": nodes_then}
+        self.daemon.pages["leave"] = {**plan, "forecast": left_over}
+        self.assertEqual(
+            self.lines("leave", "--dry-run")[:3],
+            [in_all, "300 copies would be removed", "it takes about 33 seconds"],
+        )
+        nothing = {**forecast, "moved_keys": 0, "nodes": {"n3": share}}
+        self.daemon.pages["leave"] = {**plan, "forecast": nothing}
+        self.assertEqual(self.lines("leave", "--dry-run"), [in_all, "nothing would move", removed])
+
+    def test_what_it_takes_isnt_known(self) -> None:
+        plan = {"nodes": ["n1"], "refusal": "", "forecast": None, "no_forecast": "no node is up"}
+        self.daemon.pages["leave"] = plan
+        unknown = "how long it takes isn't known: no node is up"
+        removed = "aos-system would be removed from n1"
+        self.assertEqual(self.lines("leave", "--dry-run"), [unknown, removed])
+        why = "node n2 is away"
+        self.daemon.pages["leave"] = {**plan, "refusal": why, "no_forecast": why}
+        shown = self.run_aosctl("leave", "--dry-run", code=1)
+        self.assertEqual(shown.stdout.splitlines(), [removed])
+        self.assertIn(f"refused: {why}", shown.stderr)
+
     def test_nobody_to_ask(self) -> None:
         self.assertIn("--yes does it", self.refused("leave", code=2))
         self.assertEqual(self.daemon.asked, [])
