@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from aosd.aosctl.acting import forecast, show_forecast
 from aosd.aosctl.call import Call, Command, Group, pass_call
 from aosd.aosctl.words import many, time
 
@@ -24,9 +25,17 @@ def status(call: Call) -> None:
 
 
 @command.command(cls=Command)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing: show the keys, bytes and time that a sweep would take.",
+)
 @pass_call
-def start(call: Call) -> None:
+def start(call: Call, dry_run: bool) -> None:
     """Go on with what was paused, and compare everything on all nodes."""
+    if dry_run:
+        show_forecast(call, forecast(call, "repair/start", {}))
+        return
     _show(call, call.daemon.post("repair/start"))
 
 

@@ -122,6 +122,11 @@ class Changes:
         others = [each.name for each in self._others(name) if _waits(each) or _holds_up_joins(each)]
         return f"it waits for the change of {', '.join(others)}" if others else ""
 
+    def rings(self) -> tuple[Ring, Ring]:
+        """The ring before the change under way, and the one that is coming; or twice the one."""
+        ring, former = self._roster.ring, self._roster.former
+        return (ring if former is None else former), ring
+
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:

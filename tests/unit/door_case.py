@@ -108,8 +108,12 @@ class Asked:
     async def adopt(self, name: str) -> Standing:
         return await self._done("adopt", name)
 
-    async def forecast(self, act: str, name: str, **more: Any) -> Asked:
+    async def __call__(self, act: str, name: str, **more: Any) -> Asked:
         await self._done("forecast", act, name, more)
+        return self
+
+    async def of_sweep(self) -> Asked:
+        await self._done("forecast", "sweep")
         return self
 
     def told(self) -> dict[str, Any]:
@@ -152,7 +156,7 @@ def operations_door(
         oversight,
         gateway.metrics,
         OperatorToken(token, lambda: assembly.keys.token),
-        Acts(asked, asked.forecast, asked, asked, assembly.to_the_end, oversight.changes),
+        Acts(asked, asked, asked, asked, assembly.to_the_end, oversight.changes),
         Explaining(assembly),
         Doctor(assembly, examine, assembly.store.clock.seconds, sweep_interval_s=3600),
     )

@@ -203,6 +203,34 @@ class RepairTests(AosctlCase):
             )
             self.assertEqual(self.daemon.asked, [f"POST repair/{act}"])
 
+    def test_what_a_sweep_would_find(self) -> None:
+        told = {
+            "keys": 1_000,
+            "bytes": 1024**2,
+            "moved_keys": 2,
+            "moved_bytes": 2048,
+            "moved_share": 0.001,
+            "seconds": 5.0,
+            "seconds_are": "measured",
+            "nodes": {"n1": {"copies_in": 2, "bytes_in": 2048, "seconds": 0.5}},
+            "unlisted": ["n2"],
+        }
+        self.daemon.pages["repair/start"] = told
+        self.assertEqual(
+            self.lines("repair", "start", "--dry-run"),
+            [
+                "1,000 keys in all, 1.0 MiB",
+                "2 keys would move, 2.0 KiB: 0.1% of all copies",
+                "it takes about 5 seconds",
+                "n2 couldn't be listed: what it alone holds isn't in this",
+                "NODE  IN    BYTES   TIME",
+                "n1     2  2.0 KiB  < 1 s",
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST repair/start?dry_run=1"])
+        self.assertIsNone(self.daemon.timeouts["repair/start"])
+        self.assertEqual(self.document("repair", "start", "--dry-run"), told)
+
 
 class ExplainTests(AosctlCase):
     def told(self, **more: Any) -> dict[str, Any]:

@@ -91,11 +91,18 @@ class Acts:
             },
         )
 
-    async def start_repair(self) -> None:
-        """Go on with what was paused, and begin a sweep. Raises a ClusterError."""
+    async def start_repair(self, query: Mapping[str, str]) -> Told | None:
+        """Go on with what was paused, and begin a sweep. Raises a ClusterError.
+
+        With `dry_run=1` tell what it would find instead; what is paused stays so.
+        """
+        if switch_of(query, _DRY_RUN):
+            with cluster_errors():
+                return Told(DONE, (await self._forecasts.of_sweep()).told())
         await self._to_the_end.run(self._repair.resume())
         self._repair.start_sweep()
         self._log.info("asked to start repair")
+        return None
 
     async def pause_repair(self) -> None:
         """No sweeps until it is started. Raises a ClusterError."""

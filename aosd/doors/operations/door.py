@@ -122,7 +122,9 @@ class OperationsDoor:
     @app.route("/-/repair/start", methods=["POST"])
     def start_repair(self, request: IRequest) -> Deferred[None]:
         """Go on, and begin a sweep."""
-        return self._post(request, lambda query: self._repair(self._acts.start_repair()))
+        return self._post(
+            request, lambda query: self._repair(self._acts.start_repair(query)), "dry_run"
+        )
 
     @app.route("/-/repair/pause", methods=["POST"])
     def pause_repair(self, request: IRequest) -> Deferred[None]:
@@ -154,9 +156,8 @@ class OperationsDoor:
 
         return answer(ours, posted())
 
-    async def _repair(self, asked: Coroutine[Any, Any, None]) -> Told:
-        await asked
-        return Told(200, self._oversight.repair())
+    async def _repair(self, asked: Coroutine[Any, Any, Told | None]) -> Told:
+        return await asked or Told(200, self._oversight.repair())
 
     async def _examine(self) -> Told:
         return Told(200, await self._doctor.findings())

@@ -57,7 +57,7 @@ class ITold(Protocol):
 
 
 class IForecasts(Protocol):
-    """Who walks the listings to find out what an act on a node would move."""
+    """Who walks the listings to find out what an act on a node, or a sweep, would move."""
 
     def __call__(
         self,
@@ -69,6 +69,9 @@ class IForecasts(Protocol):
         lose: bool = False,
     ) -> Coroutine[Any, Any, ITold]:
         """`act` is the last part of its path. Raises as the act would; cancelling ends the walk."""
+
+    def of_sweep(self) -> Coroutine[Any, Any, ITold]:
+        """What a sweep would find. Raises NoNodes; cancelling ends the walk."""
 
 
 class IRepair(Protocol):
