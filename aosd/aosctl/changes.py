@@ -39,9 +39,13 @@ def command(call: Call, wait: bool) -> None:
 
 def waits_for(told: Look) -> str | None:
     """OVER when nothing changes, and nothing waits that will by itself."""
-    leaving = (told.get("leaving") or {}).get("phase")
-    quiet = not told.get("changing") and not told.get("queue") and leaving in (None, "", "left")
+    quiet = not told.get("changing") and not told.get("queue") and not is_being_left(told)
     return OVER if quiet else ""
+
+
+def is_being_left(told: Mapping[str, Any]) -> bool:
+    """Whether leaving the cluster, or undoing that, is under way."""
+    return (told.get("leaving") or {}).get("phase") not in (None, "", "left")
 
 
 def change_lines(told: Mapping[str, Any]) -> list[str]:

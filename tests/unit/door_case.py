@@ -122,6 +122,18 @@ class Asked:
     async def pause(self) -> None:
         await self._done("pause")
 
+    def check_pause(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def report(self) -> dict[str, Any]:
+        return {"sweep": {"running": True, "keys": 3}, "last_sweep": None, "paused": False}
+
+    def undoing(self) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        return {"leaving": None, "weight": None, "refusal": "it isn't left"}
+
     async def resume(self) -> None:
         await self._done("resume")
 

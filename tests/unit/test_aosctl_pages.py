@@ -203,6 +203,55 @@ class RepairTests(AosctlCase):
             )
             self.assertEqual(self.daemon.asked, [f"POST repair/{act}"])
 
+    def test_what_a_pause_would_hold_back(self) -> None:
+        queue = [
+            {"node": "n1", "act": "weigh", "weight": 0.5},
+            {"node": "n3", "act": "drain"},
+        ]
+        told = {"sweep": REPAIR["sweep"], "changes": {**changes(), "queue": queue}}
+        self.daemon.pages["repair/pause"] = told
+        last = (
+            "no sweep would begin until aosctl repair start; marked keys would be mended all "
+            "the same"
+        )
+        self.assertEqual(
+            self.lines("repair", "pause", "--dry-run"),
+            [
+                "the sweep that runs would end: 12,000 keys compared, 5 copies missing, 4 made, "
+                "now at b/k, in 6 seconds",
+                "would stand still: copying to where it will belong (n2): 12,000 of 100,000 keys, "
+                "1,950 keys/s, 45 seconds left",
+                "would wait: weigh 0.5 of n1 and drain of n3",
+                last,
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST repair/pause?dry_run=1"])
+        self.assertEqual(self.document("repair", "pause", "--dry-run"), told)
+        self.daemon.pages["repair/pause"] = {"sweep": None, "changes": QUIET}
+        self.assertEqual(
+            self.lines("repair", "pause", "--dry-run"),
+            ["no sweep runs, no change is under way, and none waits", last],
+        )
+        for phase, lines in (
+            ("mending", ["would stand still: leaving, mending: 2 marks", last]),
+            ("left", ["no sweep runs, no change is under way, and none waits", last]),
+        ):
+            leaving = {"phase": phase, "waits": ["2 marks"]}
+            self.daemon.pages["repair/pause"] = {"changes": {**QUIET, "leaving": leaving}}
+            self.assertEqual(self.lines("repair", "pause", "--dry-run"), lines)
+
+    def test_a_pause_of_what_is_paused(self) -> None:
+        told = {"sweep": None, "changes": {**changes(keys=0), "paused": True}}
+        self.daemon.pages["repair/pause"] = told
+        self.assertEqual(
+            self.lines("repair", "pause", "--dry-run"),
+            [
+                "it is paused already: nothing would be otherwise",
+                "stands still: copying to where it will belong (n2): 0 of 100,000 keys, "
+                "1,950 keys/s, 45 seconds left",
+            ],
+        )
+
     def test_what_a_sweep_would_find(self) -> None:
         told = {
             "keys": 1_000,
@@ -479,8 +528,41 @@ class LeaveTests(AosctlCase):
         self.assertEqual(self.lines("leave", "--undo"), ["as before: this cluster isn't left"])
         self.assertEqual(self.daemon.posted(), ["leave/undo"])
         self.assertEqual(self.now_s, 1)
-        for word in ("--gather=n1", "--dry-run"):
-            self.assertIn("--undo goes with", self.refused("leave", "--undo", word, code=2))
+        error = self.refused("leave", "--undo", "--gather=n1", code=2)
+        self.assertIn("--undo doesn't go with --gather", error)
+
+    def test_what_would_be_taken_back(self) -> None:
+        told: dict[str, Any] = {
+            "leaving": {"phase": "gathering", "gather": "n1"},
+            "weight": 2.0,
+            "refusal": "",
+        }
+        self.daemon.pages["leave/undo"] = told
+        self.assertEqual(
+            self.lines("leave", "--undo", "--dry-run"),
+            [
+                "would be taken back: leaving, gathering",
+                "n1 would weigh 2 again, and what it got above that be removed from it by sweeps",
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST leave/undo?dry_run=1"])
+        self.assertEqual(self.document("leave", "--undo", "--dry-run"), told)
+        told = {"leaving": {"phase": "stopping writes", "gather": None}, "refusal": ""}
+        self.daemon.pages["leave/undo"] = told
+        self.assertEqual(
+            self.lines("leave", "--undo", "--dry-run"),
+            [
+                "would be taken back: leaving, stopping writes",
+                "writes would be taken again; uploads that were aborted stay so",
+            ],
+        )
+        told = {"leaving": None, "weight": None, "refusal": "the cluster isn't being left"}
+        self.daemon.pages["leave/undo"] = told
+        self.assertEqual(
+            self.refused("leave", "--undo", "--dry-run", code=1),
+            "it would be refused: the cluster isn't being left",
+        )
+        self.assertEqual(self.document("leave", "--undo", "--dry-run", code=1), told)
 
     def test_what_it_waits_for(self) -> None:
         self.daemon.pages = {

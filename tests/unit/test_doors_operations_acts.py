@@ -324,6 +324,25 @@ class OtherActTests(ActsTestCase):
         self.asked.error = NoNodes("no nodes yet")
         self.assertEqual(self.post("/-/repair/start?dry_run=1").status, 503)
 
+    def test_what_a_pause_would_hold_back(self) -> None:
+        told = self.post("/-/repair/pause?dry_run=1")
+        sweep = {"running": True, "keys": 3}
+        expected = {"sweep": sweep, "changes": self.ask("/-/changes").json}
+        self.assertEqual((told.status, told.json), (200, expected))
+        self.asked.error = NoQuorum("too few nodes")
+        self.assertEqual(self.post("/-/repair/pause?dry_run=1").status, 503)
+        self.assertEqual(self.post("/-/repair/pause?dry_run=2").status, 400)
+        self.assertEqual(self.asked.calls, [])
+
+    def test_what_would_be_taken_back(self) -> None:
+        told = self.post("/-/leave/undo?dry_run=1")
+        expected = {"leaving": None, "weight": None, "refusal": "it isn't left"}
+        self.assertEqual((told.status, told.json), (200, expected))
+        self.asked.error = NoQuorum("too few nodes")
+        self.assertEqual(self.post("/-/leave/undo?dry_run=1").status, 503)
+        self.assertEqual(self.post("/-/leave/undo?gather=n1").status, 400)
+        self.assertEqual(self.asked.calls, [])
+
     def test_leaving(self) -> None:
         answer = self.post("/-/leave?gather=n2")
         self.assertEqual(answer.status, 202)

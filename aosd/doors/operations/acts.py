@@ -104,10 +104,17 @@ class Acts:
         self._log.info("asked to start repair")
         return None
 
-    async def pause_repair(self) -> None:
-        """No sweeps until it is started. Raises a ClusterError."""
+    async def pause_repair(self, query: Mapping[str, str]) -> Told | None:
+        """No sweeps until it is started; with `dry_run=1` tell what would stand still.
+
+        Raises a ClusterError.
+        """
+        if switch_of(query, _DRY_RUN):
+            self._repair.check_pause()
+            return Told(DONE, {"sweep": self._repair.report()["sweep"], "changes": self._told()})
         await self._to_the_end.run(self._repair.pause())
         self._log.info("asked to pause repair")
+        return None
 
     async def leave(self, query: Mapping[str, str]) -> Told:
         """Begin to leave, or with `dry_run=1` tell what that would do. Raises as `on_node`."""
@@ -121,8 +128,13 @@ class Acts:
         self._log.info("asked to leave", gather=gather)
         return self._how_far(ACCEPTED)
 
-    async def stay(self) -> Told:
-        """Leave no more. Raises ChangeRefused when there is no way back."""
+    async def stay(self, query: Mapping[str, str]) -> Told:
+        """Leave no more, or with `dry_run=1` tell what that would take back.
+
+        Raises ChangeRefused when there is no way back, or a ClusterError.
+        """
+        if switch_of(query, _DRY_RUN):
+            return Told(DONE, self._leaving.undoing())
         with cluster_errors():
             await self._to_the_end.run(self._leaving.cancel())
         self._log.info("asked to leave no more")

@@ -117,7 +117,7 @@ class OperationsDoor:
     @app.route("/-/leave/undo", methods=["POST"])
     def stay(self, request: IRequest) -> Deferred[None]:
         """Leave no more."""
-        return self._post(request, lambda query: self._acts.stay())
+        return self._post(request, self._acts.stay, "dry_run")
 
     @app.route("/-/repair/start", methods=["POST"])
     def start_repair(self, request: IRequest) -> Deferred[None]:
@@ -129,7 +129,9 @@ class OperationsDoor:
     @app.route("/-/repair/pause", methods=["POST"])
     def pause_repair(self, request: IRequest) -> Deferred[None]:
         """No sweeps until it is started."""
-        return self._post(request, lambda query: self._repair(self._acts.pause_repair()))
+        return self._post(
+            request, lambda query: self._repair(self._acts.pause_repair(query)), "dry_run"
+        )
 
     @app.route("/-/doctor", methods=["POST"])
     def doctor(self, request: IRequest) -> Deferred[None]:

@@ -77,6 +77,12 @@ class IForecasts(Protocol):
 class IRepair(Protocol):
     """What can be asked of the keeper."""
 
+    def check_pause(self) -> None:
+        """Raise NoQuorum when `pause` would, for all that is known."""
+
+    def report(self) -> dict[str, Any]:
+        """For JSON: the `sweep` that runs, among other things."""
+
     async def pause(self) -> None:
         """No sweeps from now on."""
 
@@ -98,6 +104,9 @@ class ILeaving(Protocol):
 
     async def leave(self, gather: str | None) -> None:
         """Begin; it goes on by itself."""
+
+    def undoing(self) -> dict[str, Any]:
+        """What `cancel` would take back, for JSON. Raises NoQuorum as that does."""
 
     async def cancel(self) -> None:
         """Go back, while there is a way back."""
