@@ -31,8 +31,7 @@ def command(call: Call, wait: bool) -> None:
     call.tell(*change_lines(told))
     if told.get("queue"):
         rows = [
-            [str(each["node"]), queued_words(each), moment(each.get("asked_at")) or "by discovery"]
-            for each in told["queue"]
+            [str(each["node"]), queued_words(each), asked_words(each)] for each in told["queue"]
         ]
         show_table(call.out, [Column("WAITS"), Column("TO"), Column("ASKED")], rows)
 
@@ -60,9 +59,17 @@ def change_lines(told: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def asked_words(queued: Mapping[str, Any]) -> str:
+    """When it was asked for, or else by whom: of nodes that are to join no time is remembered."""
+    by = "by an operator" if queued.get("consented") else "by discovery"
+    return moment(queued.get("asked_at")) or by
+
+
 def queued_words(queued: Mapping[str, Any]) -> str:
     """What is to be done, as `weigh 2`."""
     act = str(queued.get("act"))
+    if act == "join" and queued.get("consented"):
+        return "adopt"
     if act not in ("weigh", "rezone"):
         return act
     words = []

@@ -103,6 +103,21 @@ class NodesTests(AosctlCase):
             ],
         )
 
+    def test_while_the_cluster_is_being_left(self) -> None:
+        for leaving, line in (
+            (
+                {"phase": "mending", "waits": ["2 marks", "x"], "undoable": True},
+                "this cluster is being left (mending: 2 marks): aosctl leave --undo takes it back",
+            ),
+            ({"phase": "cleaning", "waits": []}, "this cluster is being left (cleaning)"),
+            ({"phase": "going back", "waits": []}, "leaving this cluster is being taken back"),
+            ({"phase": "left"}, "this cluster was left: the nodes hold plain objects; stop aosd"),
+        ):
+            self.daemon.pages["nodes"] = nodes(node("n1"), leaving=leaving)
+            self.assertEqual(self.lines("nodes")[2:], [line, "any one node may be taken down now"])
+        self.daemon.pages["nodes"] = nodes(node("n1"), leaving=None)
+        self.assertEqual(self.lines("nodes")[2:], ["any one node may be taken down now"])
+
     def test_none(self) -> None:
         self.daemon.pages["nodes"] = nodes(next_may_go=False, wait_for=["no nodes found"])
         self.assertEqual(
@@ -128,6 +143,7 @@ class ChangesTests(AosctlCase):
                 "asked_at": "2026-11-26 20:00:02",
             },
             {"node": "n3", "act": "join", "weight": None, "asked": "", "asked_at": None},
+            {"node": "n5", "act": "join", "asked": "", "asked_at": None, "consented": True},
         ]
         self.daemon.pages["changes"] = {
             **changes(rate_keys_per_s=None, seconds_left=None, of_keys=None, keys=1, removed=7),
@@ -145,6 +161,7 @@ class ChangesTests(AosctlCase):
                 "n2     rezone rack1          2026-11-26 20:00:01 UTC",
                 "n4     weigh 2 and rezone r  2026-11-26 20:00:02 UTC",
                 "n3     join                  by discovery",
+                "n5     adopt                 by an operator",
             ],
         )
 
