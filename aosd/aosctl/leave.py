@@ -18,7 +18,7 @@ from aosd.aosctl.acting import (
 from aosd.aosctl.call import Call, Command, Failed, pass_call
 from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.node import complete_name
-from aosd.aosctl.words import listed, many, seen, size
+from aosd.aosctl.words import listed, many, number, seen, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +51,12 @@ def command(call: Call, gather: str | None, undo: bool, how: How) -> None:
     objects, which any S3 client reads.
     """
     if undo:
-        if gather or how.dry_run:
-            raise click.UsageError("--undo goes with neither --gather nor --dry-run")
+        if gather:
+            raise click.UsageError("--undo doesn't go with --gather")
+        if how.dry_run:
+            told = call.daemon.post("leave/undo", {"dry_run": "1"})
+            show_told(call, told, lambda _: call.tell(*undo_lines(told)), aside=False)
+            return
         told = call.daemon.post("leave/undo")
         _finish(call, told, how, "as before: this cluster isn't left", until_back)
         return
@@ -114,6 +118,23 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         lines.append(f"{words} would stay: see /-/repair")
     nodes = [str(each) for each in plan.get("nodes") or []]
     lines.append(f"aos-system would be removed from {listed(nodes) if nodes else 'no node'}")
+    return lines
+
+
+def undo_lines(told: Mapping[str, Any]) -> list[str]:
+    """What would be taken back; nothing where that would be refused."""
+    if told.get("refusal"):
+        return []
+    leaving = told.get("leaving") or {}
+    phase = leaving.get("phase")
+    lines = [f"would be taken back: leaving, {phase}"]
+    if gather := leaving.get("gather"):
+        lines.append(
+            f"{gather} would weigh {number(float(told.get('weight') or 1))} again, and what it got "
+            "above that be removed from it by sweeps"
+        )
+    if phase == "stopping writes":
+        lines.append("writes would be taken again; uploads that were aborted stay so")
     return lines
 
 

@@ -212,9 +212,19 @@ class Leaving:
             if not self._cleaning.has_begun:
                 self._log.warn("this cluster isn't left after all")
                 return
-        if self._cleaning.has_begun:
-            raise ChangeRefused("what is aosd's own is being removed: that can't be undone")
-        raise ChangeRefused("the cluster isn't being left")
+        raise ChangeRefused(self._why_not_undone)
+
+    def undoing(self) -> dict[str, Any]:
+        """What `cancel` would take back, for JSON; nothing is done.
+
+        `leaving` is how far it is, `weight` what the node weighs again that gathers, and
+        `refusal` why it would be refused ("": it wouldn't). Raises NoQuorum as `cancel` does.
+        """
+        refusal = self._why_not_undone
+        if not refusal:
+            self._registers.check()
+        weight = None if refusal else self._leave.weight
+        return {"leaving": self.told(), "weight": weight, "refusal": refusal}
 
     # -- its steps --------------------------------------------------------------------------------
 
@@ -300,6 +310,13 @@ class Leaving:
         return []
 
     # -- inside -----------------------------------------------------------------------------------
+
+    @property
+    def _why_not_undone(self) -> str:
+        """Why there is nothing to be undone, or no way back; "" when it can be."""
+        if self._cleaning.has_begun:
+            return "what is aosd's own is being removed: that can't be undone"
+        return "" if self.phase in UNDOABLE else "the cluster isn't being left"
 
     @property
     def _leave(self) -> Leave:

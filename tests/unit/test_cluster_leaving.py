@@ -265,6 +265,9 @@ class LeavingTests(LeavingCase):
         for phase in (Phase.MENDING, Phase.STOPPING):
             self.leave(self.first)
             self.wait_for(self.first, phase)
+            told = self.first.assembly.leaving.undoing()
+            self.assertEqual((told["leaving"]["phase"], told["refusal"]), (phase, ""))
+            self.assertIs(self.phase(self.first), phase)
             self.now(self.first.assembly.leaving.cancel())
             self.assertIs(self.phase(self.first), Phase.NONE)
             self.put(self.first, "k1", b"k1")
@@ -275,7 +278,26 @@ class LeavingTests(LeavingCase):
         self.leave(self.first)
         self.wait_for(self.first, Phase.CLEANING)
         undoing = Deferred.fromCoroutine(self.first.assembly.leaving.cancel())
-        self.failureResultOf(undoing, ChangeRefused)
+        refused = str(self.failureResultOf(undoing, ChangeRefused).value)
+        self.assertIn("being removed", refused)
+        self.assertEqual(self.first.assembly.leaving.undoing()["refusal"], refused)
+
+    def test_what_undoing_would_take_back(self) -> None:
+        leaving = self.first.assembly.leaving
+        undoing = Deferred.fromCoroutine(leaving.cancel())
+        refused = str(self.failureResultOf(undoing, ChangeRefused).value)
+        self.assertEqual(
+            leaving.undoing(),
+            {"leaving": None, "weight": None, "refusal": "the cluster isn't being left"},
+        )
+        self.assertEqual(refused, "the cluster isn't being left")
+        self.leave(self.first, "n1")
+        told = leaving.undoing()
+        self.assertEqual((told["weight"], told["refusal"]), (1.0, ""))
+        self.assertEqual((told["leaving"], leaving.phase), (leaving.told(), Phase.GATHERING))
+        self.first.see("n1")
+        self.pass_s(60)
+        self.assertRaises(NoQuorum, leaving.undoing)
 
     def test_a_node_that_cant_be_cleaned_is_cleaned_later(self) -> None:
         self.cleaning = self.broken
