@@ -259,17 +259,18 @@ class Assembly:
             folders=self.store.folders,
         )
         self.progress = self.keeper.progress
+        forecaster = Forecaster(
+            placement=roster,
+            buckets=presence.swept,
+            replicas=replicas,
+            clock=clock,
+            rates=self.keeper.rates,
+            keys_per_s=settings.sweep_keys_per_s,
+            found=self.progress.expects,
+        )
         self.forecasts = Forecasts(
             self.changes,
-            Forecaster(
-                placement=roster,
-                buckets=presence.swept,
-                replicas=replicas,
-                clock=clock,
-                rates=self.keeper.rates,
-                keys_per_s=settings.sweep_keys_per_s,
-                found=self.progress.expects,
-            ),
+            forecaster,
             lambda name: roster.watched[name].node if name in roster.watched else None,
             self._consented,
             self._conflicts,
@@ -306,6 +307,7 @@ class Assembly:
             cleaning=cleaning,
             changes=changes,
             gathered=self._gathered,
+            forecast=forecaster.forecast,
             marks=lambda: len(marks),
             unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
             absent=self._absent,

@@ -69,7 +69,7 @@ def forecast(call: Call, page: str, query: Mapping[str, str]) -> dict[str, Any]:
 
 def show_forecast(call: Call, told: Mapping[str, Any], *, aside: bool = False) -> None:
     """A forecast, as JSON or for people; see show_told."""
-    show_told(call, told, lambda console: _write_forecast(console, told), aside=aside)
+    show_told(call, told, lambda console: write_forecast(console, told), aside=aside)
 
 
 def show_told(
@@ -95,7 +95,8 @@ def show_told(
         raise Failed(f"it would be refused: {refusal}", "ChangeRefused")
 
 
-def _write_forecast(console: Console, told: Mapping[str, Any]) -> None:
+def write_forecast(console: Console, told: Mapping[str, Any]) -> None:
+    """For people: what would move in all, and a row for each node with a part in it."""
     for line in forecast_lines(told):
         console.print(seen(line))
     rows = forecast_rows(told.get("nodes") or {})
@@ -117,17 +118,22 @@ def forecast_lines(told: Mapping[str, Any]) -> list[str]:
     keys, moved = int(told.get("keys") or 0), int(told.get("moved_keys") or 0)
     size_bytes = told.get("bytes", told.get("size_bytes")) or 0
     lines = [f"{many(keys, 'key')} in all, {size(size_bytes)}"]
+    nodes: Mapping[str, Mapping[str, Any]] = told.get("nodes") or {}
+    removed = sum(int(share.get("copies_out", 0)) for share in nodes.values())
     if moved:
         words = f"{many(moved, 'key')} would move, {size(told.get('moved_bytes') or 0)}"
         if share := told.get("moved_share"):
             words += f": {share:.1%} of all copies"
         lines.append(words)
+    elif removed:
+        lines.append(f"{many(removed, 'copy')} would be removed")
+    else:
+        lines.append("nothing would move")
+    if moved or removed:
         words = f"it takes about {time(told.get('seconds'))}"
         if told.get("seconds_are") == "assumed":
             words += ", as a guess: nothing was copied yet to measure it by"
         lines.append(words)
-    else:
-        lines.append("nothing would move")
     each, now = told.get("copies_each"), told.get("copies_each_now")
     if each is not None and now is not None and each < now:
         lines.append(

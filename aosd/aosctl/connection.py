@@ -16,6 +16,15 @@ from aosd.model.errors import ConfigurationError
 _CONNECT_S = 5.0
 _LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 
+# What is known to be there of what a page tells, in every version.
+_TOLD = {
+    "nodes": {"nodes", "unusable", "providers", "next_may_go", "wait_for"},
+    "changes": {"changing", "queue"},
+    "repair": {"settled", "marks"},
+    "explain": {"order", "verdict"},
+}
+
+_OK = 200
 _UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE, _LEAST_ERROR = 401, 404, 503, 400
 
 
@@ -34,7 +43,11 @@ class Connection:
         self, page: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = 10.0
     ) -> Any:
         """See IDaemon."""
-        return self._ask("GET", page, query, timeout_s, {})
+        told = self._ask("GET", page, query, timeout_s, {})
+        # Other servers answer in JSON, too, whatever they are asked for.
+        if not isinstance(told, dict) or not told.keys() >= _TOLD.get(page, set()):
+            raise _no_door(self.url, _OK)
+        return told
 
     def post(
         self, page: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = 60.0
@@ -43,7 +56,7 @@ class Connection:
         if not self._known_token:
             # Whether there is a daemon is told before anything of tokens, and to no other server.
             if self.get("health") != {"status": "alive"}:
-                raise _no_door(self.url, 200)
+                raise _no_door(self.url, _OK)
             self._known_token = self._token()
         headers = {"Authorization": f"Bearer {self._known_token}"}
         return self._ask("POST", page, query, timeout_s, headers)

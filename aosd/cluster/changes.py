@@ -122,6 +122,11 @@ class Changes:
         others = [each.name for each in self._others(name) if _waits(each) or _holds_up_joins(each)]
         return f"it waits for the change of {', '.join(others)}" if others else ""
 
+    def rings(self) -> tuple[Ring, Ring]:
+        """The ring that was and the one that is coming; the same twice while none is."""
+        standings = self._standings.all()
+        return Ring(ring_members(standings, former=True)), Ring(ring_members(standings))
+
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:

@@ -26,6 +26,9 @@ _ACTS = {
 class IChanges(Protocol):
     """What has to be known of changes; see aosd.cluster.changes.Changes."""
 
+    def rings(self) -> tuple[Ring, Ring]:
+        """The former ring and the coming one; while none changes both are the one that is."""
+
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:
@@ -116,6 +119,16 @@ class Forecasts:
         if act == "remove":
             refusal = await self._changes.why_not_removed(name, lose=lose)
         return replace(await self._forecaster.forecast(*rings), refusal=refusal)
+
+    async def of_sweep(self) -> Forecast:
+        """What a sweep would find and take now: what lies wrong in the rings as they are.
+
+        While the ring changes that is what the change has left to do. Raises NoNodes;
+        cancelling ends it.
+        """
+        if why := self._absent():
+            raise NoNodes(why)
+        return await self._forecaster.forecast(*self._changes.rings())
 
     async def _adopted(self, name: str, rings: tuple[Ring, Ring]) -> Forecast:
         node = self._node_of(name)

@@ -184,6 +184,10 @@ class Keeper:
         """Whether no sweep is run, because somebody said so, in this run or one before."""
         return self._pausing.paused
 
+    def check_pause(self) -> None:
+        """Raise NoQuorum when `pause` would, for all that is known."""
+        self._pausing.check()
+
     async def pause(self) -> None:
         """Run no sweeps until `resume`, which other runs of the gateway keep to, too.
 

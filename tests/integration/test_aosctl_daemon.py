@@ -284,6 +284,7 @@ def test_the_cluster_is_left(operator: Operator) -> None:
     """The last one, of course."""
     plan = operator.told("leave", "--gather", "n1", "--dry-run")
     assert plan["refusal"] == ""
+    assert plan["forecast"]["nodes"]["n1"]["copies_in"] == plan["gather"]["lacking_keys"]
     done = operator.run("leave", "--gather", "n1", "--yes")
     assert done.stdout == "left: the nodes hold plain objects, and nothing of aosd\n"
     assert operator.objects_of("n1") == set(KEYS)

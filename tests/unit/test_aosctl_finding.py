@@ -161,12 +161,20 @@ class ConnectionTests(SynchronousTestCase):
         return Connection("http://h:1", token, cast(urllib3.PoolManager, self.pool))
 
     def test_get(self) -> None:
-        answered = self.connection((200, {"a": 1})).get("explain", {"bucket": "b", "key": "a/é &"})
-        self.assertEqual(answered, {"a": 1})
+        told = {"verdict": "It lies right.", "order": [], "a": 1}
+        answered = self.connection((200, told)).get("explain", {"bucket": "b", "key": "a/é &"})
+        self.assertEqual(answered, told)
         [(verb, url, headers)] = self.pool.asked
         self.assertEqual((verb, url), ("GET", "http://h:1/-/explain?bucket=b&key=a%2F%C3%A9+%26"))
         self.assertNotIn("Authorization", headers)
         self.assertEqual(self.tokens, 0)
+
+    def test_another_servers_json(self) -> None:
+        for page in ("nodes", "changes", "repair", "explain"):
+            for document in ({}, {"nodes": []}, {"status": "ok"}, [], ["nodes"], "nodes", 7, True):
+                connection = self.connection((200, document))
+                error = self.assertRaises(Unreachable, connection.get, page)
+                self.assertIn("no operations door of aosd (status 200)", str(error))
 
     def test_post(self) -> None:
         connection = self.connection((200, ALIVE), (202, {"a": 1}), (202, {}))

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from aosd.cluster.adopting import Adopting
 from aosd.cluster.member import WatchedMember
 from aosd.consistency.buckets import DELETED, LIVE
+from aosd.doors.operations.report import Oversight
 from aosd.gateway.buckets import create_bucket, delete_bucket
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
@@ -211,6 +212,8 @@ class JoiningTests(AdoptingTestCase):
         self.assertIsNone(self.now(changes.adopt("n4")))
         self.wait(60, lambda: "waits for the change of n1" in self.gateway.why("n4"))
         self.assertEqual([name for name, _ in changes.queue()], ["n4"])
+        (told,) = Oversight(self.gateway.assembly, self.replicas).changes()["queue"]
+        self.assertEqual((told["node"], told["act"], told["consented"]), ("n4", "join", True))
         self.assertEqual(self.now(forecasts("undo", "n4")).moved_copies, 0)
         self.assertIsNone(self.now(changes.undo("n4")))
         self.now(self.gateway.assembly.keeper.resume())
