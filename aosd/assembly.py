@@ -259,18 +259,20 @@ class Assembly:
             folders=self.store.folders,
         )
         self.progress = self.keeper.progress
+        forecaster = Forecaster(
+            placement=roster,
+            buckets=presence.swept,
+            replicas=replicas,
+            clock=clock,
+            rates=self.keeper.rates,
+            keys_per_s=settings.sweep_keys_per_s,
+            found=self.progress.expects,
+        )
         self.forecasts = Forecasts(
             self.changes,
-            Forecaster(
-                placement=roster,
-                buckets=presence.swept,
-                replicas=replicas,
-                clock=clock,
-                rates=self.keeper.rates,
-                keys_per_s=settings.sweep_keys_per_s,
-                found=self.progress.expects,
-            ),
+            forecaster,
             lambda name: roster.watched[name].node if name in roster.watched else None,
+            self._consented,
             self._conflicts,
             self.store.absent,
         )
@@ -305,6 +307,7 @@ class Assembly:
             cleaning=cleaning,
             changes=changes,
             gathered=self._gathered,
+            forecast=forecaster.forecast,
             marks=lambda: len(marks),
             unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
             absent=self._absent,
@@ -415,16 +418,28 @@ class Assembly:
                 except NodeError as error:
                     self._log.info("its buckets aren't levelled: {error}", error=error)
 
-    def _conflicts(self, adopted: INode) -> Conflicts:
-        """Who gathers what is decided by adopting a node."""
+    def _consented(self) -> list[INode]:
+        """Nodes that somebody lets in, and that only wait for their turn."""
+        members = self.roster.names
+        waiting = [
+            each.node
+            for name, each in sorted(self.roster.watched.items())
+            if each.consented and name not in members
+        ]
+        return [node for node in waiting if node is not None]
+
+    def _conflicts(self, adopted: Sequence[INode]) -> Conflicts:
+        """Who gathers what is decided by adopting some nodes."""
         members = self.roster.members()
         nodes = {each.name: each.node for each in members if each.node is not None}
         hiding = [each.hides for each in members]
-        if (watched := self.roster.watched.get(adopted.name)) is not None:
-            hiding.append(watched.hides)
+        for each in adopted:
+            if (watched := self.roster.watched.get(each.name)) is not None:
+                hiding.append(watched.hides)
+            nodes[each.name] = each
         return Conflicts(
-            [adopted.name],
-            {**nodes, adopted.name: adopted},
+            [each.name for each in adopted],
+            nodes,
             self.journal,
             hides=any(each is not False for each in hiding),
         )

@@ -16,7 +16,7 @@ import click
 
 from aosd.aosctl.call import Call, Failed
 from aosd.aosctl.tables import Column, show_table
-from aosd.aosctl.words import brief, many, size, time
+from aosd.aosctl.words import brief, many, seen, size, time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +69,7 @@ def forecast(call: Call, page: str, query: Mapping[str, str]) -> dict[str, Any]:
 
 def show_forecast(call: Call, told: Mapping[str, Any], *, aside: bool = False) -> None:
     """A forecast, as JSON or for people; see show_told."""
-    show_told(call, told, lambda console: _write_forecast(console, told), aside=aside)
+    show_told(call, told, lambda console: write_forecast(console, told), aside=aside)
 
 
 def show_told(
@@ -95,9 +95,10 @@ def show_told(
         raise Failed(f"it would be refused: {refusal}", "ChangeRefused")
 
 
-def _write_forecast(console: Console, told: Mapping[str, Any]) -> None:
+def write_forecast(console: Console, told: Mapping[str, Any]) -> None:
+    """For people: what would move in all, and a row for each node with a part in it."""
     for line in forecast_lines(told):
-        console.print(line)
+        console.print(seen(line))
     rows = forecast_rows(told.get("nodes") or {})
     if rows:
         columns = [
@@ -117,17 +118,22 @@ def forecast_lines(told: Mapping[str, Any]) -> list[str]:
     keys, moved = int(told.get("keys") or 0), int(told.get("moved_keys") or 0)
     size_bytes = told.get("bytes", told.get("size_bytes")) or 0
     lines = [f"{many(keys, 'key')} in all, {size(size_bytes)}"]
+    nodes: Mapping[str, Mapping[str, Any]] = told.get("nodes") or {}
+    removed = sum(int(share.get("copies_out", 0)) for share in nodes.values())
     if moved:
         words = f"{many(moved, 'key')} would move, {size(told.get('moved_bytes') or 0)}"
         if share := told.get("moved_share"):
             words += f": {share:.1%} of all copies"
         lines.append(words)
+    elif removed:
+        lines.append(f"{many(removed, 'copy')} would be removed")
+    else:
+        lines.append("nothing would move")
+    if moved or removed:
         words = f"it takes about {time(told.get('seconds'))}"
         if told.get("seconds_are") == "assumed":
             words += ", as a guess: nothing was copied yet to measure it by"
         lines.append(words)
-    else:
-        lines.append("nothing would move")
     each, now = told.get("copies_each"), told.get("copies_each_now")
     if each is not None and now is not None and each < now:
         lines.append(
@@ -165,10 +171,15 @@ def _write_conflicts(console: Console, told: Mapping[str, Any]) -> None:
     in_all = int(told.get("conflicts_in_all") or len(conflicts))
     if not in_all:
         return
-    verb = "is" if in_all == 1 else "are"
-    console.print(
-        f"{many(in_all, 'key')} {verb} there twice with different bytes; one of the two is lost:"
-    )
+    # With a key that aosd doesn't serve, or one that some nodes won't list, nothing is lost.
+    losing = [bool(each.get("loses")) for each in conflicts]
+    if all(losing):
+        verb = "is" if in_all == 1 else "are"
+        words = f"{verb} there twice with different bytes; one of the two is lost:"
+    else:
+        lost = "what LOSES names" if any(losing) or in_all > len(conflicts) else "nothing"
+        words = f"{'needs' if in_all == 1 else 'need'} a look; {lost} is lost:"
+    console.print(f"{many(in_all, 'key')} {words}")
     show_table(
         console,
         [Column("KEY"), Column("WINS"), Column("LOSES"), Column("WHY", words=True)],

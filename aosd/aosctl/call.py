@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from aosd.aosctl.words import seen
 from aosd.model.errors import AosdError
 
 if TYPE_CHECKING:
@@ -108,12 +109,12 @@ class Call:
     def tell(self, *lines: str, style: str = "") -> None:
         """Write what was asked for, in words."""
         for line in lines:
-            self.out.print(line, style=style or None)
+            self.out.print(seen(line), style=style or None)
 
     def say(self, *lines: str) -> None:
         """Write what else there is to know, beside what was asked for."""
         for line in lines:
-            self.err.print(line)
+            self.err.print(seen(line))
 
     def write(self, document: object) -> None:
         """Write the one JSON document of this call."""

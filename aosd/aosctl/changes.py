@@ -31,17 +31,20 @@ def command(call: Call, wait: bool) -> None:
     call.tell(*change_lines(told))
     if told.get("queue"):
         rows = [
-            [str(each["node"]), queued_words(each), moment(each.get("asked_at")) or "by discovery"]
-            for each in told["queue"]
+            [str(each["node"]), queued_words(each), asked_words(each)] for each in told["queue"]
         ]
         show_table(call.out, [Column("WAITS"), Column("TO"), Column("ASKED")], rows)
 
 
 def waits_for(told: Look) -> str | None:
     """OVER when nothing changes, and nothing waits that will by itself."""
-    leaving = (told.get("leaving") or {}).get("phase")
-    quiet = not told.get("changing") and not told.get("queue") and leaving in (None, "", "left")
+    quiet = not told.get("changing") and not told.get("queue") and not is_being_left(told)
     return OVER if quiet else ""
+
+
+def is_being_left(told: Mapping[str, Any]) -> bool:
+    """Whether leaving the cluster, or undoing that, is under way."""
+    return (told.get("leaving") or {}).get("phase") not in (None, "", "left")
 
 
 def change_lines(told: Mapping[str, Any]) -> list[str]:
@@ -56,9 +59,17 @@ def change_lines(told: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def asked_words(queued: Mapping[str, Any]) -> str:
+    """When it was asked for, or else by whom: of nodes that are to join no time is remembered."""
+    by = "by an operator" if queued.get("consented") else "by discovery"
+    return moment(queued.get("asked_at")) or by
+
+
 def queued_words(queued: Mapping[str, Any]) -> str:
     """What is to be done, as `weigh 2`."""
     act = str(queued.get("act"))
+    if act == "join" and queued.get("consented"):
+        return "adopt"
     if act not in ("weigh", "rezone"):
         return act
     words = []

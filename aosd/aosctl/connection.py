@@ -11,10 +11,20 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from aosd.aosctl.call import Failed, NotReady, Unreachable
+from aosd.model.errors import ConfigurationError
 
 _CONNECT_S = 5.0
 _LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 
+# What is known to be there of what a page tells, in every version.
+_TOLD = {
+    "nodes": {"nodes", "unusable", "providers", "next_may_go", "wait_for"},
+    "changes": {"changing", "queue"},
+    "repair": {"settled", "marks"},
+    "explain": {"order", "verdict"},
+}
+
+_OK = 200
 _UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE, _LEAST_ERROR = 401, 404, 503, 400
 
 
@@ -33,14 +43,20 @@ class Connection:
         self, page: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = 10.0
     ) -> Any:
         """See IDaemon."""
-        return self._ask("GET", page, query, timeout_s, {})
+        told = self._ask("GET", page, query, timeout_s, {})
+        # Other servers answer in JSON, too, whatever they are asked for.
+        if not isinstance(told, dict) or not told.keys() >= _TOLD.get(page, set()):
+            raise _no_door(self.url, _OK)
+        return told
 
     def post(
         self, page: str, query: Mapping[str, str] | None = None, *, timeout_s: float | None = 60.0
     ) -> Any:
         """See IDaemon."""
         if not self._known_token:
-            self.get("health")  # whether there is a daemon is told before anything of tokens
+            # Whether there is a daemon is told before anything of tokens, and to no other server.
+            if self.get("health") != {"status": "alive"}:
+                raise _no_door(self.url, _OK)
             self._known_token = self._token()
         headers = {"Authorization": f"Bearer {self._known_token}"}
         return self._ask("POST", page, query, timeout_s, headers)
@@ -53,7 +69,7 @@ class Connection:
         timeout_s: float | None,
         headers: Mapping[str, str],
     ) -> Any:
-        url = f"{self.url}/-/{page}" + (f"?{urlencode(query)}" if query else "")
+        url = f"{self.url}/-/{page}{_asked(query)}"
         connect_s = _CONNECT_S if timeout_s is None else min(_CONNECT_S, timeout_s)
         timeout = urllib3.Timeout(connect=connect_s, read=timeout_s)
         try:
@@ -85,6 +101,15 @@ class Connection:
         raise _refusal(self.url, answer.status, document)
 
 
+def _asked(query: Mapping[str, str] | None) -> str:
+    """As it stands in a URL. Raises ConfigurationError for words that can't be sent."""
+    try:
+        return f"?{urlencode(query)}" if query else ""
+    except UnicodeEncodeError as error:
+        # Bytes of a command line that are no UTF-8 came as halves of pairs.
+        raise ConfigurationError(f"{error.object!r} is no text in UTF-8") from error
+
+
 def why_not(error: Exception) -> str:
     """In a few words, without urllib3's wrapping."""
     if isinstance(error, SSLError):
@@ -107,14 +132,18 @@ def _document(data: bytes) -> Any:
         return None
 
 
+def _no_door(url: str, status: int) -> Unreachable:
+    return Unreachable(
+        f"what answers at {url} is no operations door of aosd (status {status}): --url or "
+        "AOSD_URL has to say where that is"
+    )
+
+
 def _refusal(url: str, status: int, document: Any) -> Failed:
     if not isinstance(document, dict) or "error" not in document:
         if status == _UNAVAILABLE and isinstance(document, dict) and "reason" in document:
             return NotReady(f"the daemon at {url} isn't ready: {document['reason']}")
-        return Unreachable(
-            f"what answers at {url} is no operations door of aosd (status {status}): --url or "
-            "AOSD_URL has to say where that is"
-        )
+        return _no_door(url, status)
     words, code = str(document["error"]), str(document.get("code", ""))
     if status == _UNAUTHORIZED:
         return Failed(

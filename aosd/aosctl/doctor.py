@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from aosd.aosctl.call import Call, Command, NotReady, TokenUnknown, Unreachable, pass_call
-from aosd.aosctl.finding import settings_of
+from aosd.aosctl.finding import settings_of, unknown_nodes
 from aosd.aosctl.tables import Column, show_table
 from aosd.model.errors import AosdError
 
@@ -69,6 +69,8 @@ def examine_nodes(call: Call) -> tuple[list[dict[str, Any]], list[str]]:
     from aosd.nodes.examine import examine
 
     settings = settings_of(call)
+    if why := unknown_nodes(call, settings):
+        return [], [why]  # to look at a node is to write to it, and whose these are nobody said
     heard = run(lambda reactor: hear_nodes(settings, reactor, examine))
     nodes = [
         {"name": name, "checks": [each.told() for each in checks]}

@@ -24,14 +24,26 @@ TOKEN_VARIABLE = "AOSD_OPERATOR_TOKEN"  # noqa: S105 — the name of a variable
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — to reach it
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1")
 _ESCAPED = re.compile(r"\\(.)")
+_TOKEN = re.compile(r"[!-~]+")
 _COLON = re.compile(r"(?<!\\):")
 
 
 def find_daemon(call: Call) -> Connection:
     """A connection, nothing asked yet. Raises ConfigurationError."""
-    said = call.url or os.environ.get(URL_VARIABLE, "")
-    url = url_said(said) if said else url_listened(settings_of(call))
+    said = _url_said(call)
+    url = said or url_listened(settings_of(call))
     return Connection(url, lambda: find_token(call, url, at_hand=not said or is_loopback(url)))
+
+
+def unknown_nodes(call: Call, settings: Settings) -> str:
+    """Why the nodes that `settings` find may not be the daemon's; "" when they are.
+
+    Raises ConfigurationError.
+    """
+    said = _url_said(call)
+    if not said or is_loopback(said) or _names_nodes(settings):
+        return ""
+    return f"which nodes {said} has isn't known here: --nodes or AOSD_NODES says it"
 
 
 def settings_of(call: Call) -> Settings:
@@ -42,18 +54,23 @@ def settings_of(call: Call) -> Settings:
 
 
 def find_token(call: Call, url: str, *, at_hand: bool) -> str:
-    """The operator's token. Raises TokenUnknown.
+    """The operator's token. Raises TokenUnknown, and ConfigurationError for what can be none.
 
     `at_hand`: the daemon is on this host, so its nodes are those that the settings find even
     where these say nothing of nodes.
     """
     if token := call.token or os.environ.get(TOKEN_VARIABLE, ""):
+        if _TOKEN.fullmatch(token) is None:
+            raise ConfigurationError(
+                f"the operator's token is ASCII without white space: --token or {TOKEN_VARIABLE} "
+                "gives something else"
+            )
         return token
     settings = settings_of(call)
     if settings.operator_token is not None:
         return settings.operator_token.get_secret_value()
     gives = f"--token or {TOKEN_VARIABLE} gives it"
-    if not at_hand and "nodes" not in settings.model_fields_set:
+    if not at_hand and not _names_nodes(settings):
         # The nodes of this host may be another cluster's, whose token is nobody's business there.
         raise TokenUnknown(f"the operator's token of {url} isn't known here: {gives}")
     from aosd.aosctl.keys import ask_keys, newest_token
@@ -64,6 +81,15 @@ def find_token(call: Call, url: str, *, at_hand: bool) -> str:
         raise
     except AosdError as error:
         raise TokenUnknown(f"the operator's token isn't known ({error}): {gives}") from error
+
+
+def _url_said(call: Call) -> str:
+    said = call.url or os.environ.get(URL_VARIABLE, "")
+    return url_said(said) if said else ""
+
+
+def _names_nodes(settings: Settings) -> bool:
+    return "nodes" in settings.model_fields_set
 
 
 def url_said(words: str) -> str:

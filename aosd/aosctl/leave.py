@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aosd.aosctl.acting import How, change_options, forecast, make_sure, show_told
+from aosd.aosctl.acting import (
+    How,
+    change_options,
+    forecast,
+    make_sure,
+    show_told,
+    write_forecast,
+)
 from aosd.aosctl.call import Call, Command, Failed, pass_call
 from aosd.aosctl.following import OVER, Look, follow
 from aosd.aosctl.node import complete_name
-from aosd.aosctl.words import listed, many, size
+from aosd.aosctl.words import listed, many, number, seen, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,8 +51,12 @@ def command(call: Call, gather: str | None, undo: bool, how: How) -> None:
     objects, which any S3 client reads.
     """
     if undo:
-        if gather or how.dry_run:
-            raise click.UsageError("--undo goes with neither --gather nor --dry-run")
+        if gather:
+            raise click.UsageError("--undo doesn't go with --gather")
+        if how.dry_run:
+            told = call.daemon.post("leave/undo", {"dry_run": "1"})
+            show_told(call, told, lambda _: call.tell(*undo_lines(told)), aside=False)
+            return
         told = call.daemon.post("leave/undo")
         _finish(call, told, how, "as before: this cluster isn't left", until_back)
         return
@@ -77,13 +88,18 @@ def show_plan(call: Call, plan: Mapping[str, Any], *, aside: bool = False) -> No
 
 
 def _write_plan(console: Console, plan: Mapping[str, Any]) -> None:
+    if (takes := plan.get("forecast")) is not None:
+        write_forecast(console, takes)
     for line in plan_lines(plan):
-        console.print(line)
+        console.print(seen(line))
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """What would be done, in its order."""
     lines = []
+    # A refusal is told by itself.
+    if (why := plan.get("no_forecast")) and not plan.get("refusal"):
+        lines.append(f"how long it takes isn't known: {why}")
     if gather := plan.get("gather"):
         lacking = int(gather.get("lacking_keys") or 0)
         words = f"{gather['node']} would get a copy of {many(lacking, 'key')}"
@@ -102,6 +118,23 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         lines.append(f"{words} would stay: see /-/repair")
     nodes = [str(each) for each in plan.get("nodes") or []]
     lines.append(f"aos-system would be removed from {listed(nodes) if nodes else 'no node'}")
+    return lines
+
+
+def undo_lines(told: Mapping[str, Any]) -> list[str]:
+    """What would be taken back; nothing where that would be refused."""
+    if told.get("refusal"):
+        return []
+    leaving = told.get("leaving") or {}
+    phase = leaving.get("phase")
+    lines = [f"would be taken back: leaving, {phase}"]
+    if gather := leaving.get("gather"):
+        lines.append(
+            f"{gather} would weigh {number(float(told.get('weight') or 1))} again, and what it got "
+            "above that be removed from it by sweeps"
+        )
+    if phase == "stopping writes":
+        lines.append("writes would be taken again; uploads that were aborted stay so")
     return lines
 
 

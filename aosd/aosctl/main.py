@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from aosd.aosctl.call import Call, Failed, Group, Interrupted
+from aosd.aosctl.words import seen
 from aosd.model.errors import AosdError, ConfigurationError
 
 PROGRAM = "aosctl"
@@ -102,7 +103,7 @@ class Aosctl(Group):
 def _fail(call: Call, words: str, what: str, code: int) -> int:
     if call.json:
         call.write({"error": words, "code": what})
-    click.echo(f"{PROGRAM}: {' '.join(words.split())}", err=True)
+    click.echo(f"{PROGRAM}: {seen(' '.join(words.split()))}", err=True)
     return code
 
 

@@ -25,8 +25,8 @@ class Asked:
     """What is asked for a node.
 
     `page` is the last part of the door's path, `query` its parameters; `noun` names it where it
-    was taken back, `ends` is the membership that it ends with ("": any); `sure` is the question
-    before it is done ("": none).
+    was taken back, `done` says that it is over ("": see `undone_words`), `ends` is the membership
+    that it ends with ("": any); `sure` is the question before it is done ("": none).
     """
 
     page: str
@@ -170,7 +170,7 @@ def adopt(call: Call, name: str, how: How) -> None:
 @pass_call
 def undo(call: Call, name: str, how: How) -> None:
     """Take back what waits for a node or is under way."""
-    act(call, name, how, Asked("undo", "the undoing", "as it was before", "as it was before"))
+    act(call, name, how, Asked("undo", "the undoing", "being taken back", ""))
 
 
 def act(call: Call, name: str, how: How, asked: Asked) -> None:
@@ -199,7 +199,18 @@ def act(call: Call, name: str, how: How, asked: Asked) -> None:
         f"{asked.noun} of {name} goes on: aosctl changes shows how far it is, aosctl node undo "
         f"{name} takes it back",
     )
-    _tell(call, {**told, "queued": False, "changes": changes}, f"{name}: {asked.done}")
+    done = asked.done or undone_words(node_in(call.daemon.get("nodes"), name) or {})
+    _tell(call, {**told, "queued": False, "changes": changes}, f"{name}: {done}")
+
+
+def undone_words(node: Mapping[str, Any]) -> str:
+    """What a node is once something was taken back: one that was to join doesn't go as it came."""
+    membership = node.get("membership")
+    if membership == "member":
+        return "as it was before"
+    if membership == "drained":
+        return "taken back: it is drained, and what it held lies on others"
+    return "taken back: it isn't taken in"
 
 
 def waits_for(daemon: IDaemon, name: str, asked: Asked) -> str | None:
@@ -208,9 +219,16 @@ def waits_for(daemon: IDaemon, name: str, asked: Asked) -> str | None:
     membership = node.get("membership")
     if asked.page == "adopt" and membership in (None, "removed"):
         # It is met anew, and let in unless there is something the matter with it.
+        if node.get("consented") is False and "adopt" in str(node.get("reason")):
+            raise Failed(
+                f"{asked.noun} of {name} was taken back, or forgotten when aosd was started again: "
+                f"aosctl node adopt {name} asks for it once more",
+                "TakenBack",
+            )
         return f"{name}: {node['reason']}" if node.get("reason") else f"{name} is being looked at"
     if membership is None:
-        return OVER if asked.page == "remove" else ""  # a removed one may be forgotten
+        # A removed one may be forgotten; and that it is to join at all may be taken back.
+        return OVER if asked.page in ("remove", "undo") else ""
     if not is_at_rest(node):
         return ""
     if asked.ends:

@@ -76,11 +76,24 @@ def notes(told: Mapping[str, Any]) -> list[str]:
             lines.append(f"provider {provider['name']}: nothing heard from it yet")
     if not told["nodes"]:
         lines.append("no nodes")
+    if leaving := told.get("leaving"):
+        lines.append(leaving_words(leaving))
     if told.get("next_may_go"):
         lines.append("any one node may be taken down now")
     else:
         lines.extend(f"no node may be taken down now: {each}" for each in told["wait_for"])
     return lines
+
+
+def leaving_words(leaving: Mapping[str, Any]) -> str:
+    """That the cluster is being left, or was, and what it waits for."""
+    phase, waits = leaving.get("phase"), leaving.get("waits") or []
+    if phase == "left":
+        return "this cluster was left: the nodes hold plain objects; stop aosd"
+    if phase == "going back":
+        return "leaving this cluster is being taken back"
+    words = f"this cluster is being left ({phase}{f': {waits[0]}' if waits else ''})"
+    return f"{words}: aosctl leave --undo takes it back" if leaving.get("undoable") else words
 
 
 def place_words(node: Mapping[str, Any], place: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from aosd.aosctl.call import Call
-from aosd.aosctl.words import brief, listed, many, size, time
+from aosd.aosctl.words import brief, listed, many, seen, size, time
 
 _LINE_EVERY_S = 10.0
 
@@ -34,9 +34,9 @@ class Display:
         if self._call.err.is_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=None),
-                TextColumn("{task.fields[rest]}"),
+                TextColumn("{task.fields[rest]}", markup=False),
                 console=self._call.err,
                 transient=True,
                 expand=True,
@@ -68,7 +68,7 @@ class Display:
                 description=in_a_word(changes),
                 completed=progress.get("keys") or 0,
                 total=progress.get("of_keys"),
-                rest=rest_of(changes, short=True),
+                rest=seen(rest_of(changes, short=True)),
             )
             return
         what, rest = what_goes_on(changes), rest_of(changes)
@@ -81,7 +81,7 @@ class Display:
         """Show words instead: nobody knows how far it is."""
         if self._bar is not None:
             assert self._task is not None
-            self._bar.update(self._task, description=words, total=None, rest="")
+            self._bar.update(self._task, description=seen(words), total=None, rest="")
         elif words != self._said:
             self._said, self._said_at_s = words, self._call.now()
             self._call.say(words)

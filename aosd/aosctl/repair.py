@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
+from aosd.aosctl.acting import forecast, show_forecast
 from aosd.aosctl.call import Call, Command, Group, pass_call
-from aosd.aosctl.words import many, time
+from aosd.aosctl.changes import is_being_left, queued_words
+from aosd.aosctl.progress import rest_of, what_goes_on
+from aosd.aosctl.words import listed, many, time
 
 
 @click.group(cls=Group)
@@ -24,16 +27,32 @@ def status(call: Call) -> None:
 
 
 @command.command(cls=Command)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing: show the keys, bytes and time that a sweep would take.",
+)
 @pass_call
-def start(call: Call) -> None:
+def start(call: Call, dry_run: bool) -> None:
     """Go on with what was paused, and compare everything on all nodes."""
+    if dry_run:
+        show_forecast(call, forecast(call, "repair/start", {}))
+        return
     _show(call, call.daemon.post("repair/start"))
 
 
 @command.command(cls=Command)
+@click.option("--dry-run", is_flag=True, help="Change nothing: show what would stand still.")
 @pass_call
-def pause(call: Call) -> None:
+def pause(call: Call, dry_run: bool) -> None:
     """Begin no sweep, and no change of the ring goes on, until it is started."""
+    if dry_run:
+        told = call.daemon.post("repair/pause", {"dry_run": "1"})
+        if call.json:
+            call.write(told)
+        else:
+            call.tell(*pause_lines(told))
+        return
     _show(call, call.daemon.post("repair/pause"))
 
 
@@ -59,6 +78,31 @@ def repair_lines(told: Mapping[str, Any]) -> list[str]:
     if last := told.get("last_sweep"):
         lines.append(f"last sweep: {sweep_words(last)}")
         lines.extend(report_words(each) for each in last.get("reports") or [])
+    return lines
+
+
+def pause_lines(told: Mapping[str, Any]) -> list[str]:
+    """What a pause would hold back: the sweep, the change under way, and what waits for it."""
+    changes = told["changes"]
+    paused = bool(changes.get("paused"))
+    lines = ["it is paused already: nothing would be otherwise"] if paused else []
+    if sweep := told.get("sweep"):
+        ends = "ends" if paused else "would end"
+        lines.append(f"the sweep that runs {ends}: {sweep_words(sweep)}")
+    if changes.get("changing") or is_being_left(changes):
+        what, rest = what_goes_on({**changes, "paused": False}), rest_of(changes)
+        stands = "stands" if paused else "would stand"
+        lines.append(f"{stands} still: {what}: {rest}" if rest else f"{stands} still: {what}")
+    if queue := changes.get("queue"):
+        waiting = [f"{queued_words(each)} of {each['node']}" for each in queue]
+        lines.append(f"{'waits' if paused else 'would wait'}: {listed(waiting)}")
+    if not lines:
+        lines.append("no sweep runs, no change is under way, and none waits")
+    if not paused:
+        lines.append(
+            "no sweep would begin until aosctl repair start; marked keys would be mended all the "
+            "same"
+        )
     return lines
 
 

@@ -10,6 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from aosd.aosctl.words import seen
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -54,7 +56,7 @@ def show_table(console: Console, columns: Sequence[Column], rows: Sequence[Seque
     """Write one; a column with nothing in it is left out."""
     used = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     columns = [columns[place] for place in used]
-    rows = [[row[place] for place in used] for row in rows]
+    rows = [[seen(row[place]) for place in used] for row in rows]
     if not console.is_terminal:
         for line in plain_lines(columns, rows):
             console.print(line)

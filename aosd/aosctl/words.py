@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?Z?")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 _ALL = 1e20
@@ -16,6 +17,14 @@ _BRIEF = (
     ("second", "s"),
 )
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+
+def seen(words: str) -> str:
+    r"""What nobody sees in it as it is written in programs: `\n`, `\x1b`, `\u202e`.
+
+    Keys may hold anything: a line is to stay one, and a terminal isn't to do what they say.
+    """
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], words)
 
 
 def size(size_bytes: float) -> str:

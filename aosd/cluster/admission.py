@@ -105,6 +105,9 @@ class Admission:
         brings = introduction.objects and (introduction.marker is None or not known)
         if brings:
             await self._take_up(watched, known=known)
+            if marker is None and not watched.consented:
+                watched.refuse(FOREIGN)  # that was taken back meanwhile
+                return
         if marker is None:
             marker = await self.equip(watched, over)
             if why := self.stranger(name, marker):

@@ -122,6 +122,11 @@ class Changes:
         others = [each.name for each in self._others(name) if _waits(each) or _holds_up_joins(each)]
         return f"it waits for the change of {', '.join(others)}" if others else ""
 
+    def rings(self) -> tuple[Ring, Ring]:
+        """The ring that was and the one that is coming; the same twice while none is."""
+        standings = self._standings.all()
+        return Ring(ring_members(standings, former=True)), Ring(ring_members(standings))
+
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:
@@ -141,18 +146,30 @@ class Changes:
         if act is Act.REMOVE:
             standings[name] = replace(standing, membership=Membership.REMOVED)
         else:
-            standings[name] = carried_out(standing, wish(act, weight, zone), self._stamps.reading)
+            wanted = together(standing, wish(act, weight, zone))
+            standings[name] = carried_out(standing, wanted, self._stamps.reading)
             present = Ring(ring_members(standings.values(), former=True))
         _check_left(standings.values())
         return present, Ring(ring_members(standings.values()))
 
     def undoing(self, name: str) -> tuple[Ring, Ring]:
         """The same of `undo`; raises as that would."""
+        if self._consented(name) is not None:
+            present = Ring(ring_members(self._standings.all()))
+            return present, present
         standing = self._check(name)
         standings = {each.name: each for each in self._standings.all()}
         standings[name] = undone(standing, self._stamps.reading)
         present = Ring(ring_members(standings.values(), former=True))
         return present, Ring(ring_members(standings.values()))
+
+    async def check_return(self, name: str) -> None:
+        """Raise ChangeRefused when `undrain` would be refused, as the node holds something."""
+        if self._check(name).membership is Membership.DRAINED:
+            try:
+                await self._emptying.look_whether_empty(name)
+            except NoNodes:
+                return  # it would wait until that can be seen
 
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
         """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
@@ -181,8 +198,11 @@ class Changes:
         """Say with which other nodes it fails."""
         return await self._alone(lambda: self._ask(name, wish(Act.REZONE, zone=zone)))
 
-    async def undo(self, name: str) -> Standing:
-        """Take back what was asked for last, queued or half done."""
+    async def undo(self, name: str) -> Standing | None:
+        """Take back what was asked for last, queued or half done.
+
+        None: somebody had consented to a node that isn't taken in yet, and nobody does now.
+        """
         return await self._alone(lambda: self._undo(name))
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
@@ -281,13 +301,30 @@ class Changes:
             raise ChangeRefused(f"node {name} is a member")
         if why := self._bars(name):
             raise ChangeRefused(f"node {name} can't be taken in: {why}")
+        if watched.introduction is not None and watched.introduction.problem:
+            # Once it is mended that is found out by itself, as it is met again.
+            raise ChangeRefused(f"node {name} can't be taken in: {watched.introduction.problem}")
         return watched
 
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
         return self._turn.run(lambda: Deferred.fromCoroutine(work()))
 
-    async def _undo(self, name: str) -> Standing:
+    def _consented(self, name: str) -> WatchedMember | None:
+        """A node that waits to be taken in, as somebody said."""
+        watched = self._roster.watched.get(name)
+        if watched is None or not watched.consented or watched.incarnation is not None:
+            return None
+        standing = self._standings.get(name)
+        waits = standing is None or standing.membership is Membership.REMOVED
+        return watched if waits else None
+
+    async def _undo(self, name: str) -> Standing | None:
+        if why := self._absent():
+            raise NoNodes(why)
+        if (watched := self._consented(name)) is not None:
+            watched.consented = False
+            return None
         standing = self._check(name)
         since = self._stamps.next()
         _check_left([undone(standing, since), *self._others(name)])

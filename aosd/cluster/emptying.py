@@ -106,7 +106,7 @@ class Emptying:
         strays = {each.name for each in self._standings.all() if each.strays}
         return bool(strays) and strays <= self._found_empty
 
-    async def check_empty(self, name: str) -> None:
+    async def look_whether_empty(self, name: str) -> None:
         """Raise ChangeRefused when a drained node holds something all the same.
 
         Its disk may have fallen back to a time of before, and nothing remembers for a node that
@@ -124,6 +124,10 @@ class Emptying:
             raise ChangeRefused(
                 f"node {name} was drained, and {found[0]} lies on it: empty it first"
             )
+
+    async def check_empty(self, name: str) -> None:
+        """The same of one that comes back now."""
+        await self.look_whether_empty(name)
         self._settled.comes(name)
 
     # -- inside -----------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from aosd.consistency.uploads import Uploads
 from aosd.model.errors import AosdError, ChangeRefused, NoNodes, NoSuchNode
 from aosd.model.leave import UNDOABLE, Leave, Phase, Plan
 from aosd.model.node import Address, Credentials
-from aosd.model.standing import Membership, Standing, read_standing
+from aosd.model.ring import Ring
+from aosd.model.standing import Act, Membership, Standing, read_standing
 
 _NAMED = 1000
 LEFT = "this cluster was left: the nodes hold plain objects; stop aosd"
@@ -36,10 +37,16 @@ class IChanges(Protocol):
     def standing(self, name: str) -> Standing | None:
         """What a node's register tells."""
 
+    def rings(self) -> tuple[Ring, Ring]:
+        """The ring that was and the one that is coming; the same twice while none is."""
+
+    def proposed(self, act: Act, name: str, *, weight: float) -> tuple[Ring, Ring]:
+        """The ring that is and the one that an act would make. Raises ChangeRefused."""
+
     async def weigh(self, name: str, weight: float) -> Standing:
         """Let a member have this weight, once nothing else is under way."""
 
-    async def undo(self, name: str) -> Standing:
+    async def undo(self, name: str) -> Standing | None:
         """Take back what was asked of a node, and what is under way for it."""
 
 
@@ -54,12 +61,20 @@ class IGathered(Protocol):
     lost: set[str]
 
 
+class IForecast(Protocol):
+    """What would move, and how long that takes."""
+
+    def told(self) -> dict[str, Any]:
+        """For JSON."""
+
+
 class Leaving:
     """Goes through the phases of leaving, a step at each `advance`; what it is at is remembered.
 
     `gathered` compares one node's listing with all others'; with True it takes as long as it
-    needs to be sure. `absent` says why nothing is served yet ("": it is). `marks` counts them,
-    and `unexplained` the copies that the last sweep has reported.
+    needs to be sure. `forecast` tells what moves from one ring to another, and what lies wrong.
+    `absent` says why nothing is served yet ("": it is). `marks` counts them, and `unexplained`
+    the copies that the last sweep has reported.
     """
 
     _log = Logger()
@@ -74,6 +89,7 @@ class Leaving:
         cleaning: Cleaning,
         changes: IChanges,
         gathered: Callable[[str, bool], Coroutine[Any, Any, IGathered]],
+        forecast: Callable[[Ring, Ring], Coroutine[Any, Any, IForecast]],
         marks: Callable[[], int],
         unexplained: Callable[[], int],
         absent: Callable[[], str],
@@ -86,6 +102,7 @@ class Leaving:
         self._cleaning = cleaning
         self._changes = changes
         self._gathered = gathered
+        self._forecast = forecast
         self._marks = marks
         self._unexplained = unexplained
         self._absent = absent
@@ -130,7 +147,22 @@ class Leaving:
     # -- what an operator asks --------------------------------------------------------------------
 
     async def plan(self, gather: str | None = None) -> Plan:
-        """What `leave` would do now; nothing is done. Raises as `leave` does, but ChangeRefused."""
+        """What `leave` would do now, and what that takes; nothing is done.
+
+        Raises as `leave` does, but ChangeRefused. Cancelling ends it.
+        """
+        plan = await self._looked_up(gather)
+        plan.no_forecast = plan.refusal
+        if not plan.refusal:
+            try:
+                made = await self._forecast(*self._rings(gather))
+                plan.forecast = made.told()
+            except AosdError as error:
+                plan.no_forecast = str(error)
+        return plan
+
+    async def _looked_up(self, gather: str | None) -> Plan:
+        """The plan but for its forecast."""
         plan = self._plan(gather)
         if gather is not None and not plan.refusal:
             found = await self._gathered(gather, False)
@@ -151,13 +183,13 @@ class Leaving:
 
         Raises NoSuchNode, ChangeRefused, or a ClusterError: it may have begun then.
         """
+        if why := self._left_otherwise(gather):
+            raise ChangeRefused(why)
         if self.phase is not Phase.NONE:
-            if self.phase is Phase.BACK or self._leave.gather != gather:
-                raise ChangeRefused(f"the cluster is being left already: {self.phase}")
             return
         plan = self._plan(gather)
         if not plan.refusal and gather is not None and await self._space_of(gather) is not None:
-            plan = await self.plan(gather)
+            plan = await self._looked_up(gather)
         if plan.refusal:
             raise ChangeRefused(plan.refusal)
         phase, weight = Phase.MENDING, None
@@ -180,9 +212,19 @@ class Leaving:
             if not self._cleaning.has_begun:
                 self._log.warn("this cluster isn't left after all")
                 return
-        if self._cleaning.has_begun:
-            raise ChangeRefused("what is aosd's own is being removed: that can't be undone")
-        raise ChangeRefused("the cluster isn't being left")
+        raise ChangeRefused(self._why_not_undone)
+
+    def undoing(self) -> dict[str, Any]:
+        """What `cancel` would take back, for JSON; nothing is done.
+
+        `leaving` is how far it is, `weight` what the node weighs again that gathers, and
+        `refusal` why it would be refused ("": it wouldn't). Raises NoQuorum as `cancel` does.
+        """
+        refusal = self._why_not_undone
+        if not refusal:
+            self._registers.check()
+        weight = None if refusal else self._leave.weight
+        return {"leaving": self.told(), "weight": weight, "refusal": refusal}
 
     # -- its steps --------------------------------------------------------------------------------
 
@@ -270,6 +312,13 @@ class Leaving:
     # -- inside -----------------------------------------------------------------------------------
 
     @property
+    def _why_not_undone(self) -> str:
+        """Why there is nothing to be undone, or no way back; "" when it can be."""
+        if self._cleaning.has_begun:
+            return "what is aosd's own is being removed: that can't be undone"
+        return "" if self.phase in UNDOABLE else "the cluster isn't being left"
+
+    @property
     def _leave(self) -> Leave:
         return remembered(self._registers)
 
@@ -284,6 +333,14 @@ class Leaving:
         if self._leave.phase is not Phase.NONE:
             self._log.info("leaving: {phase}", phase=self._leave.phase)
 
+    def _left_otherwise(self, gather: str | None) -> str:
+        """Why this can't be asked for beside what is under way; "" when it can."""
+        if self.phase is Phase.NONE:
+            return ""
+        if self.phase is not Phase.BACK and self._leave.gather == gather:
+            return ""
+        return f"the cluster is being left already: {self.phase}"
+
     def _plan(self, gather: str | None) -> Plan:
         """What is known without asking anybody. Raises NoNodes and NoSuchNode."""
         if why := self._absent():
@@ -293,8 +350,11 @@ class Leaving:
         plan.unexplained = self._unexplained()
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
+        plan.refusal = self._left_otherwise(gather)
         if away := self._cleaning.away(plan.nodes):
-            plan.refusal = f"{_are(away)} away: wait, or remove first what won't be back"
+            plan.refusal = (
+                plan.refusal or f"{_are(away)} away: wait, or remove first what won't be back"
+            )
         if gather is not None:
             standing = next((each for each in self._standings() if each.name == gather), None)
             if standing is None:
@@ -304,6 +364,12 @@ class Leaving:
             elif self._roster.watched[gather].candidate.full:
                 plan.refusal = plan.refusal or f"node {gather} is full"
         return plan
+
+    def _rings(self, gather: str | None) -> tuple[Ring, Ring]:
+        """The one that is, and the one that every copy has to be in before cleaning."""
+        if gather is None:
+            return self._changes.rings()
+        return self._changes.proposed(Act.WEIGH, gather, weight=ALL_WEIGHT)
 
     def _standings(self) -> list[Standing]:
         told = (read_standing(each.name, each.value) for each in self._registers.all("members"))

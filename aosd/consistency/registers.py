@@ -97,6 +97,10 @@ class Registers:
                 return key
         return ""
 
+    def check(self) -> None:
+        """Raise NoQuorum when too few nodes can be asked to set any."""
+        self._memory.check()
+
     async def set(
         self, kind: str, name: str, value: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     ) -> None:

@@ -269,16 +269,18 @@ class Uploads:
 
         That is what was given up here, and what began before `before_s` (since 1970) and isn't
         in use. Of the latter the ids that aren't known are asked for, and of what had ended
-        before a node told of it again: no Create of it is on its way any more. On a node that
-        `is_gone` for good nothing is open.
+        before a node told of it again: no Create of it is on its way any more. From then on
+        nothing is open on a node that `is_gone` for good; before that it may be back, with no
+        object on it, and be a member once more.
         """
         for this in list(self._open.values()):
-            for name in filter(is_gone, list(this.uploads)):
-                self._leave(this.id, name)
-            this = self._open.get(this.id, this)
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
                 continue
+            if is_old:
+                for name in filter(is_gone, list(this.uploads)):
+                    self._leave(this.id, name)
+                this = self._open.get(this.id, this)
             for name, upload_id in this.uploads.items():
                 node = nodes.get(name)
                 if node is None:

@@ -17,7 +17,7 @@ class Writes:
 
     A Flight belongs to a write whose stamp was given before its turn; it learns whether
     something newer took effect meanwhile. `begun` are those under way. A Watch remembers all
-    keys touched while it lasts.
+    keys touched while it lasts; who remembers otherwise is told of each.
 
     What was written of late is remembered, too, by `seconds`: nodes may answer with listings
     of a while ago. Not so of the bucket `object`, where nobody asks.
@@ -30,7 +30,7 @@ class Writes:
         self._seconds = seconds
         self.begun = Begun()
         self._flights: dict[_Name, set[Flight]] = {}
-        self._watches: set[Watch] = set()
+        self._told: dict[object, Callable[[_Name], object]] = {}
         # When keys were written, the longest ago first; bounded by what a minute brings.
         self._of_late: dict[_Name, float] = {}
 
@@ -53,7 +53,13 @@ class Writes:
 
     def watch(self) -> Watch:
         """To be ended by its owner, once."""
-        return Watch(self._watches)
+        return Watch(self)
+
+    def tell(self, told: Callable[[_Name], object]) -> Callable[[], object]:
+        """Call `told` with each bucket and key; call what is returned to be told no more."""
+        token = object()
+        self._told[token] = told
+        return lambda: self._told.pop(token, None)
 
     def effect(self, bucket: str, key: str, stamp: str, *, delete: bool = False) -> None:
         """A write took effect, or may have: to be told before its answer is known, too."""
@@ -62,8 +68,8 @@ class Writes:
             self._remember(name, delete)
         for flight in self._flights.get(name, ()):
             flight.newest = max(flight.newest, stamp)
-        for watch in self._watches:
-            watch.touch(name)
+        for told in self._told.values():
+            told(name)
 
     def of_late(self, bucket: str) -> set[str]:
         """The keys that were written within the last minute, and not deleted since."""
@@ -108,14 +114,9 @@ class Flight:
 class Watch:
     """The keys that were touched since it began; bounded by what is written meanwhile."""
 
-    def __init__(self, watches: set[Watch]) -> None:
+    def __init__(self, writes: Writes) -> None:
         self._touched: set[_Name] = set()
-        self._watches = watches
-        watches.add(self)
-
-    def touch(self, name: _Name) -> None:
-        """A write of it took effect, or may have."""
-        self._touched.add(name)
+        self._end = writes.tell(self._touched.add)
 
     def touched(self, bucket: str, key: str) -> bool:
         """Whether a write of the key took effect, or may have, since the watch began."""
@@ -123,4 +124,4 @@ class Watch:
 
     def end(self) -> None:
         """Stop watching."""
-        self._watches.discard(self)
+        self._end()

@@ -55,7 +55,8 @@ class Plan:
 
     `nodes` are those that aosd's records are removed from, `uploads` (bucket and key, 1,000 at
     most) and `uploads_in_all` the open ones that will be aborted, and `unexplained` counts the
-    copies that the last sweep has reported: they stay where they are.
+    copies that the last sweep has reported: they stay where they are. `forecast` is what moves
+    until every copy is where it belongs, and how long that takes; None: `no_forecast` says why.
     """
 
     nodes: list[str]
@@ -66,6 +67,8 @@ class Plan:
     uploads: list[str] = field(default_factory=list)
     uploads_in_all: int = 0
     gather: dict[str, Any] | None = None
+    forecast: dict[str, Any] | None = None
+    no_forecast: str = ""
 
     def told(self) -> dict[str, Any]:
         """For JSON."""
@@ -78,6 +81,8 @@ class Plan:
             "uploads": self.uploads,
             "uploads_in_all": self.uploads_in_all,
             "gather": self.gather,
+            "forecast": self.forecast,
+            "no_forecast": self.no_forecast,
         }
 
 

@@ -148,6 +148,7 @@ class Forecaster:
         coming: Ring,
         *,
         adopted: INode | None = None,
+        beside: Sequence[INode] = (),
         look: Look = _pass_by,
     ) -> Forecast:
         """What it takes to get from how things lie to the `coming` ring.
@@ -155,32 +156,45 @@ class Forecaster:
         With what the `present` one lacks, which gets it as well while the ring changes. Both
         may be one: then it is what lies wrong now. `adopted` is a node to be joined
         with all that it holds; where others have the key, too, their copy counts. `look` is
-        shown every key on the way, and waited for.
+        shown every key on the way, and waited for. What is on the nodes `beside` counts for
+        nothing, and is shown where `adopted` has that key.
 
         A node that can't be listed is thought to have what is its own in the `present` ring.
         Others wait while one is made. Cancelling ends it, within a request to each node.
         """
         await self._turn.acquire()
         try:
-            made = await self._make(present, coming, adopted, look)
+            made = await self._make(present, coming, adopted, beside, look)
         finally:
             self._turn.release()
         self._found(made.keys)
         return made
 
     async def _make(
-        self, present: Ring, coming: Ring, adopted: INode | None, look: Look
+        self,
+        present: Ring,
+        coming: Ring,
+        adopted: INode | None,
+        beside: Sequence[INode],
+        look: Look,
     ) -> Forecast:
         members = self._placement.members()
         nodes = {each.name: each.node for each in members if each.node is not None}
         buckets = set(self._buckets())
+        below = adopted.name if adopted is not None else ""
         if adopted is not None:
             nodes[adopted.name] = adopted
             buckets.update(await adopted.list_buckets())
+        shown = frozenset(each.name for each in beside)
+        nodes.update({each.name: each for each in beside})
+
+        def beheld(found: Found) -> Found:
+            # What they have in common with others alone isn't asked here.
+            return found if below in found.entries else _without(found, shown)
+
         buckets.discard(SYSTEM_BUCKET)
         # Who is to join, and isn't adopted, holds nothing yet.
         lost = ({each.name for each in members} | present.members.keys()) - nodes.keys()
-        below = adopted.name if adopted is not None else ""
         count = _Count(present, coming, self._replicas, below, lost)
         pace = Pace(self._clock, self._keys_per_s)
         # Nobody writes to these: what is written meanwhile is no reason to look again.
@@ -189,8 +203,10 @@ class Forecaster:
             there = {name: node for name, node in nodes.items() if name not in lost}
             walk = Walk(there, bucket, "", windows, self._clock, lost.add)
             async for batch in walk.batches(_BATCH_KEYS):
+                if shown:
+                    batch = [each for each in map(beheld, batch) if each.entries]
                 for found in batch:
-                    count.add(bucket, found)
+                    count.add(bucket, _without(found, shown) if shown else found)
                 await look(bucket, batch)
                 await pace.spend(len(batch))
         made = self._estimated(count, sweeps=1 if present.name == coming.name else 2)
@@ -220,6 +236,11 @@ class Forecaster:
             measured=rates.measured,
             unlisted=tuple(sorted(count.lost)),
         )
+
+
+def _without(found: Found, names: frozenset[str]) -> Found:
+    entries = {name: entry for name, entry in found.entries.items() if name not in names}
+    return replace(found, entries=entries)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,9 @@ _ACTS = {
 class IChanges(Protocol):
     """What has to be known of changes; see aosd.cluster.changes.Changes."""
 
+    def rings(self) -> tuple[Ring, Ring]:
+        """The former ring and the coming one; while none changes both are the one that is."""
+
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
     ) -> tuple[Ring, Ring]:
@@ -33,6 +36,9 @@ class IChanges(Protocol):
 
     def undoing(self, name: str) -> tuple[Ring, Ring]:
         """The same of taking back what was asked for. Raises as that would."""
+
+    async def check_return(self, name: str) -> None:
+        """Raise ChangeRefused when a drained node can't come back, as it holds something."""
 
     async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
         """Why the node can't be removed; "" when it can."""
@@ -63,8 +69,9 @@ class IConflicts(Protocol):
 class Forecasts:
     """Asks for what an act would do, and goes through the listings for it.
 
-    `node_of` gives a node that is known, if it can be asked, and `conflicts` who gathers them
-    when it is adopted; `absent` says why nothing can be told yet ("": it can).
+    `node_of` gives a node that is known, if it can be asked, and `consented` those that wait to be
+    adopted; `conflicts` gives who gathers them when the first of some is adopted beside the
+    others. `absent` says why nothing can be told yet ("": it can).
     """
 
     def __init__(
@@ -72,12 +79,14 @@ class Forecasts:
         changes: IChanges,
         forecaster: Forecaster,
         node_of: Callable[[str], INode | None],
-        conflicts: Callable[[INode], IConflicts],
+        consented: Callable[[], Sequence[INode]],
+        conflicts: Callable[[Sequence[INode]], IConflicts],
         absent: Callable[[], str],
     ) -> None:
         self._changes = changes
         self._forecaster = forecaster
         self._node_of = node_of
+        self._consented = consented
         self._conflicts = conflicts
         self._absent = absent
 
@@ -105,15 +114,31 @@ class Forecasts:
         if act == "adopt":
             return await self._adopted(name, rings)
         refusal = ""
+        if act == "undrain":
+            await self._changes.check_return(name)
         if act == "remove":
             refusal = await self._changes.why_not_removed(name, lose=lose)
         return replace(await self._forecaster.forecast(*rings), refusal=refusal)
+
+    async def of_sweep(self) -> Forecast:
+        """What a sweep would find and take now: what lies wrong in the rings as they are.
+
+        While the ring changes that is what the change has left to do. Raises NoNodes;
+        cancelling ends it.
+        """
+        if why := self._absent():
+            raise NoNodes(why)
+        return await self._forecaster.forecast(*self._changes.rings())
 
     async def _adopted(self, name: str, rings: tuple[Ring, Ring]) -> Forecast:
         node = self._node_of(name)
         if node is None:
             raise ChangeRefused(f"node {name} can't be asked what it holds now")
-        conflicts = self._conflicts(node)
-        made = await self._forecaster.forecast(*rings, adopted=node, look=conflicts.look_at)
+        # What these have in common is decided as well, before anybody can ask once more.
+        beside = [each for each in self._consented() if each.name != name]
+        conflicts = self._conflicts([node, *beside])
+        made = await self._forecaster.forecast(
+            *rings, adopted=node, beside=beside, look=conflicts.look_at
+        )
         told: list[dict[str, Any]] = [each.told() for each in conflicts.listed]
         return replace(made, conflicts=told, conflicts_in_all=conflicts.in_all)

@@ -32,6 +32,7 @@ from aosd.repair.rates import Rates
 from aosd.repair.survey import Survey
 from aosd.repair.sweep import Sweep, Swept
 from aosd.repair.tending import Tending
+from aosd.repair.walk import Windows
 
 _TICK_S = 1.0
 _TO_END_S = 10.0
@@ -84,7 +85,7 @@ class Keeper:
         self._recall = recall
         self._marks = recall.marks
         self._settled = settled
-        self._writes = writes
+        self._windows = Windows(writes)
         self._clock = clock
         self._now = now
         self._buckets = buckets
@@ -106,7 +107,8 @@ class Keeper:
         self._reading, self._tending = Errand(), Errand()
         self._sweeping, self._mending = Errand(), Errand()
         self._loop = LoopingCall(self._tick)
-        self._loop.clock = clock
+        self._rolling = LoopingCall(self._windows.roll)
+        self._loop.clock = self._rolling.clock = clock
         self._marked = Marked(
             marks=recall.marks,
             mender=mender,
@@ -157,14 +159,16 @@ class Keeper:
         self._survey.start()
         self._reading.begin(self._read_note())
         self._tending.begin(self.tending.begin())
-        self._loop.start(_TICK_S).addErrback(
-            lambda failure: self._log.failure("the keeper stopped", failure)
-        )
+        for loop, every_s in ((self._loop, _TICK_S), (self._rolling, self._windows.interval_s)):
+            loop.start(every_s, now=loop is self._loop).addErrback(
+                lambda failure: self._log.failure("the keeper stopped", failure)
+            )
 
     async def stop(self) -> None:
         """Keep no more; what has a turn goes on to its end."""
-        if self._loop.running:
-            self._loop.stop()
+        for loop in (self._loop, self._rolling):
+            if loop.running:
+                loop.stop()
         errands = [self._reading, self._mending, self._sweeping, self._tending]
         waiting = [each.running for each in errands if each.running is not None]
         for each in errands:
@@ -179,6 +183,10 @@ class Keeper:
     def paused(self) -> bool:
         """Whether no sweep is run, because somebody said so, in this run or one before."""
         return self._pausing.paused
+
+    def check_pause(self) -> None:
+        """Raise NoQuorum when `pause` would, for all that is known."""
+        self._pausing.check()
 
     async def pause(self) -> None:
         """Run no sweeps until `resume`, which other runs of the gateway keep to, too.
@@ -311,7 +319,7 @@ class Keeper:
             placement=self._placement,
             replicas=self._replicas,
             mender=self._mender,
-            writes=self._writes,
+            windows=self._windows,
             clock=self._clock,
             buckets=self._buckets,
             keys=Pace(self._clock, self._keys_per_s),

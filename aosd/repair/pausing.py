@@ -20,6 +20,10 @@ class Pausing:
         register = self._registers.get(KIND, NAME)
         return register is not None and register.value.get("paused") is True
 
+    def check(self) -> None:
+        """Raise NoQuorum when too few nodes can be asked to remember it."""
+        self._registers.check()
+
     async def set(self, *, paused: bool) -> None:
         """Let it be so. Raises NoQuorum; it may be so all the same, after a restart."""
         await self._registers.set(KIND, NAME, {"paused": paused})

@@ -19,6 +19,8 @@ _SMALL_BYTES = 64 * 1024
 # What is expected where nothing was measured: two cores did as much, nodes and all.
 _COPY_S = 0.01
 _REMOVAL_S = 0.005
+# Fewer tell more of the questions that they are asked with, a page of each node's listing.
+_ENOUGH_KEYS = 500
 
 
 class _Smoothed:
@@ -33,9 +35,10 @@ class _Smoothed:
         self._count = self._count * rest + count
         self._seconds = self._seconds * rest + seconds
 
-    def each_s(self) -> float | None:
-        """Seconds for one; None while nothing took any time."""
-        return self._seconds / self._count if self._count and self._seconds else None
+    def each_s(self, least: int = 0) -> float | None:
+        """Seconds for one; None while nothing took any time, and of fewer than `least`."""
+        known = self._count and self._seconds and self._count >= least
+        return self._seconds / self._count if known else None
 
 
 class Rates:
@@ -82,7 +85,7 @@ class Rates:
         if not copies and not self._removed:
             self._quiet.add(count, took_s)
         else:
-            took_s = max(took_s - count * (self._quiet.each_s() or 0.0), 0.0)
+            took_s = max(took_s - count * self._quiet_s(), 0.0)
         if not copies:
             if self._removed:
                 self._removals.add(self._removed, took_s)
@@ -122,7 +125,7 @@ class Rates:
 
     def key_s(self) -> float:
         """Seconds for a key that lies right."""
-        return max(self._quiet.each_s() or 0.0, self._least_key_s)
+        return max(self._quiet_s(), self._least_key_s)
 
     def copies_s(self, name: str, copies: int, size_bytes: int) -> float:
         """Seconds for so many copies to the node `name`, of so many bytes together."""
@@ -134,6 +137,9 @@ class Rates:
     def removals_s(self, count: int) -> float:
         """Seconds for so many copies to be removed."""
         return count * self._removal_s()
+
+    def _quiet_s(self) -> float:
+        return self._quiet.each_s(_ENOUGH_KEYS) or 0.0
 
     def _copy_s(self, name: str) -> float:
         return _known(self._small, name) or _COPY_S

@@ -10,12 +10,10 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.consistency.holders import primaries
-from aosd.consistency.writes import Writes
 from aosd.model.names import why_no_key
 from aosd.model.nesting import Nesting
 from aosd.model.objects import Entry
@@ -79,12 +77,14 @@ class Sweep:
     alone, with one size and ETag, not modified since `agreed_since_s` (when the last
     complete sweep began, in seconds since 1970; None: there was none), on no node in
     `compare`, and no write of it took effect since the pages were asked for. If only the
-    time or `compare` speaks against it, stamps are compared; otherwise it is mended. One that
+    time or `compare` speaks against it, and it wasn't written in the half minute before (as far
+    as that is known), stamps are compared; otherwise it is mended. One that
     nobody can ask for came with a node: it is reported, and left where it lies.
 
-    `keys` looked at and bytes `copied` have a pace. `cursor` is where to go on from.
-    `on_mended` and `on_keys` are told of progress: what was done for a key, and how many
-    more were looked at; `on_key` of each bucket and key that a node lists.
+    `windows` know what was written of late. `keys` looked at and bytes `copied` have a pace.
+    `cursor` is where to go on from. `on_mended` and `on_keys` are told of progress: what was
+    done for a key, and how many more were looked at; `on_key` of each bucket and key that a
+    node lists.
     """
 
     _log = Logger()
@@ -95,7 +95,7 @@ class Sweep:
         placement: IPlacement,
         replicas: int,
         mender: Mender,
-        writes: Writes,
+        windows: Windows,
         clock: IReactorTime,
         buckets: Callable[[], Sequence[str]],
         keys: Pace,
@@ -115,7 +115,7 @@ class Sweep:
         self._placement = placement
         self._replicas = replicas
         self._mender = mender
-        self._writes = writes
+        self._windows = windows
         self._clock = clock
         self._buckets = buckets
         self._keys = keys
@@ -182,26 +182,16 @@ class Sweep:
         members = self._placement.members()
         nodes = {each.name: each.node for each in members if each.node is not None}
         self._members = frozenset(each.name for each in members)
-        windows = Windows(self._writes)
-        rolling = LoopingCall(windows.roll)
-        rolling.clock = self._clock
-        rolling.start(windows.interval_s, now=False).addErrback(
-            lambda failure: self._log.failure("a sweep's windows", failure)
-        )
-        try:
-            for bucket in sorted(self._buckets()):
-                if self._cursor is None or bucket >= self._cursor[0]:
-                    await self._sweep_bucket(bucket, nodes, windows)
-        finally:
-            rolling.stop()
-            windows.end()
+        for bucket in sorted(self._buckets()):
+            if self._cursor is None or bucket >= self._cursor[0]:
+                await self._sweep_bucket(bucket, nodes)
         if not self._failed:
             self.so_far.covered = frozenset(nodes.keys() - self._lost)
         return self.so_far
 
     # -- inside ---------------------------------------------------------------------------------
 
-    async def _sweep_bucket(self, bucket: str, nodes: dict[str, INode], windows: Windows) -> None:
+    async def _sweep_bucket(self, bucket: str, nodes: dict[str, INode]) -> None:
         so_far = self.so_far
         here = self._cursor is not None and self._cursor[0] == bucket
         so_far.bucket, so_far.after = bucket, self._cursor[1] if self._cursor and here else ""
@@ -210,7 +200,7 @@ class Sweep:
             listed,
             bucket,
             so_far.after,
-            windows,
+            self._windows,
             self._clock,
             self._lost.add,
             wants_stamps=lambda: self._wants_stamps,
@@ -227,7 +217,7 @@ class Sweep:
                     continue
                 if hides and (above := nesting.above(found.key)) is not None:
                     self._report(bucket, found, f"the object {above} hides it on some nodes")
-                verdict = self._judge(bucket, found, windows)
+                verdict = self._judge(bucket, found)
                 if verdict is not _Verdict.RIGHT:
                     doubtful.append((found, verdict))
             # A listing that tells stamps is dearer, and spares a HEAD for each copy.
@@ -253,7 +243,8 @@ class Sweep:
         if self._stopped_s is not None:
             raise CancelledError
 
-    def _judge(self, bucket: str, found: Found, windows: Windows) -> _Verdict:
+    def _judge(self, bucket: str, found: Found) -> _Verdict:
+        windows = self._windows
         orders = self._placement.orders(bucket, found.key)
         wanted = {each.name for each in primaries(orders, self._replicas)} & self._members
         entries = found.entries
@@ -278,16 +269,14 @@ class Sweep:
         if not compare:
             return _Verdict.RIGHT
         self._by_stamp += 1
-        if self._is_told_right(bucket, found, entries.values(), windows):
-            return _Verdict.RIGHT
-        return _Verdict.COMPARE
-
-    def _is_told_right(
-        self, bucket: str, found: Found, entries: Collection[Entry], windows: Windows
-    ) -> bool:
-        """Whether the listings tell stamps that agree, also if a page was of a while ago."""
         if windows.touched_about(found.window, bucket, found.key):
-            return False
+            # A page of a while ago may leave out who has it, and has no business to.
+            return _Verdict.MEND
+        told_right = self._is_told_right(bucket, found, entries.values())
+        return _Verdict.RIGHT if told_right else _Verdict.COMPARE
+
+    def _is_told_right(self, bucket: str, found: Found, entries: Collection[Entry]) -> bool:
+        """Whether the listings tell stamps that agree."""
         stamps = [
             told_stamp(each.stamp, each.modified_s, each.etag)
             for each in entries

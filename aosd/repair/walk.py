@@ -10,7 +10,6 @@ its nodes all the same; one that only such nodes have comes to light when `a` go
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from aosd.consistency.listed import PAGE_KEYS, Level
-from aosd.consistency.writes import Watch, Writes
+from aosd.consistency.writes import Writes
 from aosd.model.errors import NodeError, NodeRefused
 from aosd.model.objects import Entry
 from aosd.ports import INode
@@ -58,36 +57,42 @@ class Windows:
 
     def __init__(self, writes: Writes) -> None:
         self.current = 0
-        self._writes = writes
-        self._watches: deque[Watch] = deque([writes.watch()])
+        self._oldest = 0
+        # In which window each key was written last, the longest ago first.
+        self._last: dict[tuple[str, str], int] = {}
+        self._end = writes.tell(self._touch)
 
     def roll(self) -> None:
         """Open another window, and forget the oldest."""
         self.current += 1
-        self._watches.append(self._writes.watch())
-        if len(self._watches) > _WINDOWS:
-            self._watches.popleft().end()
+        self._oldest = max(0, self.current - _WINDOWS + 1)
+        while self._last:
+            name = next(iter(self._last))
+            if self._last[name] >= self._oldest:
+                return
+            del self._last[name]
 
     def is_stale(self, window: int) -> bool:
         """Whether it isn't known any more what was written since."""
-        return window <= self.current - len(self._watches)
+        return window < self._oldest
 
     def touched(self, window: int, bucket: str, key: str) -> bool:
         """Whether a write of the key took effect, or may have, since the window was opened."""
-        # A watch goes on when the next one begins: the window's own knows all.
-        oldest = self.current - len(self._watches) + 1
-        return self._watches[window - oldest].touched(bucket, key)
+        return self._last.get((bucket, key), -1) >= window
 
     def touched_about(self, window: int, bucket: str, key: str) -> bool:
         """As `touched`, or up to half a minute before the window; True when it isn't known."""
         before = window - _STALE_WINDOWS
-        oldest = self.current - len(self._watches) + 1
-        return before < oldest or self.touched(before, bucket, key)
+        return before < self._oldest or self.touched(before, bucket, key)
 
     def end(self) -> None:
         """Forget all."""
-        for watch in self._watches:
-            watch.end()
+        self._end()
+        self._last.clear()
+
+    def _touch(self, name: tuple[str, str]) -> None:
+        self._last.pop(name, None)
+        self._last[name] = self.current
 
 
 class Walk:

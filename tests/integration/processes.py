@@ -24,7 +24,7 @@ _PORTS = range(10_000, 32_000)
 _WORKERS = 8  # of tests side by side, at most, that have ports of their own
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
     """What a shell starts in the background ignores SIGINT, and so would its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -64,7 +64,7 @@ class Process(subprocess.Popen[bytes]):
                 stderr=subprocess.STDOUT,
                 cwd=directory,
                 env=environment,
-                preexec_fn=_heed_interrupts,
+                preexec_fn=heed_interrupts,
             )
 
     def __exit__(
@@ -221,3 +221,13 @@ def _status_bytes(pid: int, field: str) -> int:
     found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None, f"process {pid} is over"
     return int(found[1]) * 1024
+
+
+def unread_bytes(port: int) -> int:
+    """How much lies unread in connections to a port of 127.0.0.1 (proc(5), /proc/net/tcp)."""
+    waiting = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, _, queues, *_ = line.split()
+        if int(remote.rpartition(":")[2], 16) == port:
+            waiting += int(queues.rpartition(":")[2], 16)
+    return waiting

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -223,3 +224,38 @@ except SystemExit:
             text=True,
         )
         assert done.stdout.splitlines()[-1] == loaded
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_words(tmp_path: Path) -> None:
+    """With what `completion` prints, evaluated as the page says it."""
+    program = tmp_path / "aosctl"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{PROGRAM}' \"$@\"\n")
+    program.chmod(0o755)
+    script = """
+eval "$(aosctl completion bash)"
+try() {
+  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+  $(complete -p aosctl | grep -o -- '-F [^ ]*' | cut -c 4-) aosctl
+  echo "${COMPREPLY[@]}"
+}
+try aosctl no
+try aosctl node und
+try aosctl leave --ga
+try aosctl node drain n
+"""
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        check=False,
+        cwd=tmp_path,
+        env=clean_environment(
+            PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", AOSD_URL="http://127.0.0.1:1"
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    # Names of nodes are asked for, and no daemon is there.
+    assert done.stdout.splitlines() == ["nodes node", "undo undrain", "--gather", ""]

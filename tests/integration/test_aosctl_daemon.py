@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from aosd.model.objects import SYSTEM_BUCKET
 from tests.integration.daemon import Daemon
 from tests.integration.nodes import RealNode, running_nodes, write_nodes_file
-from tests.integration.processes import clean_environment
+from tests.integration.processes import clean_environment, heed_interrupts
 from tests.integration.test_aosctl import PROGRAM, aosctl
 from tests.integration.waiting import until
 
@@ -72,7 +73,18 @@ class Operator:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509 - no thread holds what that needs
         )
+
+
+@contextmanager
+def _ending(child: subprocess.Popen[Any]) -> Iterator[None]:
+    """It is over afterwards, also when a test isn't content."""
+    with child:
+        try:
+            yield
+        finally:
+            child.kill()
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +181,12 @@ def test_a_node_is_drained_comes_back_and_is_weighed(operator: Operator) -> None
 def test_an_interrupted_wait_changes_nothing(operator: Operator) -> None:
     assert "paused" in operator.run("repair", "pause").stdout
     waiting = operator.start("node", "zone", "n3", "rack1")
-    assert waiting.stderr is not None
-    # What waits may be told of first, while the machine is busy.
-    assert any("paused" in line for line in iter(waiting.stderr.readline, ""))
-    waiting.send_signal(signal.SIGINT)
-    written, said = waiting.communicate(timeout=20)
+    with _ending(waiting):
+        assert waiting.stderr is not None
+        # What waits may be told of first, while the machine is busy.
+        assert any("paused" in line for line in iter(waiting.stderr.readline, ""))
+        waiting.send_signal(signal.SIGINT)
+        written, said = waiting.communicate(timeout=20)
     assert (waiting.returncode, written) == (130, "")
     assert "aosctl node undo n3 takes it back" in said.splitlines()[-1]
     assert operator.node("n3")["coming"]["zone"] == "rack1"
@@ -185,15 +198,16 @@ def test_an_interrupted_wait_changes_nothing(operator: Operator) -> None:
 
 def test_a_bar_on_a_terminal(operator: Operator) -> None:
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
+    running = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "node", "weight", "n3", "3"],
         cwd=operator.folder,
         env={**clean_environment(), **operator.environment, "TERM": "xterm", "COLUMNS": "80"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-    ) as running:
-        os.close(theirs)
+    )
+    os.close(theirs)
+    with _ending(running):
         written = b""
         try:
             while some := os.read(ours, 65536):
@@ -207,6 +221,7 @@ def test_a_bar_on_a_terminal(operator: Operator) -> None:
     operator.run("node", "weight", "n3", "1")
 
 
+@pytest.mark.timeout(300)
 def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> None:
     with running_nodes(tmp_path, ["n5"]) as [fifth]:
         fifth.put("brought", b"from before")
@@ -223,6 +238,7 @@ def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> N
         assert f"object/{KEYS[0]}  cluster  n5" in shown
         assert "--yes does it" in operator.refused("node", "adopt", "n5", code=2)
 
+        taken_back_while_it_waits(operator, "n5")
         operator.run("node", "adopt", "n5", "--yes")
         assert operator.node("n5")["membership"] == "member"
         for key, data in (("brought", b"from before"), (KEYS[0], KEYS[0].encode())):
@@ -235,6 +251,23 @@ def test_a_node_with_objects_is_adopted(operator: Operator, tmp_path: Path) -> N
         del operator.nodes["n5"]
         write_nodes_file(operator.file, list(operator.nodes.values()))
     assert operator.daemon.ask("DELETE", "/object/brought").status == 204
+
+
+def taken_back_while_it_waits(operator: Operator, name: str) -> None:
+    """An adoption, behind a drain that stands still; who waits for it is told."""
+    operator.run("repair", "pause")
+    operator.run("node", "drain", "n4", "--no-wait")
+    waiting = operator.start("node", "adopt", name, "--yes")
+    until(lambda: "waits for the change" in operator.node(name)["reason"], "it waits", 30)
+    assert operator.node(name)["consented"] is True
+    done = operator.run("node", "undo", name).stdout
+    assert done == f"{name}: taken back: it isn't taken in\n"
+    written, said = waiting.communicate(timeout=60)
+    assert (waiting.returncode, written) == (1, "")
+    assert f"the adoption of {name} was taken back" in said.splitlines()[-1]
+    operator.run("node", "undo", "n4")
+    operator.run("repair", "start")
+    assert operator.node(name)["membership"] is None
 
 
 def test_a_removed_node(operator: Operator) -> None:
@@ -251,6 +284,7 @@ def test_the_cluster_is_left(operator: Operator) -> None:
     """The last one, of course."""
     plan = operator.told("leave", "--gather", "n1", "--dry-run")
     assert plan["refusal"] == ""
+    assert plan["forecast"]["nodes"]["n1"]["copies_in"] == plan["gather"]["lacking_keys"]
     done = operator.run("leave", "--gather", "n1", "--yes")
     assert done.stdout == "left: the nodes hold plain objects, and nothing of aosd\n"
     assert operator.objects_of("n1") == set(KEYS)

@@ -71,6 +71,8 @@ def test_plain_objects_are_left(left_nodes: list[RealNode], gather: str, tmp_pat
         assert (plan["nodes"], plan["refusal"]) == (names, "")
         assert (plan["uploads"], plan["uploads_in_all"]) == (["photos/never-ended"], 1)
         assert (plan["gather"] or {}).get("keys", len(OBJECTS)) == len(OBJECTS)
+        assert (plan["forecast"]["keys"], plan["no_forecast"]) == (len(OBJECTS), "")
+        assert set(plan["forecast"]["nodes"]) == set(names)
         leave(daemon, gather)
         until(lambda: leaving(daemon)["phase"] == "left", "the cluster is left", 90)
         ready = daemon.ask("GET", "/-/ready")

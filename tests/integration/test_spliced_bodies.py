@@ -14,10 +14,9 @@ from tests.conftest import NAMES
 from tests.integration.bodies import KIB, MIB, body
 from tests.integration.daemon import Daemon, running_daemon
 from tests.integration.nodes import RealNode
+from tests.integration.splicing import LONG, spliced_bytes
 from tests.integration.waiting import until
 from tests.integration.wire import Wire, head
-
-LONG = 32 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +33,6 @@ def alone(
     )
     with running_daemon(folder, other_file, *flags, up=NAMES) as running:
         yield running
-
-
-def spliced_bytes(daemon: Daemon) -> float:
-    """How many bytes the kernel has moved for it."""
-    return sum(daemon.metric("aosd_spliced_bytes_total", node=name) for name in NAMES)
 
 
 def test_both_ways_the_kernel_moves_them(alone: Daemon, key: str) -> None:
@@ -159,13 +153,3 @@ def test_a_node_that_dies_in_the_middle(
     finally:
         node.start_again()
     alone.wait_for_states(dict.fromkeys(NAMES, "up"))
-
-
-def unread_bytes(port: int) -> int:
-    """How much lies unread in connections to a port of 127.0.0.1 (proc(5), /proc/net/tcp)."""
-    waiting = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, _, remote, _, queues, *_ = line.split()
-        if int(remote.rpartition(":")[2], 16) == port:
-            waiting += int(queues.rpartition(":")[2], 16)
-    return waiting

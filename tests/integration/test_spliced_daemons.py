@@ -10,8 +10,14 @@ from tests.integration.bodies import KIB, MIB, body
 from tests.integration.clients.certificates import Authority
 from tests.integration.daemon import running_daemon
 from tests.integration.nodes import RealNode
-from tests.integration.processes import free_port, peak_rss_bytes, reset_peak, rss_bytes
-from tests.integration.test_spliced_bodies import LONG, spliced_bytes, unread_bytes
+from tests.integration.processes import (
+    free_port,
+    peak_rss_bytes,
+    reset_peak,
+    rss_bytes,
+    unread_bytes,
+)
+from tests.integration.splicing import LONG, spliced_bytes
 from tests.integration.waiting import until
 from tests.integration.wire import Wire, head
 

@@ -22,6 +22,7 @@ from aosd.repair.mend import Mended, Mender
 from aosd.repair.pace import Pace
 from aosd.repair.rates import Rates
 from aosd.repair.sweep import Sweep
+from aosd.repair.walk import Windows
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement, make_store
 
@@ -125,7 +126,7 @@ class World:
             placement=self.placement,
             replicas=self.replicas,
             mender=mender,
-            writes=store.writes,
+            windows=Windows(store.writes),
             clock=self.clock,
             buckets=lambda: BUCKETS,
             keys=Pace(self.clock, math.inf),

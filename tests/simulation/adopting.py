@@ -228,6 +228,26 @@ def adopting_waits_for_longer_than_the_journal_remembers() -> None:
         until(s, added, Membership.MEMBER)
 
 
+def an_adoption_that_waits_is_taken_back() -> None:
+    """E is to be adopted after A is drained, and then it isn't; later on it is after all."""
+    with scene(nodes=4) as s:
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        expect(upload is not None and s.a.name in upload.ids, "it is open on A")
+        acts(s, "drain", s.a)
+        added = _comes(s, "f")
+        s.world.pass_time(3.0)
+        acts(s, "adopt", added)
+        s.world.sleep(HOUR_S)
+        acts(s, "undo", added)
+        s.does(s.world.abort_upload(upload))
+        s.until(lambda: membership(s, s.a) is Membership.DRAINED, "A is drained", DAY_S)
+        s.world.sleep(HOUR_S)
+        expect(membership(s, added) is None, "nobody lets it in any more")
+        _is_adopted(s, added)
+        s.does(s.world.get("f"))
+        until(s, added, Membership.MEMBER)
+
+
 # -- the scene -------------------------------------------------------------------------------------
 
 
@@ -271,4 +291,5 @@ STORIES: tuple[Callable[[], None], ...] = (
     its_disk_falls_back_to_before_it_was_adopted,
     a_node_is_lost_before_another_is_adopted,
     adopting_waits_for_longer_than_the_journal_remembers,
+    an_adoption_that_waits_is_taken_back,
 )

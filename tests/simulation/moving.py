@@ -37,6 +37,22 @@ def a_node_is_drained_while_clients_write() -> None:
         expect(s.world.is_ready, "the store goes on")
 
 
+def what_stood_in_is_listed_late() -> None:
+    """B is away while A is weighed anew, and C has v2 for it; B comes back, and gets its copy.
+
+    C's listing of then is of before v2. Its copy goes all the same.
+    """
+    for seed in range(1, 7):
+        with scene(nodes=4, seed=seed) as s:
+            s.b.kill()
+            acts(s, "weigh", s.a, weight=2.0)
+            s.does(s.world.put(KEY, b"v2"))
+            expect(s.c.name in s.lying(), "C stands in")
+            s.world.fates({Fate.STALE: 1.0}, s.c.name)
+            s.b.start()
+            s.until(lambda: not s.assembly.store.why_unsettled("object", KEY), "settled", HOUR_S)
+
+
 def a_write_lands_late_on_a_draining_node() -> None:
     """A doesn't answer PUT v2, is drained, and stores v2 then: it isn't empty before that."""
     with scene(nodes=4) as s:
@@ -709,6 +725,27 @@ def an_upload_is_completed_before_one_of_its_nodes_is_removed() -> None:
         expect(not any(node.disk.uploads for node in (s.b, s.c, *s.others)), "it is over")
 
 
+def an_upload_begins_on_a_node_that_was_removed() -> None:
+    """C stands still when an upload is to begin there, is removed, and goes on when it is over.
+
+    It holds no object, joins, and has the upload open.
+    """
+    with scene(nodes=4) as s:
+        s.c.freeze()
+        upload = s.ends(s.world.begin_upload(KEY)).upload
+        assert upload is not None and s.c.name not in upload.ids
+        s.until(lambda: s.state(s.c) == "down", "noticed", HOUR_S)
+        s.does(s.world.send_part(upload, 1, b"v2"))
+        _removes(s, s.c)
+        until(s, s.c, Membership.REMOVED)
+        s.does(s.world.complete_upload(upload))
+        s.world.sleep(120.0)
+        s.c.thaw()
+        s.world.look_around()
+        until(s, s.c, Membership.MEMBER)
+        expect(bool(s.c.disk.uploads), "it is open there")
+
+
 # -- the share that moves --------------------------------------------------------------------------
 
 
@@ -817,6 +854,7 @@ def _copies_made(line: str) -> int:
 
 STORIES: tuple[Callable[[], None], ...] = (
     a_node_is_drained_while_clients_write,
+    what_stood_in_is_listed_late,
     a_write_lands_late_on_a_draining_node,
     a_write_of_a_killed_gateway_lands_on_a_draining_node,
     only_a_node_whose_clock_is_off_is_left,
@@ -858,5 +896,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     a_node_is_lost_while_an_upload_keeps_another_from_being_drained,
     a_removed_node_comes_back_with_an_upload,
     an_upload_is_completed_before_one_of_its_nodes_is_removed,
+    an_upload_begins_on_a_node_that_was_removed,
     what_moves_is_what_the_ring_says,
 )

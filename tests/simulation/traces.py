@@ -275,7 +275,7 @@ def same_bytes_again_after_a_delete() -> None:
         before = s.a.snapshot()
         s.does(s.world.delete(KEY))
         s.does(s.world.put(KEY, b"v1"))
-        s.world.pass_time(5.0)
+        s.world.pass_time(60.0)  # what was written just now would be looked at anyhow
         s.a.kill()
         s.a.restore(before)
         s.a.start()

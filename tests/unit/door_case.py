@@ -108,8 +108,12 @@ class Asked:
     async def adopt(self, name: str) -> Standing:
         return await self._done("adopt", name)
 
-    async def forecast(self, act: str, name: str, **more: Any) -> Asked:
+    async def __call__(self, act: str, name: str, **more: Any) -> Asked:
         await self._done("forecast", act, name, more)
+        return self
+
+    async def of_sweep(self) -> Asked:
+        await self._done("forecast", "sweep")
         return self
 
     def told(self) -> dict[str, Any]:
@@ -117,6 +121,18 @@ class Asked:
 
     async def pause(self) -> None:
         await self._done("pause")
+
+    def check_pause(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def report(self) -> dict[str, Any]:
+        return {"sweep": {"running": True, "keys": 3}, "last_sweep": None, "paused": False}
+
+    def undoing(self) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        return {"leaving": None, "weight": None, "refusal": "it isn't left"}
 
     async def resume(self) -> None:
         await self._done("resume")
@@ -152,7 +168,7 @@ def operations_door(
         oversight,
         gateway.metrics,
         OperatorToken(token, lambda: assembly.keys.token),
-        Acts(asked, asked.forecast, asked, asked, assembly.to_the_end, oversight.changes),
+        Acts(asked, asked, asked, asked, assembly.to_the_end, oversight.changes),
         Explaining(assembly),
         Doctor(assembly, examine, assembly.store.clock.seconds, sweep_interval_s=3600),
     )

@@ -100,6 +100,11 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(self.token(Call(token="said")), "said")
         self.assertEqual(self.asked, 0)
 
+    def test_what_can_be_none(self) -> None:
+        for token in ("naïve", "two words", "with a line\nbreak", "\udcff"):
+            error = self.assertRaises(ConfigurationError, self.token, Call(token=token))
+            self.assertIn("--token or AOSD_OPERATOR_TOKEN", str(error))
+
     def test_of_the_settings(self) -> None:
         flags = {"operator_token": SecretStr("of-the-settings-16")}
         self.assertEqual(self.token(Call(flags=flags)), "of-the-settings-16")
@@ -122,6 +127,9 @@ class TokenTests(SynchronousTestCase):
         self.assertIn("(no node was found): --token", str(error))
         self.answers = ConfigurationError("no such provider")
         self.assertRaises(ConfigurationError, self.token)
+
+
+ALIVE = {"status": "alive"}
 
 
 class Pool:
@@ -153,15 +161,23 @@ class ConnectionTests(SynchronousTestCase):
         return Connection("http://h:1", token, cast(urllib3.PoolManager, self.pool))
 
     def test_get(self) -> None:
-        answered = self.connection((200, {"a": 1})).get("explain", {"bucket": "b", "key": "a/é &"})
-        self.assertEqual(answered, {"a": 1})
+        told = {"verdict": "It lies right.", "order": [], "a": 1}
+        answered = self.connection((200, told)).get("explain", {"bucket": "b", "key": "a/é &"})
+        self.assertEqual(answered, told)
         [(verb, url, headers)] = self.pool.asked
         self.assertEqual((verb, url), ("GET", "http://h:1/-/explain?bucket=b&key=a%2F%C3%A9+%26"))
         self.assertNotIn("Authorization", headers)
         self.assertEqual(self.tokens, 0)
 
+    def test_another_servers_json(self) -> None:
+        for page in ("nodes", "changes", "repair", "explain"):
+            for document in ({}, {"nodes": []}, {"status": "ok"}, [], ["nodes"], "nodes", 7, True):
+                connection = self.connection((200, document))
+                error = self.assertRaises(Unreachable, connection.get, page)
+                self.assertIn("no operations door of aosd (status 200)", str(error))
+
     def test_post(self) -> None:
-        connection = self.connection((200, {}), (202, {"a": 1}), (202, {}))
+        connection = self.connection((200, ALIVE), (202, {"a": 1}), (202, {}))
         self.assertEqual(connection.post("leave"), {"a": 1})
         connection.post("leave")
         self.assertEqual(
@@ -173,6 +189,19 @@ class ConnectionTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.tokens, 1)
+
+    def test_no_token_is_told_to_what_is_no_daemon(self) -> None:
+        connection = self.connection((200, {"status": "ok"}))
+        error = self.assertRaises(Unreachable, connection.post, "leave")
+        self.assertIn("is no operations door of aosd", str(error))
+        self.assertEqual((self.tokens, len(self.pool.asked)), (0, 1))
+
+    def test_words_that_cant_be_sent(self) -> None:
+        connection = self.connection()
+        query = {"bucket": "b", "key": "\udcff"}
+        error = self.assertRaises(ConfigurationError, connection.get, "explain", query)
+        self.assertEqual(str(error), r"'\udcff' is no text in UTF-8")
+        self.assertEqual(self.pool.asked, [])
 
     def test_no_token_is_looked_for_where_no_daemon_is(self) -> None:
         connection = self.connection(ProtocolError("reset"))

@@ -166,6 +166,21 @@ class WaitingTests(NodeCase):
             self.run_aosctl("node", *words)
             self.assertEqual(self.now_s, 0.0)
 
+    def test_what_an_undoing_comes_to(self) -> None:
+        for now, words in (
+            (node("n2"), "as it was before"),
+            (
+                node("n2", membership="drained"),
+                "taken back: it is drained, and what it held lies on others",
+            ),
+            (node("n2", membership="removed"), "taken back: it isn't taken in"),
+            (node("n2", membership=None, reason="adopt it"), "taken back: it isn't taken in"),
+        ):
+            self.daemon.pages = {"nodes/n2/undo": told(), "nodes": nodes(now), "changes": QUIET}
+            self.now_s = 0.0
+            self.assertEqual(self.lines("node", "undo", "n2"), [f"n2: {words}"])
+            self.assertEqual(self.now_s, 0.0)
+
     def test_what_isnt_over_yet(self) -> None:
         for act, now in (
             ("adopt", nodes()),
@@ -201,6 +216,16 @@ class WaitingTests(NodeCase):
                 "n2 is being looked at",
             ],
         )
+
+    def test_an_adoption_that_nobody_knows_of_any_more(self) -> None:
+        waits = node("n2", membership=None, consented=True, reason="it waits for the change of n1")
+        self.daemon.pages = {"nodes/n2/adopt": told(), "nodes": nodes(waits), "changes": changes()}
+        self.at(3, nodes=nodes(node("n2", membership=None, consented=False, reason="not reached")))
+        foreign = node("n2", membership=None, consented=False, reason="it has objects: adopt it")
+        self.at(9, nodes=nodes(foreign))
+        shown = self.run_aosctl("node", "adopt", "n2", "--yes", code=1).stderr.splitlines()
+        self.assertIn("aosctl node adopt n2 asks for it once more", shown[-1])
+        self.assertEqual(self.now_s, 9)
 
     def test_a_daemon_that_is_started_again(self) -> None:
         self.daemon.pages = {
@@ -326,6 +351,31 @@ class DryRunTests(NodeCase):
             forecast = {**FORECAST, "conflicts": [one] * count, "conflicts_in_all": count}
             self.daemon.pages = {"nodes/n2/adopt": forecast}
             self.assertEqual(self.lines("node", "adopt", "n2", "--dry-run")[-1], last)
+
+    def test_what_loses_nothing_isnt_said_to(self) -> None:
+        kept = {"bucket": "b", "key": "a//b", "wins": "", "loses": "", "why": "it is left there"}
+        lost = {"bucket": "b", "key": "k", "wins": "n2", "loses": "cluster", "why": "it is later"}
+        for conflicts, head in (
+            ([kept], "1 key needs a look; nothing is lost:"),
+            ([kept, lost], "2 keys need a look; what LOSES names is lost:"),
+        ):
+            told = {**FORECAST, "conflicts": conflicts, "conflicts_in_all": len(conflicts)}
+            self.daemon.pages = {"nodes/n2/adopt": told}
+            lines = self.lines("node", "adopt", "n2", "--dry-run")
+            at = lines.index(head)
+            self.assertEqual(lines[at + 2].split(maxsplit=1), ["b/a//b", "it is left there"])
+
+    def test_a_key_is_one_line_and_tells_a_terminal_nothing(self) -> None:
+        key = "a\nb\x1b]0;c\x9b2J\u202e"
+        one = {"bucket": "b", "key": key, "wins": "n2", "loses": "cluster", "why": "it is later"}
+        told = {**FORECAST, "conflicts": [one], "conflicts_in_all": 1}
+        self.daemon.pages = {"nodes/n2/adopt": told}
+        shown = self.lines("node", "adopt", "n2", "--dry-run")[-1]
+        self.assertEqual(shown, r"b/a\nb\x1b]0;c\x9b2J\u202e  n2    cluster  it is later")
+        self.assertEqual(self.document("node", "adopt", "n2", "--dry-run"), told)
+        self.daemon.pages = {"nodes/n2/remove": Failed(f"the last copy of b/{key}")}
+        line = self.refused("node", "remove", "n2", "--yes", code=1)
+        self.assertEqual(line, r"the last copy of b/a b\x1b]0;c\x9b2J\u202e")
 
 
 class SureTests(NodeCase):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from click.shell_completion import ShellComplete
 
-from aosd.aosctl import doctor
+from aosd.aosctl import asking, doctor
 from aosd.aosctl.call import Call, Failed, TokenUnknown, Unreachable
 from aosd.aosctl.main import main
 from aosd.model.errors import NoNodes
@@ -102,6 +103,21 @@ class NodesTests(AosctlCase):
             ],
         )
 
+    def test_while_the_cluster_is_being_left(self) -> None:
+        for leaving, line in (
+            (
+                {"phase": "mending", "waits": ["2 marks", "x"], "undoable": True},
+                "this cluster is being left (mending: 2 marks): aosctl leave --undo takes it back",
+            ),
+            ({"phase": "cleaning", "waits": []}, "this cluster is being left (cleaning)"),
+            ({"phase": "going back", "waits": []}, "leaving this cluster is being taken back"),
+            ({"phase": "left"}, "this cluster was left: the nodes hold plain objects; stop aosd"),
+        ):
+            self.daemon.pages["nodes"] = nodes(node("n1"), leaving=leaving)
+            self.assertEqual(self.lines("nodes")[2:], [line, "any one node may be taken down now"])
+        self.daemon.pages["nodes"] = nodes(node("n1"), leaving=None)
+        self.assertEqual(self.lines("nodes")[2:], ["any one node may be taken down now"])
+
     def test_none(self) -> None:
         self.daemon.pages["nodes"] = nodes(next_may_go=False, wait_for=["no nodes found"])
         self.assertEqual(
@@ -127,6 +143,7 @@ class ChangesTests(AosctlCase):
                 "asked_at": "2026-11-26 20:00:02",
             },
             {"node": "n3", "act": "join", "weight": None, "asked": "", "asked_at": None},
+            {"node": "n5", "act": "join", "asked": "", "asked_at": None, "consented": True},
         ]
         self.daemon.pages["changes"] = {
             **changes(rate_keys_per_s=None, seconds_left=None, of_keys=None, keys=1, removed=7),
@@ -144,6 +161,7 @@ class ChangesTests(AosctlCase):
                 "n2     rezone rack1          2026-11-26 20:00:01 UTC",
                 "n4     weigh 2 and rezone r  2026-11-26 20:00:02 UTC",
                 "n3     join                  by discovery",
+                "n5     adopt                 by an operator",
             ],
         )
 
@@ -201,6 +219,83 @@ class RepairTests(AosctlCase):
                 ],
             )
             self.assertEqual(self.daemon.asked, [f"POST repair/{act}"])
+
+    def test_what_a_pause_would_hold_back(self) -> None:
+        queue = [
+            {"node": "n1", "act": "weigh", "weight": 0.5},
+            {"node": "n3", "act": "drain"},
+        ]
+        told = {"sweep": REPAIR["sweep"], "changes": {**changes(), "queue": queue}}
+        self.daemon.pages["repair/pause"] = told
+        last = (
+            "no sweep would begin until aosctl repair start; marked keys would be mended all "
+            "the same"
+        )
+        self.assertEqual(
+            self.lines("repair", "pause", "--dry-run"),
+            [
+                "the sweep that runs would end: 12,000 keys compared, 5 copies missing, 4 made, "
+                "now at b/k, in 6 seconds",
+                "would stand still: copying to where it will belong (n2): 12,000 of 100,000 keys, "
+                "1,950 keys/s, 45 seconds left",
+                "would wait: weigh 0.5 of n1 and drain of n3",
+                last,
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST repair/pause?dry_run=1"])
+        self.assertEqual(self.document("repair", "pause", "--dry-run"), told)
+        self.daemon.pages["repair/pause"] = {"sweep": None, "changes": QUIET}
+        self.assertEqual(
+            self.lines("repair", "pause", "--dry-run"),
+            ["no sweep runs, no change is under way, and none waits", last],
+        )
+        for phase, lines in (
+            ("mending", ["would stand still: leaving, mending: 2 marks", last]),
+            ("left", ["no sweep runs, no change is under way, and none waits", last]),
+        ):
+            leaving = {"phase": phase, "waits": ["2 marks"]}
+            self.daemon.pages["repair/pause"] = {"changes": {**QUIET, "leaving": leaving}}
+            self.assertEqual(self.lines("repair", "pause", "--dry-run"), lines)
+
+    def test_a_pause_of_what_is_paused(self) -> None:
+        told = {"sweep": None, "changes": {**changes(keys=0), "paused": True}}
+        self.daemon.pages["repair/pause"] = told
+        self.assertEqual(
+            self.lines("repair", "pause", "--dry-run"),
+            [
+                "it is paused already: nothing would be otherwise",
+                "stands still: copying to where it will belong (n2): 0 of 100,000 keys, "
+                "1,950 keys/s, 45 seconds left",
+            ],
+        )
+
+    def test_what_a_sweep_would_find(self) -> None:
+        told = {
+            "keys": 1_000,
+            "bytes": 1024**2,
+            "moved_keys": 2,
+            "moved_bytes": 2048,
+            "moved_share": 0.001,
+            "seconds": 5.0,
+            "seconds_are": "measured",
+            "nodes": {"n1": {"copies_in": 2, "bytes_in": 2048, "seconds": 0.5}},
+            "unlisted": ["n2"],
+        }
+        self.daemon.pages["repair/start"] = told
+        self.assertEqual(
+            self.lines("repair", "start", "--dry-run"),
+            [
+                "1,000 keys in all, 1.0 MiB",
+                "2 keys would move, 2.0 KiB: 0.1% of all copies",
+                "it takes about 5 seconds",
+                "n2 couldn't be listed: what it alone holds isn't in this",
+                "NODE  IN    BYTES   TIME",
+                "n1     2  2.0 KiB  < 1 s",
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST repair/start?dry_run=1"])
+        self.assertIsNone(self.daemon.timeouts["repair/start"])
+        self.assertEqual(self.document("repair", "start", "--dry-run"), told)
 
 
 class ExplainTests(AosctlCase):
@@ -393,6 +488,17 @@ class DoctorTests(AosctlCase):
         self.assertEqual(told["nodes"], [])
         self.assertEqual(told["cluster"][1]["found"], "none")
 
+    def test_of_a_daemon_elsewhere_this_hosts_nodes_arent_looked_at(self) -> None:
+        self.patch(os, "environ", {})
+        self.daemon.pages["doctor"] = Unreachable("no daemon answers at x")
+        told = self.document("doctor", "--url", "there:3000", code=4)
+        self.assertEqual(told["nodes"], [])
+        self.assertIn("--nodes or AOSD_NODES says it", told["cluster"][1]["found"])
+        self.patch(asking, "run", lambda _: asking.Heard({"n1": []}, {}, []))
+        for words in (("--url", "there:3000", "--nodes", "dns:n1"), ("--url", "127.0.0.1:1")):
+            told = self.document("doctor", *words, code=4)
+            self.assertEqual([each["name"] for each in told["nodes"]], ["n1"])
+
     def test_a_wrong_token_is_no_finding(self) -> None:
         self.daemon.pages["doctor"] = Failed("another token", "Unauthorized")
         self.assertEqual(self.refused("doctor", code=1), "another token")
@@ -439,8 +545,41 @@ class LeaveTests(AosctlCase):
         self.assertEqual(self.lines("leave", "--undo"), ["as before: this cluster isn't left"])
         self.assertEqual(self.daemon.posted(), ["leave/undo"])
         self.assertEqual(self.now_s, 1)
-        for word in ("--gather=n1", "--dry-run"):
-            self.assertIn("--undo goes with", self.refused("leave", "--undo", word, code=2))
+        error = self.refused("leave", "--undo", "--gather=n1", code=2)
+        self.assertIn("--undo doesn't go with --gather", error)
+
+    def test_what_would_be_taken_back(self) -> None:
+        told: dict[str, Any] = {
+            "leaving": {"phase": "gathering", "gather": "n1"},
+            "weight": 2.0,
+            "refusal": "",
+        }
+        self.daemon.pages["leave/undo"] = told
+        self.assertEqual(
+            self.lines("leave", "--undo", "--dry-run"),
+            [
+                "would be taken back: leaving, gathering",
+                "n1 would weigh 2 again, and what it got above that be removed from it by sweeps",
+            ],
+        )
+        self.assertEqual(self.daemon.asked, ["POST leave/undo?dry_run=1"])
+        self.assertEqual(self.document("leave", "--undo", "--dry-run"), told)
+        told = {"leaving": {"phase": "stopping writes", "gather": None}, "refusal": ""}
+        self.daemon.pages["leave/undo"] = told
+        self.assertEqual(
+            self.lines("leave", "--undo", "--dry-run"),
+            [
+                "would be taken back: leaving, stopping writes",
+                "writes would be taken again; uploads that were aborted stay so",
+            ],
+        )
+        told = {"leaving": None, "weight": None, "refusal": "the cluster isn't being left"}
+        self.daemon.pages["leave/undo"] = told
+        self.assertEqual(
+            self.refused("leave", "--undo", "--dry-run", code=1),
+            "it would be refused: the cluster isn't being left",
+        )
+        self.assertEqual(self.document("leave", "--undo", "--dry-run", code=1), told)
 
     def test_what_it_waits_for(self) -> None:
         self.daemon.pages = {
@@ -466,7 +605,7 @@ class LeaveTests(AosctlCase):
             "refusal": "",
             "waits": ["2 marks"],
             "marks": 2,
-            "uploads": [f"b/u{n}" for n in range(30)],
+            "uploads": ["b/\x1b[2J", *(f"b/u{n}" for n in range(1, 30))],
             "uploads_in_all": 1_500,
             "gather": {
                 "node": "n1",
@@ -478,7 +617,7 @@ class LeaveTests(AosctlCase):
             },
         }
         self.daemon.pages["leave"] = plan
-        uploads = ", ".join(f"b/u{n}" for n in range(20))
+        uploads = ", ".join([r"b/\x1b[2J", *(f"b/u{n}" for n in range(1, 20))])
         self.assertEqual(
             self.lines("leave", "--gather=n1", "--dry-run"),
             [
@@ -495,6 +634,61 @@ class LeaveTests(AosctlCase):
         self.assertIn(
             "refused: node n2 is away", self.run_aosctl("leave", "--dry-run", code=1).stderr
         )
+
+    def test_what_it_takes(self) -> None:
+        share = {"copies_in": 0, "bytes_in": 0, "copies_out": 0, "bytes_out": 0, "seconds": 0.0}
+        forecast: dict[str, Any] = {
+            "keys": 100_000,
+            "bytes": 1024**3,
+            "moved_keys": 2_000,
+            "moved_bytes": 20 * 1024**2,
+            "moved_share": 0.01,
+            "seconds": 90.0,
+            "seconds_are": "measured",
+            "nodes": {
+                "n1": {**share, "copies_in": 2_000, "bytes_in": 20 * 1024**2, "seconds": 60.0},
+                "n2": {**share, "copies_out": 300, "bytes_out": 1024, "seconds": 3.0},
+                "n3": share,
+            },
+        }
+        plan = {"nodes": ["n1", "n2", "n3"], "refusal": "", "forecast": forecast, "no_forecast": ""}
+        self.daemon.pages["leave"] = plan
+        in_all = "100,000 keys in all, 1.0 GiB"
+        removed = "aos-system would be removed from n1, n2 and n3"
+        self.assertEqual(
+            self.lines("leave", "--dry-run"),
+            [
+                in_all,
+                "2,000 keys would move, 20.0 MiB: 1.0% of all copies",
+                "it takes about 1 minute 30 seconds",
+                "NODE     IN     BYTES  OUT    BYTES   TIME",
+                "n1    2,000  20.0 MiB                1 min",
+                "n2                     300  1.0 KiB    3 s",
+                removed,
+            ],
+        )
+        nodes_then = {"n2": forecast["nodes"]["n2"]}
+        left_over = {**forecast, "moved_keys": 0, "seconds": 33.0, "nodes": nodes_then}
+        self.daemon.pages["leave"] = {**plan, "forecast": left_over}
+        self.assertEqual(
+            self.lines("leave", "--dry-run")[:3],
+            [in_all, "300 copies would be removed", "it takes about 33 seconds"],
+        )
+        nothing = {**forecast, "moved_keys": 0, "nodes": {"n3": share}}
+        self.daemon.pages["leave"] = {**plan, "forecast": nothing}
+        self.assertEqual(self.lines("leave", "--dry-run"), [in_all, "nothing would move", removed])
+
+    def test_what_it_takes_isnt_known(self) -> None:
+        plan = {"nodes": ["n1"], "refusal": "", "forecast": None, "no_forecast": "no node is up"}
+        self.daemon.pages["leave"] = plan
+        unknown = "how long it takes isn't known: no node is up"
+        removed = "aos-system would be removed from n1"
+        self.assertEqual(self.lines("leave", "--dry-run"), [unknown, removed])
+        why = "node n2 is away"
+        self.daemon.pages["leave"] = {**plan, "refusal": why, "no_forecast": why}
+        shown = self.run_aosctl("leave", "--dry-run", code=1)
+        self.assertEqual(shown.stdout.splitlines(), [removed])
+        self.assertIn(f"refused: {why}", shown.stderr)
 
     def test_nobody_to_ask(self) -> None:
         self.assertIn("--yes does it", self.refused("leave", code=2))

@@ -7,16 +7,21 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
+from aosd.cluster.adopting import Adopting
+from aosd.cluster.member import WatchedMember
 from aosd.consistency.buckets import DELETED, LIVE
+from aosd.doors.operations.report import Oversight
 from aosd.gateway.buckets import create_bucket, delete_bucket
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
 from aosd.gateway.list import list_objects
 from aosd.gateway.put import put
 from aosd.gateway.requests import Get, Put
-from aosd.model.errors import KeyConflict, NoQuorum, NoSuchKey
+from aosd.model.errors import KeyConflict, NoQuorum, NoSuchKey, NoSuchNode
+from aosd.model.marker import MARKER_KEY
 from aosd.model.node import NodeState
 from aosd.model.objects import OBJECT_BUCKET, STAMP_HEADER, SYSTEM_BUCKET
+from aosd.model.standing import Membership
 from aosd.model.versions import foreign_stamp
 from aosd.testing.bodies import BytesSource, CollectingConsumer
 from aosd.testing.faults import refused
@@ -197,6 +202,59 @@ class JoiningTests(AdoptingTestCase):
         self.wait(300, lambda: self.over(self.gateway))
         self.assertEqual(len(self.members(self.gateway)), 4)
         self.assertTrue(self.lies_right(self.gateway, *KEYS))
+
+    def test_a_consent_that_waits_is_taken_back(self) -> None:
+        changes, forecasts = self.gateway.assembly.changes, self.gateway.assembly.forecasts
+        self.bring("n4", *KEYS)
+        self.now(changes.drain("n1"))
+        self.now(self.gateway.assembly.keeper.pause())
+        self.join()
+        self.assertIsNone(self.now(changes.adopt("n4")))
+        self.wait(60, lambda: "waits for the change of n1" in self.gateway.why("n4"))
+        self.assertEqual([name for name, _ in changes.queue()], ["n4"])
+        (told,) = Oversight(self.gateway.assembly, self.replicas).changes()["queue"]
+        self.assertEqual((told["node"], told["act"], told["consented"]), ("n4", "join", True))
+        self.assertEqual(self.now(forecasts("undo", "n4")).moved_copies, 0)
+        self.assertIsNone(self.now(changes.undo("n4")))
+        self.now(self.gateway.assembly.keeper.resume())
+        self.wait(300, lambda: self.over(self.gateway))
+        self.pass_s(60)
+        self.assertIn("didn't write", self.gateway.why("n4"))
+        self.assertNotIn(SYSTEM_BUCKET, self.nodes["n4"].buckets)
+        self.failureResultOf(Deferred.fromCoroutine(changes.undo("n4")), NoSuchNode)
+        self.failureResultOf(Deferred.fromCoroutine(forecasts("undo", "n4")), NoSuchNode)
+
+    def test_taken_back_while_its_buckets_are_taken_up(self) -> None:
+        self.bring("n4", *KEYS)
+        self.join()
+        changes, adopting = self.gateway.assembly.changes, Adopting.take_up
+
+        async def meanwhile(itself: Adopting, watched: WatchedMember) -> None:
+            await adopting(itself, watched)
+            await changes.undo("n4")
+
+        self.patch(Adopting, "take_up", meanwhile)
+        self.now(changes.adopt("n4"))
+        self.pass_s(60)
+        self.assertIn("didn't write", self.gateway.why("n4"))
+        self.assertNotIn(MARKER_KEY, self.nodes["n4"].buckets.get(SYSTEM_BUCKET, {}))
+        self.assertIsNone(changes.standing("n4"))
+
+    def test_so_is_one_to_a_node_that_was_removed(self) -> None:
+        changes = self.gateway.assembly.changes
+        self.now(changes.drain("n1"))
+        self.wait(300, lambda: changes.standing("n1").membership is Membership.DRAINED)
+        self.now(changes.remove("n1"))
+        self.wait(60, lambda: "adopt takes it in again" in self.gateway.why("n1"))
+        self.now(self.gateway.assembly.keeper.pause())
+        self.now(changes.drain("n2"))
+        self.now(changes.adopt("n1"))
+        self.wait(60, lambda: "waits for the change of n2" in self.gateway.why("n1"))
+        self.assertIsNone(self.now(changes.undo("n1")))
+        self.now(changes.undo("n2"))
+        self.now(self.gateway.assembly.keeper.resume())
+        self.pass_s(120)
+        self.assertIs(changes.standing("n1").membership, Membership.REMOVED)
 
     def test_what_the_cluster_has_or_deleted_counts(self) -> None:
         self.now(create_bucket(self.gateway.store, PHOTOS))

@@ -376,6 +376,22 @@ class RemovingTests(ChangesTestCase):
         self.now(self.changes.remove("n1", lose=True))
         self.assertEqual(self.membership("n1"), Membership.REMOVING)
 
+    def test_what_has_its_last_copy_there_is_named(self) -> None:
+        first, second = self.primaries(self.gateway, "k00")
+        self.nodes[second].script("put", timed_out(carried_out=True))
+        self.put(self.gateway, "k00", b"newer")
+        self.gateway.see(*(name for name in self.names if name != first))
+        self.pass_s(90)
+        there = [name for name in self.names if name != first]
+        with_it = [name for name in there if "k00" in self.nodes[name].buckets[OBJECT_BUCKET]]
+        lost = {name: self.nodes[name].buckets[OBJECT_BUCKET].pop("k00") for name in with_it}
+        why = self.refused(self.changes.remove(first), ChangeRefused)
+        self.assertEqual(why, "the newest version is on no other node of object/k00")
+        for name in with_it[:1]:
+            self.nodes[name].buckets[OBJECT_BUCKET]["k00"] = lost[name]
+        self.now(self.changes.remove(first))
+        self.assertEqual(self.membership(first), Membership.REMOVING)
+
     def test_a_lost_one_while_another_is_drained(self) -> None:
         self.nodes["n1"].script("delete", refused(), times=None)
         self.now(self.changes.drain("n1"))

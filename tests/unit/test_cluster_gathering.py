@@ -12,25 +12,47 @@ from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.model.standing import Membership
 from aosd.testing.faults import late
 from tests.unit.cluster_case import Gateway
-from tests.unit.test_cluster_leaving import KEYS, LeavingCase
+from tests.unit.test_cluster_leaving import COPY_S, KEYS, LeavingCase
 
 
 class GatheringTests(LeavingCase):
     count = 4
 
     def test_everything_is_on_that_node_and_a_second_copy_on_others(self) -> None:
-        plan = self.now(self.first.assembly.leaving.plan("n2"))
+        plan = self.plan(self.first, "n2")
         assert plan.gather is not None
+        assert plan.forecast is not None
         lacking = set(KEYS) - self.nodes["n2"].buckets[OBJECT_BUCKET].keys()
         self.assertEqual(
             (plan.gather["keys"], plan.gather["lacking_keys"]), (len(KEYS), len(lacking))
         )
         self.assertEqual(plan.gather["space_bytes"], None)
+        share = plan.forecast["nodes"]["n2"]
+        self.assertEqual((share["copies_in"], share["copies_out"]), (len(lacking), 0))
+        self.assertEqual(share["bytes_in"], plan.gather["lacking_bytes"])
+        self.assertEqual(share["seconds"], len(lacking) * COPY_S)
+        self.assertGreater(plan.forecast["seconds"], share["seconds"])
         self.leave(self.first, "n2")
         self.assertIs(self.phase(self.first), Phase.GATHERING)
         self.wait_for(self.first, Phase.LEFT, 300)
         self.assert_plain()
         self.assertEqual(self.nodes["n2"].buckets[OBJECT_BUCKET].keys(), set(KEYS))
+        metrics = self.first.metrics
+        self.assertEqual(metrics.copies_made._value.get(), plan.forecast["moved_copies"])
+        removed = sum(each["copies_out"] for each in plan.forecast["nodes"].values())
+        self.assertEqual(metrics.copies_removed._value.get(), removed)
+
+    def test_a_change_under_way_is_in_the_forecast(self) -> None:
+        there = len(self.nodes["n4"].buckets[OBJECT_BUCKET])
+        self.now(self.first.assembly.keeper.pause())
+        self.now(self.first.assembly.changes.drain("n4"))
+        told = self.forecast(self.first)
+        self.assertEqual((told["moved_copies"], told["nodes"]["n4"]["copies_out"]), (there, there))
+        self.assertIn("the ring is changing", "; ".join(self.plan(self.first).waits))
+        self.now(self.first.assembly.changes.drain("n2"))
+        plan = self.plan(self.first, "n2")
+        self.assertIsNone(plan.forecast)
+        self.assertIn("n2 waits to be drained", plan.no_forecast)
 
     def test_undone_the_node_has_the_weight_that_it_had(self) -> None:
         ring = self.first.roster.ring.name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from aosd.cluster.leaving import LEFT
@@ -10,14 +12,18 @@ from aosd.gateway.multipart import create_upload
 from aosd.gateway.put import put
 from aosd.gateway.requests import Create, Put
 from aosd.model.errors import ChangeRefused, NodeUnavailable, NoNodes, NoQuorum
-from aosd.model.leave import Phase
+from aosd.model.leave import Phase, Plan
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
+from aosd.model.ring import Ring
 from aosd.ports import IBodySink, IBodySource
+from aosd.repair import rates
 from aosd.testing.bodies import BytesSource
 from aosd.testing.faults import refused, timed_out
+from aosd.testing.memory_node import Copy
 from tests.unit.cluster_case import ClusterTestCase, Gateway
 
 KEYS = [f"k{number}" for number in range(12)]
+COPY_S, REMOVAL_S = 5.0, 2.0
 
 
 @implementer(IBodySource)
@@ -45,12 +51,26 @@ class Slow:
 class LeavingCase(ClusterTestCase):
     def setUp(self) -> None:
         super().setUp()
+        # What nothing has measured: such that a single one isn't rounded away.
+        self.patch(rates, "_COPY_S", COPY_S)
+        self.patch(rates, "_REMOVAL_S", REMOVAL_S)
         self.first = self.begun()
         for key in KEYS:
             self.put(self.first, key, key.encode())
 
     def leave(self, gateway: Gateway, gather: str | None = None) -> None:
         self.now(gateway.assembly.leaving.leave(gather))
+
+    def plan(self, gateway: Gateway, gather: str | None = None) -> Plan:
+        made: Deferred[Plan] = Deferred.fromCoroutine(gateway.assembly.leaving.plan(gather))
+        self.clock.pump([0.05] * 20)
+        return self.successResultOf(made)
+
+    def forecast(self, gateway: Gateway, gather: str | None = None) -> dict[str, Any]:
+        plan = self.plan(gateway, gather)
+        assert plan.forecast is not None
+        self.assertEqual((plan.no_forecast, plan.told()["forecast"]), ("", plan.forecast))
+        return plan.forecast
 
     def phase(self, gateway: Gateway) -> Phase:
         return gateway.assembly.leaving.phase
@@ -108,15 +128,60 @@ class LeavingTests(LeavingCase):
         requests = self.nodes[name].requests
         return requests["put"], requests["delete"]
 
+    def test_the_plan_of_another_leave_is_refused_as_that_is(self) -> None:
+        self.now(self.first.assembly.keeper.pause())
+        self.leave(self.first)
+        leaving = self.first.assembly.leaving
+        self.failureResultOf(Deferred.fromCoroutine(leaving.leave("n1")), ChangeRefused)
+        self.assertIn("being left already", self.plan(self.first, "n1").refusal)
+        self.assertEqual(self.plan(self.first).refusal, "")
+
     def test_the_plan_changes_nothing(self) -> None:
         self.now(create_upload(self.first.store, Create(OBJECT_BUCKET, "big")))
-        plan = self.now(self.first.assembly.leaving.plan())
+        plan = self.plan(self.first)
         self.assertEqual((plan.nodes, plan.refusal, plan.waits), (list(self.names), "", []))
         self.assertEqual((plan.uploads, plan.uploads_in_all), (["object/big"], 1))
         self.pass_s(10)
         self.assertIs(self.phase(self.first), Phase.NONE)
         self.assertIsNone(self.first.assembly.leaving.told())
         self.assertEqual(len(self.nodes["n1"].uploads), 1)
+
+    def test_where_all_lies_right_nothing_moves(self) -> None:
+        told = self.forecast(self.first)
+        self.assertEqual((told["keys"], told["bytes"]), (len(KEYS), len("".join(KEYS))))
+        self.assertEqual((told["copies"], told["copies_each"]), (2 * len(KEYS), 2))
+        self.assertEqual((told["moved_copies"], told["moved_bytes"]), (0, 0))
+        for share in told["nodes"].values():
+            self.assertEqual(set(share.values()), {0})
+
+    def test_the_plan_tells_what_mending_has_to_make_and_to_remove(self) -> None:
+        holder = self.primaries(self.first, "k1")[0]
+        lost = self.nodes[holder].buckets[OBJECT_BUCKET].pop("k1")
+        (other,) = set(self.names) - set(self.primaries(self.first, "k10"))
+        self.nodes[other].buckets[OBJECT_BUCKET]["k10"] = Copy(b"k10", '"e"', 1.0)
+        told = self.forecast(self.first)
+        self.assertEqual((told["keys"], told["moved_keys"]), (len(KEYS), 1))
+        self.assertEqual((told["moved_copies"], told["moved_bytes"]), (1, len(lost.data)))
+        shares = told["nodes"]
+        self.assertEqual((shares[holder]["copies_in"], shares[holder]["bytes_in"]), (1, 2))
+        self.assertEqual((shares[other]["copies_out"], shares[other]["bytes_out"]), (1, 3))
+        took = {name: share["seconds"] for name, share in shares.items() if share["seconds"]}
+        self.assertEqual(took, {holder: COPY_S, other: REMOVAL_S})
+        self.assertAlmostEqual(told["seconds"], COPY_S + REMOVAL_S, delta=0.5)
+
+    def test_a_forecast_that_cant_be_made(self) -> None:
+        async def fails(present: Ring, coming: Ring) -> Any:
+            raise NoNodes("no listings")
+
+        self.first.assembly.leaving._forecast = fails
+        plan = self.plan(self.first, "n1")
+        self.assertEqual((plan.refusal, plan.forecast), ("", None))
+        told = plan.told()
+        self.assertEqual((told["forecast"], told["no_forecast"]), (None, "no listings"))
+        # To leave, none is needed.
+        self.first.assembly.leaving._space = lambda address, credentials: succeed(10**9)
+        self.leave(self.first, "n1")
+        self.assertIs(self.phase(self.first), Phase.GATHERING)
 
     def test_open_uploads_are_aborted(self) -> None:
         self.now(create_upload(self.first.store, Create(OBJECT_BUCKET, "big")))
@@ -134,8 +199,9 @@ class LeavingTests(LeavingCase):
     def test_not_while_a_node_is_away(self) -> None:
         self.unreach("n3")
         self.pass_s(15)
-        plan = self.now(self.first.assembly.leaving.plan())
+        plan = self.plan(self.first)
         self.assertIn("n3 is away: wait, or remove", plan.refusal)
+        self.assertEqual((plan.forecast, plan.no_forecast), (None, plan.refusal))
         leaving = Deferred.fromCoroutine(self.first.assembly.leaving.leave())
         self.assertIn("n3", str(self.failureResultOf(leaving, ChangeRefused).value))
         self.assertIs(self.phase(self.first), Phase.NONE)
@@ -199,6 +265,9 @@ class LeavingTests(LeavingCase):
         for phase in (Phase.MENDING, Phase.STOPPING):
             self.leave(self.first)
             self.wait_for(self.first, phase)
+            told = self.first.assembly.leaving.undoing()
+            self.assertEqual((told["leaving"]["phase"], told["refusal"]), (phase, ""))
+            self.assertIs(self.phase(self.first), phase)
             self.now(self.first.assembly.leaving.cancel())
             self.assertIs(self.phase(self.first), Phase.NONE)
             self.put(self.first, "k1", b"k1")
@@ -209,7 +278,26 @@ class LeavingTests(LeavingCase):
         self.leave(self.first)
         self.wait_for(self.first, Phase.CLEANING)
         undoing = Deferred.fromCoroutine(self.first.assembly.leaving.cancel())
-        self.failureResultOf(undoing, ChangeRefused)
+        refused = str(self.failureResultOf(undoing, ChangeRefused).value)
+        self.assertIn("being removed", refused)
+        self.assertEqual(self.first.assembly.leaving.undoing()["refusal"], refused)
+
+    def test_what_undoing_would_take_back(self) -> None:
+        leaving = self.first.assembly.leaving
+        undoing = Deferred.fromCoroutine(leaving.cancel())
+        refused = str(self.failureResultOf(undoing, ChangeRefused).value)
+        self.assertEqual(
+            leaving.undoing(),
+            {"leaving": None, "weight": None, "refusal": "the cluster isn't being left"},
+        )
+        self.assertEqual(refused, "the cluster isn't being left")
+        self.leave(self.first, "n1")
+        told = leaving.undoing()
+        self.assertEqual((told["weight"], told["refusal"]), (1.0, ""))
+        self.assertEqual((told["leaving"], leaving.phase), (leaving.told(), Phase.GATHERING))
+        self.first.see("n1")
+        self.pass_s(60)
+        self.assertRaises(NoQuorum, leaving.undoing)
 
     def test_a_node_that_cant_be_cleaned_is_cleaned_later(self) -> None:
         self.cleaning = self.broken

@@ -53,6 +53,15 @@ class QueueTests(ChangesTestCase):
         self.assertEqual(self.members(self.gateway), ["n4"])
         self.check_all()
 
+    def test_what_waits_to_be_drained_isnt_forecast_to_be_weighed(self) -> None:
+        self.freeze()
+        self.now(self.changes.drain("n1"))
+        self.now(self.changes.drain("n2"))
+        with self.assertRaisesRegex(ChangeRefused, "waits to be drained"):
+            self.changes.proposed(Act.WEIGH, "n2", weight=2.0)
+        self.assertIn("drained", self.refused(self.changes.weigh("n2", 2), ChangeRefused))
+        self.thaw()
+
     def test_nothing_overtakes_what_has_waited(self) -> None:
         self.freeze()
         self.now(self.changes.drain("n1"))

@@ -29,6 +29,13 @@ class OperationsDoorTests(DoorTestCase):
         self.assertEqual(told["unusable"], [{"where": "bad", "problem": "no credentials"}])
         self.assertNotIn(b"hush", self.ask("/-/nodes").body)
 
+    def test_whether_the_cluster_is_being_left(self) -> None:
+        self.assertIsNone(self.ask("/-/nodes").json["leaving"])
+        self.now(self.gateway.assembly.leaving.leave())
+        leaving = self.ask("/-/changes").json["leaving"]
+        self.assertEqual(leaving["phase"], "mending")
+        self.assertEqual(self.ask("/-/nodes").json["leaving"], leaving)
+
     def test_what_a_node_is_to_the_cluster(self) -> None:
         changes = self.gateway.assembly.changes
         quiet = {
@@ -37,6 +44,7 @@ class OperationsDoorTests(DoorTestCase):
             "left": False,
             "adopted": False,
             "queued": None,
+            "consented": False,
         }
 
         def told(name: str) -> dict[str, object]:
@@ -88,6 +96,7 @@ class OperationsDoorTests(DoorTestCase):
                 "weight": 2.0,
                 "zone": None,
                 "asked_at": moment_of(asked),
+                "consented": False,
             },
         )
 

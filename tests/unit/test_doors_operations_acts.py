@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from aosd.model.errors import ChangeRefused, NodeUnavailable, NoQuorum, NoSuchNode
+from aosd.model.errors import ChangeRefused, NodeUnavailable, NoNodes, NoQuorum, NoSuchNode
 from aosd.model.standing import Act, Queued
 from tests.unit.door_case import TOKEN, Answer, DoorTestCase, operations_door
 
@@ -311,6 +311,37 @@ class OtherActTests(ActsTestCase):
         self.assertEqual((paused.status, paused.json), (200, self.ask("/-/repair").json))
         self.assertEqual(self.asked.calls, [("pause",), ("done",)])
         self.assertEqual(self.post("/-/repair/pause?for=1").status, 400)
+
+    def test_what_a_sweep_would_find(self) -> None:
+        told = self.post("/-/repair/start?dry_run=1")
+        self.assertEqual((told.status, told.json), (200, {"told": 7}))
+        self.assertEqual(self.asked.calls, [("forecast", "sweep"), ("done",)])
+        self.asked.calls.clear()
+        for query in ("dry_run=yes", "for=1"):
+            self.assertEqual(self.post(f"/-/repair/start?{query}").status, 400)
+        self.assertEqual(self.asked.calls, [])
+        self.assertEqual(self.post("/-/repair/start?dry_run=0").json, self.ask("/-/repair").json)
+        self.asked.error = NoNodes("no nodes yet")
+        self.assertEqual(self.post("/-/repair/start?dry_run=1").status, 503)
+
+    def test_what_a_pause_would_hold_back(self) -> None:
+        told = self.post("/-/repair/pause?dry_run=1")
+        sweep = {"running": True, "keys": 3}
+        expected = {"sweep": sweep, "changes": self.ask("/-/changes").json}
+        self.assertEqual((told.status, told.json), (200, expected))
+        self.asked.error = NoQuorum("too few nodes")
+        self.assertEqual(self.post("/-/repair/pause?dry_run=1").status, 503)
+        self.assertEqual(self.post("/-/repair/pause?dry_run=2").status, 400)
+        self.assertEqual(self.asked.calls, [])
+
+    def test_what_would_be_taken_back(self) -> None:
+        told = self.post("/-/leave/undo?dry_run=1")
+        expected = {"leaving": None, "weight": None, "refusal": "it isn't left"}
+        self.assertEqual((told.status, told.json), (200, expected))
+        self.asked.error = NoQuorum("too few nodes")
+        self.assertEqual(self.post("/-/leave/undo?dry_run=1").status, 503)
+        self.assertEqual(self.post("/-/leave/undo?gather=n1").status, 400)
+        self.assertEqual(self.asked.calls, [])
 
     def test_leaving(self) -> None:
         answer = self.post("/-/leave?gather=n2")

@@ -61,6 +61,14 @@ class ChangeTests(_Paused):
         self.assertTrue(self.gateway.assembly.keeper.report()["paused"])
         self.assertTrue(self.gateway.assembly.keeper.progress.told()["paused"])
 
+    def test_whether_it_could_be_paused(self) -> None:
+        self.gateway.assembly.keeper.check_pause()
+        self.assertFalse(self.gateway.assembly.keeper.paused)
+        self.assertTrue(self.sweeps(self.gateway))
+        self.gateway.see("n1")
+        self.pass_s(60)
+        self.assertRaises(NoQuorum, self.gateway.assembly.keeper.check_pause)
+
     def copying(self) -> Deferred[None]:
         """What is sent to the new node from now on isn't answered before this fires."""
         gate: Deferred[None] = Deferred()

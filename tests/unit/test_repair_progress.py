@@ -55,14 +55,22 @@ class RatesTests(SynchronousTestCase):
     def test_time_before_a_sweep_isnt_its_own(self) -> None:
         self.clock.advance(1000.0)
         self.rates.began()
-        self.batch(50, 1.0)
+        self.batch(500, 10.0)
         rate = self.rates.keys_per_s()
         assert rate is not None
         self.assertAlmostEqual(rate, 50.0)
         self.assertAlmostEqual(self.rates.key_s(), 0.02)
 
+    def test_a_few_keys_dont_tell_how_long_many_take(self) -> None:
+        self.rates.began()
+        self.batch(20, 2.0)
+        self.assertEqual(self.rates.key_s(), 0.0)
+        self.batch(50, 4.0, *[copied("n1")] * 20)
+        self.assertAlmostEqual(self.rates.copies_s("n1", 20, 0), 4.0)
+
     def test_what_a_batch_takes_longer_is_its_copies(self) -> None:
         self.rates.began()
+        self.batch(500, 10.0)
         for _ in range(10):
             self.batch(50, 1.0)
             self.batch(50, 3.0, *[copied("n1")] * 20)
@@ -115,7 +123,7 @@ class RatesTests(SynchronousTestCase):
 
     def test_each_sweep_has_its_own_rate(self) -> None:
         self.rates.began()
-        self.batch(10, 1.0)
+        self.batch(500, 50.0)
         self.rates.began()
         self.assertIsNone(self.rates.keys_per_s())
         self.assertAlmostEqual(self.rates.key_s(), 0.1)

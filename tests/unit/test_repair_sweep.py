@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
+from aosd.consistency.writes import Writes
 from aosd.model.errors import NodeNonsense
 from aosd.model.node import Member, NodeState
 from aosd.model.objects import STAMP_HEADER
@@ -19,6 +20,7 @@ from aosd.model.versions import foreign_stamp
 from aosd.repair.mend import Mender
 from aosd.repair.pace import Pace
 from aosd.repair.sweep import Sweep, Swept
+from aosd.repair.walk import Windows
 from aosd.testing.faults import Fault, late, refused, stalls, unavailable
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement, make_store
@@ -53,19 +55,27 @@ class SweepTests(SynchronousTestCase):
             stamps=store.stamps,
             settled=store.settledness,
         )
+        self.windows = Windows(store.writes)
+        for _ in range(3):
+            self.windows.roll()  # it is known that nothing was written lately
+        self.rolling = LoopingCall(self.windows.roll)
+        self.rolling.clock = self.clock
+        self.rolling.start(self.windows.interval_s, now=False)
 
     def tearDown(self) -> None:
+        self.rolling.stop()
+        self.windows.end()
         self.assertEqual(len(self.store.turns), 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
-        self.assertEqual(self.store.writes._watches, set())
+        self.assertEqual(self.store.writes._told, {})
 
     def sweep(self, **more: Any) -> Sweep:
         made: dict[str, Any] = {
             "placement": self.placement,
             "replicas": 2,
             "mender": self.mender,
-            "writes": self.store.writes,
+            "windows": self.windows,
             "clock": self.clock,
             "buckets": lambda: [BUCKET],
             "keys": Pace(self.clock, math.inf),
@@ -212,7 +222,7 @@ class SweepTests(SynchronousTestCase):
     def test_at_the_beginning_nothing_is_known_of_what_was_written_before(self) -> None:
         self.tells(*self.nodes)
         self.lay_right("a", "b")
-        swept = self.run_sweep(compare=frozenset(self.by_name))
+        swept = self.run_sweep(compare=frozenset(self.by_name), windows=Windows(Writes()))
         self.assertEqual(swept.compared, 2)
 
     def test_they_are_asked_for_where_many_keys_were_written_since_the_last_sweep(self) -> None:
@@ -283,6 +293,16 @@ class SweepTests(SynchronousTestCase):
         # One round of HEADs to those that have it is enough.
         self.assertEqual(self.asked("head"), 2)
 
+    def test_what_was_written_just_before_is_looked_for_on_all_that_could_hold_it(self) -> None:
+        """Their listings may be of before that."""
+        self.lay_right("k")
+        self.store.writes.effect(BUCKET, "k", S1)
+        self.clock.advance(10)
+        third = self.order("k")[2]
+        third.script("list", late(lambda: succeed(self.lay(third, "k")), carried_out=True))
+        self.run_sweep(agreed_since_s=LONG_AGO_S)
+        self.assert_right("k")
+
     def test_the_same_bytes_with_another_stamp(self) -> None:
         first, second = self.order("k")[:2]
         self.lay(first, "k", stamp=S3)
@@ -312,6 +332,7 @@ class SweepTests(SynchronousTestCase):
             for name in coming.order(BUCKET, key)[:2]:
                 self.assertIn(key, self.by_name[name].buckets[BUCKET])
         # The copies that were made are right, for a later sweep.
+        self.clock.advance(10)
         self.assertEqual(self.run_sweep(agreed_since_s=NOW_S + 61).compared, 0)
         self.placement.former = None
         self.run_sweep()

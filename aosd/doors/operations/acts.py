@@ -91,16 +91,30 @@ class Acts:
             },
         )
 
-    async def start_repair(self) -> None:
-        """Go on with what was paused, and begin a sweep. Raises a ClusterError."""
+    async def start_repair(self, query: Mapping[str, str]) -> Told | None:
+        """Go on with what was paused, and begin a sweep. Raises a ClusterError.
+
+        With `dry_run=1` tell what it would find instead; what is paused stays so.
+        """
+        if switch_of(query, _DRY_RUN):
+            with cluster_errors():
+                return Told(DONE, (await self._forecasts.of_sweep()).told())
         await self._to_the_end.run(self._repair.resume())
         self._repair.start_sweep()
         self._log.info("asked to start repair")
+        return None
 
-    async def pause_repair(self) -> None:
-        """No sweeps until it is started. Raises a ClusterError."""
+    async def pause_repair(self, query: Mapping[str, str]) -> Told | None:
+        """No sweeps until it is started; with `dry_run=1` tell what would stand still.
+
+        Raises a ClusterError.
+        """
+        if switch_of(query, _DRY_RUN):
+            self._repair.check_pause()
+            return Told(DONE, {"sweep": self._repair.report()["sweep"], "changes": self._told()})
         await self._to_the_end.run(self._repair.pause())
         self._log.info("asked to pause repair")
+        return None
 
     async def leave(self, query: Mapping[str, str]) -> Told:
         """Begin to leave, or with `dry_run=1` tell what that would do. Raises as `on_node`."""
@@ -114,8 +128,13 @@ class Acts:
         self._log.info("asked to leave", gather=gather)
         return self._how_far(ACCEPTED)
 
-    async def stay(self) -> Told:
-        """Leave no more. Raises ChangeRefused when there is no way back."""
+    async def stay(self, query: Mapping[str, str]) -> Told:
+        """Leave no more, or with `dry_run=1` tell what that would take back.
+
+        Raises ChangeRefused when there is no way back, or a ClusterError.
+        """
+        if switch_of(query, _DRY_RUN):
+            return Told(DONE, self._leaving.undoing())
         with cluster_errors():
             await self._to_the_end.run(self._leaving.cancel())
         self._log.info("asked to leave no more")

@@ -117,17 +117,21 @@ class OperationsDoor:
     @app.route("/-/leave/undo", methods=["POST"])
     def stay(self, request: IRequest) -> Deferred[None]:
         """Leave no more."""
-        return self._post(request, lambda query: self._acts.stay())
+        return self._post(request, self._acts.stay, "dry_run")
 
     @app.route("/-/repair/start", methods=["POST"])
     def start_repair(self, request: IRequest) -> Deferred[None]:
         """Go on, and begin a sweep."""
-        return self._post(request, lambda query: self._repair(self._acts.start_repair()))
+        return self._post(
+            request, lambda query: self._repair(self._acts.start_repair(query)), "dry_run"
+        )
 
     @app.route("/-/repair/pause", methods=["POST"])
     def pause_repair(self, request: IRequest) -> Deferred[None]:
         """No sweeps until it is started."""
-        return self._post(request, lambda query: self._repair(self._acts.pause_repair()))
+        return self._post(
+            request, lambda query: self._repair(self._acts.pause_repair(query)), "dry_run"
+        )
 
     @app.route("/-/doctor", methods=["POST"])
     def doctor(self, request: IRequest) -> Deferred[None]:
@@ -154,9 +158,8 @@ class OperationsDoor:
 
         return answer(ours, posted())
 
-    async def _repair(self, asked: Coroutine[Any, Any, None]) -> Told:
-        await asked
-        return Told(200, self._oversight.repair())
+    async def _repair(self, asked: Coroutine[Any, Any, Told | None]) -> Told:
+        return await asked or Told(200, self._oversight.repair())
 
     async def _examine(self) -> Told:
         return Told(200, await self._doctor.findings())

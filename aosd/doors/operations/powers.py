@@ -39,7 +39,7 @@ class IChanges(Protocol):
     async def rezone(self, name: str, zone: str) -> Standing:
         """Give it another zone."""
 
-    async def undo(self, name: str) -> Standing:
+    async def undo(self, name: str) -> Standing | None:
         """Take back what was asked for last."""
 
     async def remove(self, name: str, *, lose: bool = False) -> Standing:
@@ -57,7 +57,7 @@ class ITold(Protocol):
 
 
 class IForecasts(Protocol):
-    """Who walks the listings to find out what an act on a node would move."""
+    """Who walks the listings to find out what an act on a node, or a sweep, would move."""
 
     def __call__(
         self,
@@ -70,9 +70,18 @@ class IForecasts(Protocol):
     ) -> Coroutine[Any, Any, ITold]:
         """`act` is the last part of its path. Raises as the act would; cancelling ends the walk."""
 
+    def of_sweep(self) -> Coroutine[Any, Any, ITold]:
+        """What a sweep would find. Raises NoNodes; cancelling ends the walk."""
+
 
 class IRepair(Protocol):
     """What can be asked of the keeper."""
+
+    def check_pause(self) -> None:
+        """Raise NoQuorum when `pause` would, for all that is known."""
+
+    def report(self) -> dict[str, Any]:
+        """For JSON: the `sweep` that runs, among other things."""
 
     async def pause(self) -> None:
         """No sweeps from now on."""
@@ -95,6 +104,9 @@ class ILeaving(Protocol):
 
     async def leave(self, gather: str | None) -> None:
         """Begin; it goes on by itself."""
+
+    def undoing(self) -> dict[str, Any]:
+        """What `cancel` would take back, for JSON. Raises NoQuorum as that does."""
 
     async def cancel(self) -> None:
         """Go back, while there is a way back."""

@@ -50,6 +50,7 @@ class Oversight:
             "cluster": self._assembly.admission.cluster or None,
             "ring": roster.ring.name,
             "changing": roster.changing,
+            "leaving": self._assembly.leaving.told(),
             "next_may_go": not waiting,
             "wait_for": waiting,
             "nodes": [self._node(roster.watched[name]) for name in sorted(roster.watched)],
@@ -82,7 +83,12 @@ class Oversight:
             "waiting_for": changes.waiting_for(),
             "progress": assembly.progress.told() if changes.changing else None,
             "queue": [
-                {"node": name, **_queued(queued), "asked_at": moment_of(queued.asked)}
+                {
+                    "node": name,
+                    **_queued(queued),
+                    "asked_at": moment_of(queued.asked),
+                    "consented": self._has_consent(name),
+                }
                 for name, queued in changes.queue()
             ],
             "paused": assembly.keeper.paused,
@@ -146,6 +152,11 @@ class Oversight:
             **assembly.keeper.report(),
         }
 
+    def _has_consent(self, name: str) -> bool:
+        """Whether somebody said that it is to join, and it hasn't yet."""
+        watched = self._roster.watched.get(name)
+        return watched is not None and watched.consented
+
     def _wait_for(self) -> list[str]:
         assembly, roster = self._assembly, self._roster
         if not assembly.beginning.ready:
@@ -194,6 +205,7 @@ class Oversight:
             "left": standing is not None and standing.left,
             "adopted": standing is not None and standing.adopted,
             "queued": _queued(queued) if queued else None,
+            "consented": watched.consented,
             "clock_ahead_s": watched.clock_ahead_s if watched.candidate.node else None,
         }
 

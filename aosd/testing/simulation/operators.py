@@ -116,6 +116,10 @@ class Acting(Operation):
             wanted.acting -= 1
             self._perhaps()
             return "accepted"
+        if result is None:  # a consent was taken back, or came to be a marker just before
+            wanted.acting -= 1
+            self._perhaps()
+            return "accepted"
         come = end_of(result)
         if self.verb in _COMES_TO and come.membership is not _COMES_TO[self.verb]:
             raise PromiseBroken(f"{self.what} was accepted, and {come} comes of it")
