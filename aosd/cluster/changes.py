@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -124,8 +124,7 @@ class Changes:
 
     def rings(self) -> tuple[Ring, Ring]:
         """The ring that was and the one that is coming; the same twice while none is."""
-        standings = self._standings.all()
-        return Ring(ring_members(standings, former=True)), Ring(ring_members(standings))
+        return _rings(self._standings.all())
 
     def proposed(
         self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
@@ -160,8 +159,7 @@ class Changes:
         standing = self._check(name)
         standings = {each.name: each for each in self._standings.all()}
         standings[name] = undone(standing, self._stamps.reading)
-        present = Ring(ring_members(standings.values(), former=True))
-        return present, Ring(ring_members(standings.values()))
+        return _rings(standings.values())
 
     async def check_return(self, name: str) -> None:
         """Raise ChangeRefused when `undrain` would be refused, as the node holds something."""
@@ -442,6 +440,10 @@ class Changes:
             return False
         await self._clean(name, sighting.address, sighting.credentials)
         return True
+
+
+def _rings(standings: Collection[Standing]) -> tuple[Ring, Ring]:
+    return Ring(ring_members(standings, former=True)), Ring(ring_members(standings))
 
 
 def _is_under_way(standing: Standing) -> bool:

@@ -226,7 +226,7 @@ def _status_bytes(pid: int, field: str) -> int:
 def unread_bytes(port: int) -> int:
     """How much lies unread in connections to a port of 127.0.0.1 (proc(5), /proc/net/tcp)."""
     waiting = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    for line in (_PROC / "net" / "tcp").read_text().splitlines()[1:]:
         _, _, remote, _, queues, *_ = line.split()
         if int(remote.rpartition(":")[2], 16) == port:
             waiting += int(queues.rpartition(":")[2], 16)
