@@ -125,7 +125,7 @@ class Level:
     def _hold_namesake(self, after: str) -> None:
         """To a tree `a` and `a/` are one: what is after `a` isn't in it."""
         folder = f"{after}/"
-        is_key = after and after != self.prefix and not after.endswith("/")
+        is_key = after and not after.endswith("/")
         if self.node.sorts or self.in_order or not is_key or begins_no_key(folder):
             return
         name = utf8(folder), folder

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aosd.consistency.begun import Begun
+from aosd.consistency.of_late import OfLate
 from aosd.model.objects import OBJECT_BUCKET
 
 _Name = tuple[str, str]
-_OF_LATE_S = 60.0
 
 
 class Writes:
@@ -20,19 +20,21 @@ class Writes:
     keys touched while it lasts; who remembers otherwise is told of each.
 
     What was written of late is remembered, too, by `seconds`: nodes may answer with listings
-    of a while ago. Not so of the bucket `object`, where nobody asks.
+    of a while ago. Not so of the bucket `object`, where nobody asks. And so is what moved:
+    who goes through the nodes one by one may have been at the one before a copy came, and at
+    the other after it went.
 
     `in_flight` counts the objects that are being written now, by clients.
     """
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         self.in_flight = 0
-        self._seconds = seconds
         self.begun = Begun()
         self._flights: dict[_Name, set[Flight]] = {}
         self._told: dict[object, Callable[[_Name], object]] = {}
-        # When keys were written, the longest ago first; bounded by what a minute brings.
-        self._of_late: dict[_Name, float] = {}
+        self._told_moves: dict[object, Callable[[_Name], object]] = {}
+        self._written = OfLate(seconds)
+        self._moved = OfLate(seconds)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -55,6 +57,10 @@ class Writes:
         """To be ended by its owner, once."""
         return Watch(self)
 
+    def watch_moves(self, bucket: str) -> Moves:
+        """To be ended by its owner, once."""
+        return Moves(self._told_moves, bucket, self._moved.of(bucket))
+
     def tell(self, told: Callable[[_Name], object]) -> Callable[[], object]:
         """Call `told` with each bucket and key; call what is returned to be told no more."""
         token = object()
@@ -63,32 +69,25 @@ class Writes:
 
     def effect(self, bucket: str, key: str, stamp: str, *, delete: bool = False) -> None:
         """A write took effect, or may have: to be told before its answer is known, too."""
-        name = bucket, key
-        if bucket != OBJECT_BUCKET:
-            self._remember(name, delete)
-        for flight in self._flights.get(name, ()):
+        if delete:
+            self._written.discard(bucket, key)
+            self._moved.discard(bucket, key)
+        elif bucket != OBJECT_BUCKET:
+            self._written.add(bucket, key)
+        for flight in self._flights.get((bucket, key), ()):
             flight.newest = max(flight.newest, stamp)
         for told in self._told.values():
-            told(name)
+            told((bucket, key))
+
+    def moves(self, bucket: str, key: str) -> None:
+        """A copy is about to be removed, of an object that lies elsewhere."""
+        self._moved.add(bucket, key)
+        for told in self._told_moves.values():
+            told((bucket, key))
 
     def of_late(self, bucket: str) -> set[str]:
         """The keys that were written within the last minute, and not deleted since."""
-        self._forget()
-        return {key for of, key in self._of_late if of == bucket}
-
-    def _remember(self, name: _Name, delete: bool) -> None:
-        self._forget()
-        self._of_late.pop(name, None)
-        if not delete:
-            self._of_late[name] = self._seconds()
-
-    def _forget(self) -> None:
-        limit_s = self._seconds() - _OF_LATE_S
-        while self._of_late:
-            name = next(iter(self._of_late))
-            if self._of_late[name] >= limit_s:
-                return
-            del self._of_late[name]
+        return self._written.of(bucket)
 
 
 class Flight:
@@ -125,3 +124,27 @@ class Watch:
     def end(self) -> None:
         """Stop watching."""
         self._end()
+
+
+class Moves:
+    """The keys of a bucket that moved since it began, or shortly before.
+
+    Bounded by what is mended meanwhile.
+    """
+
+    def __init__(
+        self, told: dict[object, Callable[[_Name], object]], bucket: str, keys: set[str]
+    ) -> None:
+        self.keys = keys
+        self._bucket = bucket
+        self._told = told
+        told[self] = self._move
+
+    def end(self) -> None:
+        """Stop watching."""
+        del self._told[self]
+
+    def _move(self, name: _Name) -> None:
+        bucket, key = name
+        if bucket == self._bucket:
+            self.keys.add(key)

@@ -12,6 +12,7 @@ from aosd.gateway.merge import Merged, Name, group_of
 from aosd.gateway.store import Store, cluster_errors, gather
 from aosd.model.listing import begins_no_key, nearest_before, utf8
 from aosd.model.objects import Entry
+from aosd.ports import Candidate
 
 _PAGE_KEYS = 1000
 _AT_ONCE = 16
@@ -56,7 +57,7 @@ async def list_objects(
     """
     store.buckets.check_read(bucket)
     with cluster_errors():
-        reading = _Reading(store, bucket, wanted)
+        members = store.members()
         if limit == 0 or (utf8(after) > utf8(prefix) and not after.startswith(prefix)):
             return Listing((), (), False, "")
         if begins_no_key(prefix):
@@ -65,7 +66,11 @@ async def list_objects(
             after = nearest_before(after)
         if not after.startswith(prefix):
             after = ""
-        found, more = await reading.page(prefix, after, limit, delimiter)
+        reading = _Reading(store, members, bucket, wanted)
+        try:
+            found, more = await reading.page(prefix, after, limit, delimiter)
+        finally:
+            reading.end()
     return Listing(
         tuple(each.entry for each in found if each.entry is not None),
         tuple(each.text for each in found if each.entry is None),
@@ -75,14 +80,25 @@ async def list_objects(
 
 
 class _Reading:
-    """One page being made. What was known at its beginning counts to its end."""
+    """One page being made. What was known at its beginning counts to its end.
 
-    def __init__(self, store: Store, bucket: str, wanted: Callable[[str], bool] | None) -> None:
+    Each node is gone through by itself. A copy may have come to one after it was asked, and
+    gone from another before that was: so keys that move meanwhile are looked for by name.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        members: Sequence[Candidate],
+        bucket: str,
+        wanted: Callable[[str], bool] | None,
+    ) -> None:
         self._store = store
         self._bucket = bucket
         self._wanted = wanted
-        self._members = store.members()
-        self._doubts = store.doubts(self._members)
+        self._members = members
+        self._doubts = store.doubts(members)
+        self._moves = store.writes.watch_moves(bucket)
         # From before anything is listed: what becomes settled meanwhile wasn't so then.
         self._since = store.settling
         self._failed: dict[str, Exception] = {}
@@ -91,6 +107,19 @@ class _Reading:
         self, prefix: str, after: str, limit: int, delimiter: str
     ) -> tuple[list[Name], bool]:
         """Up to `limit` names, and whether there are more."""
+        found, more = await self._listed(prefix, after, limit, delimiter)
+        if missed := await self._missed(found, more, prefix, after, delimiter):
+            found = sorted([*found, *missed], key=lambda each: utf8(each.text))
+        return found[:limit], more or len(found) > limit
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._moves.end()
+
+    async def _listed(
+        self, prefix: str, after: str, limit: int, delimiter: str
+    ) -> tuple[list[Name], bool]:
+        """What the nodes' pages amount to."""
         found: list[Name] = []
         group = group_of(after, prefix, delimiter)
         if group and after != group:
@@ -110,6 +139,43 @@ class _Reading:
             ):
                 return found, True
         return found, False
+
+    async def _missed(
+        self, found: Sequence[Name], more: bool, prefix: str, after: str, delimiter: str
+    ) -> list[Name]:
+        """Names that belong among those found, of keys which moved."""
+        there = {each.text for each in found}
+        passed = after if after == group_of(after, prefix, delimiter) else ""
+        last = utf8(found[-1].text) if more else None
+        wanted: dict[str, list[str]] = {}
+        for key in self._moves.keys:
+            if not key.startswith(prefix) or utf8(key) <= utf8(after):
+                continue
+            if passed and key.startswith(passed):
+                continue
+            name = group_of(key, prefix, delimiter) or key
+            if name in there or (last and utf8(name) > last):
+                continue
+            if self._wanted is None or self._wanted(name):
+                wanted.setdefault(name, []).append(key)
+        missed: list[Name] = []
+        names = list(wanted)
+        for first in range(0, len(names), _AT_ONCE):
+            some = names[first : first + _AT_ONCE]
+            looking = [Deferred.fromCoroutine(self._first_of(wanted[each])) for each in some]
+            for name, entry in zip(some, await gather(looking), strict=True):
+                if entry is not None:
+                    is_group = group_of(name, prefix, delimiter) != ""
+                    missed.append(Name(name, None if is_group else entry))
+        return missed
+
+    async def _first_of(self, keys: Sequence[str]) -> Entry | None:
+        """The entry of the first of these that there is."""
+        for key in keys:
+            head = (await look(self._store, self._bucket, key)).head
+            if head is not None:
+                return Entry(key, head.etag, head.size_bytes, head.modified_s)
+        return None
 
     def _merged(self, prefix: str, after: str, delimiter: str, limit: int) -> Merged:
         return Merged(

@@ -400,7 +400,8 @@ class _Mending:
                 # All again, before each one: what justifies a removal must be there still.
                 self._place()
                 await self._ask_all()
-                todo = [each for each in self.plan().removals if each.node in wanted]
+                found = self.plan()
+                todo = [each for each in found.removals if each.node in wanted]
                 changed = [
                     each
                     for each in wanted
@@ -410,7 +411,11 @@ class _Mending:
                 if changed:
                     self._doubtful.update(changed)
                     return
-                if not todo or not await self._remove(todo[0]):
+                if not todo:
+                    return
+                if found.version is not None:
+                    mender.writes.moves(bucket, key)
+                if not await self._remove(todo[0]):
                     return
                 del wanted[todo[0].node]
 

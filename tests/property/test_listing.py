@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from aosd.gateway.list import Listing, list_objects
 from aosd.gateway.store import Store
-from aosd.model.objects import STAMP_HEADER
+from aosd.model.objects import STAMP_HEADER, Page
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement, make_store
 
@@ -64,10 +64,22 @@ def now(work: Coroutine[Any, Any, T]) -> T:
     return result  # type: ignore[no-any-return]
 
 
+class MovingNode(MemoryNode):
+    """Before each page that it is asked for, things move."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.move: Callable[[], None] = lambda: None
+
+    def list(self, *args: Any, **how: Any) -> Deferred[Page]:
+        self.move()
+        return super().list(*args, **how)
+
+
 def make(held: Mapping[str, Held], trees: list[bool], settled: bool) -> Store:
     """A store whose nodes hold just this."""
     nodes = [
-        MemoryNode(f"n{each}", tree_order=tree, counts_passed=not tree)
+        MovingNode(f"n{each}", tree_order=tree, counts_passed=not tree)
         for each, tree in enumerate(trees)
     ]
     clock = Clock()
@@ -112,6 +124,7 @@ def expected(living: list[str], prefix: str, after: str, delimiter: str) -> list
     st.integers(1, 9),
     st.booleans(),
 )
+@example({"a/a": Held(frozenset({0}), False, True)}, [True], "a", "a", "", 1, False)
 @settings(max_examples=400, deadline=None)
 def test_pages_are_the_sorted_names_of_what_lives(
     held: dict[str, Held],
@@ -128,7 +141,66 @@ def test_pages_are_the_sorted_names_of_what_lives(
     living = sorted(
         (key for key, each in held.items() if not each.was_deleted or each.lives), key=utf8
     )
+    assert pages(store, prefix, after, delimiter, limit) == expected(
+        living, prefix, after, delimiter
+    )
+
+
+class Move(NamedTuple):
+    """When `page` pages have been made, copies of the `number`th key go `to` there alone."""
+
+    page: int
+    number: int
+    to: int
+
+
+@given(
+    st.dictionaries(keys, st.integers(0, 3), min_size=1, max_size=25),
+    st.lists(st.booleans(), min_size=2, max_size=4),
+    st.one_of(st.just(""), cuts),
+    st.one_of(st.just(""), keys, cuts),
+    delimiters,
+    st.integers(1, 9),
+    st.lists(st.builds(Move, st.integers(0, 12), st.integers(0, 24), st.integers(0, 3))),
+)
+@settings(max_examples=400, deadline=None)
+def test_keys_that_move_meanwhile_are_told_all_the_same(
+    places: dict[str, int],
+    trees: list[bool],
+    prefix: str,
+    after: str,
+    delimiter: str,
+    limit: int,
+    moves: list[Move],
+) -> None:
+    held = {key: Held(frozenset({place}), False, True) for key, place in places.items()}
+    store = make(held, trees, settled=False)
+    nodes = [each.node for each in store.members()]
+    living = sorted(places, key=utf8)
+    waiting = sorted(moves)
+    made = 0
+
+    def move() -> None:
+        nonlocal made
+        while waiting and waiting[0].page <= made:
+            _, number, to = waiting.pop(0)
+            key = living[number % len(living)]
+            target = nodes[to % len(nodes)].buckets[BUCKET]
+            for node in nodes:
+                if (there := node.buckets[BUCKET]) is not target and key in there:
+                    target[key] = there[key]
+                    store.writes.moves(BUCKET, key)
+                    del there[key]
+        made += 1
+
+    for node in nodes:
+        node.move = move
     wanted = expected(living, prefix, after, delimiter)
+    assert pages(store, prefix, after, delimiter, limit) == wanted
+
+
+def pages(store: Store, prefix: str, after: str, delimiter: str, limit: int) -> list[str]:
+    """All names of a listing, and each of its pages is as it should be."""
     found: list[str] = []
     more = True
     while more:
@@ -150,4 +222,4 @@ def test_pages_are_the_sorted_names_of_what_lives(
         assert page.last == (names[-1] if page.more else "")
         found += names
         after, more = page.last, page.more
-    assert found == wanted
+    return found

@@ -29,7 +29,7 @@ from aosd.consistency.marks import Mark, Marks
 from aosd.consistency.recall import StopNote
 from aosd.consistency.settled import Settledness
 from aosd.consistency.turns import Turns
-from aosd.consistency.writes import Flight
+from aosd.consistency.writes import Flight, Writes
 from aosd.gateway.get import _Opening
 from aosd.gateway.look import Before
 from aosd.gateway.put import Writing
@@ -126,6 +126,12 @@ def a_body_that_ends_early_is_completed() -> Patches:
 def absence_needs_no_quorum() -> Patches:
     """404 and listings: an answer from all but R - 1 of the nodes that could hold the key."""
     return [(Store, "check_absence", lambda self, *_: None)]
+
+
+@mutant(repairing.keys_move_while_they_are_listed)
+def moves_are_not_heeded() -> Patches:
+    """404 and listings: a key that moves while nodes are listed is looked for by its name."""
+    return [(Writes, "moves", lambda self, *_: None)]
 
 
 @mutant(remembering.absence_by_a_node_that_lost_it)

@@ -229,6 +229,25 @@ def nothing_can_be_listed_for_a_while() -> None:
             node.weather.chances = {}
 
 
+def keys_move_while_they_are_listed() -> None:
+    """B stood in for A with its only copies; A is back, and gets them while clients list.
+
+    B makes its page later than A: of after the keys went, where A's is of before they came.
+    """
+    with scene(replicas=1) as s:
+        keys = [key for key in _several(s, s.a.name, 60, among=1) if _order(s, key)[1] == s.b.name]
+        s.a.kill()
+        s.world.pass_time(20.0)
+        for key in keys:
+            s.does(s.world.put(key, b"v1"))
+        s.a.start()
+        s.until(lambda: s.state(s.a) != "down", "A is back")
+        while not all(key in s.a.disk.buckets[OBJECT_BUCKET] for key in keys):
+            s.b.weather.foretell("list", "", Fate.SLOW, there_s=0.5)
+            s.ends(s.world.list())
+        _expect(not any(key in s.b.disk.buckets[OBJECT_BUCKET] for key in keys), "they moved")
+
+
 def clean_restarts_while_a_node_is_away() -> None:
     """C is away for hours, and the gateway is restarted again and again: nothing stops."""
     with scene() as s:
@@ -336,10 +355,10 @@ def _of(s: Scene, *names: str) -> str:
     return next(key for key in keys if set(_order(s, key)[:2]) == set(names))
 
 
-def _several(s: Scene, name: str, count: int) -> list[str]:
-    """Keys that have the node for a primary."""
+def _several(s: Scene, name: str, count: int, among: int = 2) -> list[str]:
+    """Keys that have the node among so many first."""
     keys = (f"x{number}" for number in range(1000))
-    return [key for key in keys if name in _order(s, key)[:2]][:count]
+    return [key for key in keys if name in _order(s, key)[:among]][:count]
 
 
 def _leaves(s: Scene, joining: list[str]) -> tuple[str, list[str]]:
@@ -383,6 +402,7 @@ STORIES: tuple[Callable[[], None], ...] = (
     full_twice_while_a_node_is_away,
     a_large_copy_is_paid_for_alone,
     nothing_can_be_listed_for_a_while,
+    keys_move_while_they_are_listed,
     clean_restarts_while_a_node_is_away,
     delete_that_a_node_refuses_for_days,
     new_disk_and_the_gateway_ends,

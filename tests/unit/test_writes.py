@@ -72,4 +72,24 @@ class WritesTests(SynchronousTestCase):
         self.assertEqual(writes.of_late("b"), {"a"})
         now[0] = 111.0
         self.assertEqual(writes.of_late("b"), set())
-        self.assertEqual(writes._of_late, {})
+        self.assertEqual(writes._written._last_s, {})
+
+    def test_what_moved_of_late_or_meanwhile(self) -> None:
+        now = [0.0]
+        writes = Writes(lambda: now[0])
+        writes.moves("b", "long ago")
+        now[0] = 61.0
+        writes.moves("b", "a")
+        writes.moves("b", "deleted since")
+        writes.effect("b", "deleted since", S1, delete=True)
+        writes.effect("b", "stays", S1)
+        moves = writes.watch_moves("b")
+        self.assertEqual(moves.keys, {"a"})
+        writes.moves("b", "c")
+        writes.moves("other", "d")
+        now[0] = 200.0
+        self.assertEqual(moves.keys, {"a", "c"})
+        moves.end()
+        writes.moves("b", "e")
+        self.assertEqual(moves.keys, {"a", "c"})
+        self.assertEqual(writes._told_moves, {})
