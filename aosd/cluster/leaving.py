@@ -361,6 +361,8 @@ class Leaving:
                 raise NoSuchNode(f"there is no node {gather}")
             if standing.membership not in (Membership.MEMBER, Membership.JOINING):
                 plan.refusal = plan.refusal or f"node {gather} is {standing.membership}"
+            elif standing.queued is not None and standing.queued.act is Act.DRAIN:
+                plan.refusal = plan.refusal or f"node {gather} waits to be drained: undo that first"
             elif self._roster.watched[gather].candidate.full:
                 plan.refusal = plan.refusal or f"node {gather} is full"
         return plan
