@@ -237,6 +237,7 @@ class Assembly:
             admission.welcome,
         )
         admission.waits = changes.join_waits
+        changes.contested = admission.contested
         members = Members(roster, changes, self.heartbeat, certainty.refusal)
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(
@@ -313,6 +314,7 @@ class Assembly:
             absent=self._absent,
             space=space,
         )
+        self.leaving.contested = admission.contested
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
     # -- life -------------------------------------------------------------------------------------

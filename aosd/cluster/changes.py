@@ -29,6 +29,11 @@ Clean = Callable[[str, Address, Credentials], Deferred[None]]
 """Take everything of ours off an empty node; fires when that is done."""
 
 
+CONTESTED = (
+    "another gateway uses the nodes, and may be asked for something else: stop one of the two"
+)
+
+
 class Changes:
     """Takes an operator's acts, begins them one after the other, and ends them.
 
@@ -37,8 +42,8 @@ class Changes:
     that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
     a node out whoever consents; `welcome` takes one in that counts once more.
 
-    All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
-    can be remembered now.
+    All acts raise NoSuchNode, ChangeRefused (also while there is another gateway), BadRequest, or
+    NoNodes and NoQuorum when nothing can be remembered now.
     """
 
     _log = Logger()
@@ -64,6 +69,8 @@ class Changes:
         self._absent = absent
         self._bars = bars
         self._welcome = welcome
+        # Whether another gateway uses the nodes, which may have been asked for something else.
+        self.contested: Callable[[], bool] = lambda: False
         # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
 
@@ -133,6 +140,7 @@ class Changes:
 
         Of what goes back, it is as if the change that it ends hadn't begun.
         """
+        self._check_alone()
         standings = {each.name: each for each in self._standings.all()}
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
@@ -229,7 +237,7 @@ class Changes:
             await self._alone(self._begin_next)
 
     async def _begin_next(self) -> None:
-        if self._roster.changing or self._absent():
+        if self._roster.changing or self._absent() or self.contested():
             return
         for name, queued in self.queue():
             if not queued.asked:
@@ -239,6 +247,8 @@ class Changes:
                 self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
+                if self.contested():
+                    return  # that is no reason to forget it
                 self._log.warn(
                     "{act} of node {node} isn't possible any more: {error}",
                     act=str(queued.act),
@@ -281,9 +291,14 @@ class Changes:
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _check_alone(self) -> None:
+        if self.contested():
+            raise ChangeRefused(CONTESTED)
+
     def _check(self, name: str) -> Standing:
         if why := self._absent():
             raise NoNodes(why)
+        self._check_alone()
         standing = self._standings.get(name)
         if standing is None:
             known = name in self._roster.watched
@@ -292,6 +307,7 @@ class Changes:
 
     def _newcomer(self, name: str) -> WatchedMember:
         """One that may be taken in, if somebody consents."""
+        self._check_alone()
         watched = self._roster.watched.get(name)
         if watched is None:
             raise NoSuchNode(f"no node {name} is known")

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.cluster.acts import ALL_WEIGHT
+from aosd.cluster.changes import CONTESTED
 from aosd.cluster.cleaning import CLUSTER, LEAVE, Cleaning, remembered
 from aosd.cluster.roster import Roster
 from aosd.cluster.unfinished import Unfinished
@@ -108,6 +109,8 @@ class Leaving:
         self._absent = absent
         self._space = space
         self._waits: list[str] = []
+        # Whether another gateway uses the nodes.
+        self.contested: Callable[[], bool] = lambda: False
 
     # -- what it is at ----------------------------------------------------------------------------
 
@@ -351,6 +354,8 @@ class Leaving:
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
         plan.refusal = self._left_otherwise(gather)
+        if self.contested():
+            plan.refusal = plan.refusal or CONTESTED
         if away := self._cleaning.away(plan.nodes):
             plan.refusal = (
                 plan.refusal or f"{_are(away)} away: wait, or remove first what won't be back"
