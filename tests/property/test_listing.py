@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from aosd.gateway.list import Listing, list_objects
 from aosd.gateway.store import Store
-from aosd.model.objects import STAMP_HEADER, Page
+from aosd.model.objects import STAMP_HEADER, ObjectHead, Page
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement, make_store
 
@@ -65,7 +65,7 @@ def now(work: Coroutine[Any, Any, T]) -> T:
 
 
 class MovingNode(MemoryNode):
-    """Before each page that it is asked for, things move."""
+    """Before each page, or head, that it is asked for, things move."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
@@ -74,6 +74,10 @@ class MovingNode(MemoryNode):
     def list(self, *args: Any, **how: Any) -> Deferred[Page]:
         self.move()
         return super().list(*args, **how)
+
+    def head(self, *args: Any, **how: Any) -> Deferred[ObjectHead]:
+        self.move()
+        return super().head(*args, **how)
 
 
 def make(held: Mapping[str, Held], trees: list[bool], settled: bool) -> Store:
@@ -147,7 +151,7 @@ def test_pages_are_the_sorted_names_of_what_lives(
 
 
 class Move(NamedTuple):
-    """When `page` pages have been made, copies of the `number`th key go `to` there alone."""
+    """After so many pages and heads, copies of the `number`th key go `to` there alone."""
 
     page: int
     number: int
@@ -162,6 +166,16 @@ class Move(NamedTuple):
     delimiters,
     st.integers(1, 9),
     st.lists(st.builds(Move, st.integers(0, 12), st.integers(0, 24), st.integers(0, 3))),
+)
+@example(
+    # It is on neither node's page, and then is missed by name, too.
+    {"a": 1},
+    [False, False],
+    "",
+    "",
+    "",
+    1,
+    [Move(1, 0, 0), Move(2, 0, 1), Move(3, 0, 0)],
 )
 @settings(max_examples=400, deadline=None)
 def test_keys_that_move_meanwhile_are_told_all_the_same(
