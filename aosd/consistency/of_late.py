@@ -39,6 +39,16 @@ class OfLate:
         """Whether it did to this key since it had happened `since` times in all (see `count`)."""
         return self.count > since and self._last.get((bucket, key), (0.0, 0))[1] > since
 
+    def since(self, bucket: str, count: int) -> set[str]:
+        """The bucket's keys to which it did since it had happened `count` times in all."""
+        keys: set[str] = set()
+        for (of, key), (_, number) in reversed(self._last.items()):
+            if number <= count:
+                break
+            if of == bucket:
+                keys.add(key)
+        return keys
+
     def _forget(self) -> None:
         limit_s = self._seconds() - _OF_LATE_S
         while self._last:

@@ -38,7 +38,7 @@ class Writes:
 
     @property
     def moves_in_all(self) -> int:
-        """How many there were: for `has_moved`."""
+        """How many there were: for `has_moved` and `moved_since`."""
         return self._moved.count
 
     @contextmanager
@@ -97,6 +97,10 @@ class Writes:
         another after it went. For a minute.
         """
         return self._moved.happened(bucket, key, since)
+
+    def moved_since(self, bucket: str, since: int) -> set[str]:
+        """All keys of the bucket of which that is so."""
+        return self._moved.since(bucket, since)
 
     def of_late(self, bucket: str) -> set[str]:
         """The keys that were written within the last minute, and not deleted since."""

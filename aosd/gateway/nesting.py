@@ -113,12 +113,18 @@ class _Check:
         members = store.members()
         doubts = store.doubts(members)
         there = await self._copies(key, members)
+        moves = store.writes.moves_in_all
         pages = await self._pages(members, beneath)
         if not any(there.values()):
             # A dead copy hides what lies beneath as well as a living one does. (Beneath one
             # that lives lies nothing but what is dead, on nodes that were away.)
             self._check_known(members, pages.keys() - there.keys(), doubts)
-        found = sorted({entry.key for page in pages.values() for entry in page.entries})
+        # What moved meanwhile may be on no page.
+        moved = store.writes.moved_since(self._bucket, moves)
+        found = sorted(
+            {entry.key for page in pages.values() for entry in page.entries}
+            | {each for each in moved if each.startswith(beneath)}
+        )
         if self._is_marker_apart and beneath in found:
             found.remove(beneath)
         await self._are_gone(found)

@@ -109,6 +109,22 @@ class RefusedTests(NestingTestCase):
         gate.callback(None)
         self.stored("a/b", b"x")
 
+    def test_above_one_that_moves_while_nodes_are_listed(self) -> None:
+        self.unsettle()
+        to, _, stray = self.order("a/b")
+        self.lay(stray, b"x", S1, "a/b")
+        gate: Deferred[None] = Deferred()
+        stray.script("list", late(lambda: gate))
+        putting = self.put("a", SMALL)
+        self.assertNoResult(putting)
+        self.lay(to, b"x", S1, "a/b")
+        self.store.writes.moves(BUCKET, "a/b")
+        del stray.buckets[BUCKET]["a/b"]
+        gate.callback(None)
+        refused = self.failureResultOf(putting, KeyConflict).value
+        assert isinstance(refused, KeyConflict)
+        self.assertEqual(refused.code, DIRECTORY)
+
     def test_others_are_taken(self) -> None:
         for key in ("a", "a-b", "ab/c", "b/a", "b/c"):
             self.stored(key, SMALL)

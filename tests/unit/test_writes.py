@@ -103,5 +103,8 @@ class WritesTests(SynchronousTestCase):
         self.assertFalse(self.writes.has_moved("b", "before", since))
         self.assertFalse(self.writes.has_moved("other", "k", since))
         self.assertFalse(self.writes.has_moved("b", "k", self.writes.moves_in_all))
+        self.writes.moves("other", "k")
+        self.assertEqual(self.writes.moved_since("b", since), {"k"})
+        self.assertEqual(self.writes.moved_since("b", self.writes.moves_in_all), set())
         self.writes.moves("b", "before")
         self.assertTrue(self.writes.has_moved("b", "before", since))
