@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.consistency.marks import Mark
 from aosd.model.check import Check, is_healthy
+from aosd.model.leave import Phase
 from aosd.model.node import Sighting
 from aosd.model.objects import OBJECT_BUCKET
 from aosd.model.ring import partition
@@ -188,6 +189,22 @@ class DoctorTests(DoorTestCase):
         self.on_examine = asked.append
         self.findings()
         self.assertEqual({each[5] for each in asked}, {False})
+
+    def test_a_cluster_that_was_left(self) -> None:
+        """Nobody is told to take its nodes in again, to remove or to empty them."""
+        leaving = self.gateway.assembly.leaving
+        self.now(leaving.leave())
+        self.wait(120, lambda: leaving.phase is Phase.LEFT)
+        self.examined["n1"] = (
+            Check("probe", True, "it holds objects", "empty it"),
+            Check("clock", True, "it is late", "set it"),
+        )
+        told = self.findings()
+        (one,) = (each for each in told["nodes"] if each["name"] == "n1")
+        self.assertEqual([each["do"] for each in one["checks"]], ["", "set it"])
+        whats = [each["what"] for each in told["cluster"]]
+        self.assertEqual(whats, ["ready", "providers", "leaving", "versions"])
+        self.assertIn("stop aosd", told["cluster"][0]["do"])
 
     def test_providers_and_what_they_see(self) -> None:
         (provider,) = self.gateway.roster.providers

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from aosd.assembly import Assembly
 from aosd.doors.operations.moments import span
 from aosd.model.check import Check
+from aosd.model.leave import Phase
 from aosd.model.node import NodeState
 from aosd.model.standing import Act, Queued
 
@@ -17,6 +18,9 @@ _OLD_MARK_S = 3600.0
 
 def check_cluster(assembly: Assembly, *, now_s: float, sweep_interval_s: float) -> list[Check]:
     """One check each of what there is to look at; see docs/operations.md."""
+    if assembly.leaving.absent:
+        # There are no members any more: what lies on nodes needs nothing of aosd.
+        return [_ready(assembly), *_providers(assembly), *_leaving(assembly), _versions()]
     return [
         _ready(assembly),
         *_providers(assembly),
@@ -37,6 +41,8 @@ def _ready(assembly: Assembly) -> Check:
     ready, why = assembly.ready()
     if ready:
         return Check("ready", True, "requests are served")
+    if assembly.leaving.phase is Phase.LEFT:
+        return Check("ready", False, why, "stop aosd: each node serves what it holds by itself")
     return Check("ready", False, why, "see to what is named here; it is tried again all the time")
 
 
