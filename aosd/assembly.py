@@ -15,7 +15,7 @@ from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
-from aosd.cluster.changes import Changes
+from aosd.cluster.changes import CONTESTED, Changes
 from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.leaving import Leaving, Space
@@ -237,7 +237,7 @@ class Assembly:
             admission.welcome,
         )
         admission.waits = changes.join_waits
-        changes.contested = admission.contested
+        changes.closed = lambda: CONTESTED if self.heartbeat.other else self.leaving.absent
         members = Members(roster, changes, self.heartbeat, certainty.refusal)
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(

@@ -69,8 +69,8 @@ class Changes:
         self._absent = absent
         self._bars = bars
         self._welcome = welcome
-        # Whether another gateway uses the nodes, which may have been asked for something else.
-        self.contested: Callable[[], bool] = lambda: False
+        # Why nothing may be asked for now, though all is known; "" when it may.
+        self.closed: Callable[[], str] = lambda: ""
         # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
 
@@ -140,7 +140,7 @@ class Changes:
 
         Of what goes back, it is as if the change that it ends hadn't begun.
         """
-        self._check_alone()
+        self._check_open()
         standings = {each.name: each for each in self._standings.all()}
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
@@ -237,7 +237,7 @@ class Changes:
             await self._alone(self._begin_next)
 
     async def _begin_next(self) -> None:
-        if self._roster.changing or self._absent() or self.contested():
+        if self._roster.changing or self._absent() or self.closed():
             return
         for name, queued in self.queue():
             if not queued.asked:
@@ -247,7 +247,7 @@ class Changes:
                 self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
-                if self.contested():
+                if self.closed():
                     return  # that is no reason to forget it
                 self._log.warn(
                     "{act} of node {node} isn't possible any more: {error}",
@@ -291,14 +291,14 @@ class Changes:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _check_alone(self) -> None:
-        if self.contested():
-            raise ChangeRefused(CONTESTED)
+    def _check_open(self) -> None:
+        if why := self.closed():
+            raise ChangeRefused(why)
 
     def _check(self, name: str) -> Standing:
         if why := self._absent():
             raise NoNodes(why)
-        self._check_alone()
+        self._check_open()
         standing = self._standings.get(name)
         if standing is None:
             known = name in self._roster.watched
@@ -307,7 +307,7 @@ class Changes:
 
     def _newcomer(self, name: str) -> WatchedMember:
         """One that may be taken in, if somebody consents."""
-        self._check_alone()
+        self._check_open()
         watched = self._roster.watched.get(name)
         if watched is None:
             raise NoSuchNode(f"no node {name} is known")
