@@ -189,19 +189,24 @@ class DoctorTests(DoorTestCase):
         self.on_examine = asked.append
         self.findings()
         self.assertEqual({each[5] for each in asked}, {False})
+        # What was cleaned isn't to be adopted, or emptied.
+        self.examined["n1"] = (
+            Check("probe", True, "it holds objects", "empty it"),
+            Check("clock", True, "it is late", "set it"),
+        )
+        (one,) = (each for each in self.findings()["nodes"] if each["name"] == "n1")
+        self.assertEqual([each["do"] for each in one["checks"]], ["", "set it"])
 
     def test_a_cluster_that_was_left(self) -> None:
         """Nobody is told to take its nodes in again, to remove or to empty them."""
         leaving = self.gateway.assembly.leaving
         self.now(leaving.leave())
         self.wait(120, lambda: leaving.phase is Phase.LEFT)
-        self.examined["n1"] = (
-            Check("probe", True, "it holds objects", "empty it"),
-            Check("clock", True, "it is late", "set it"),
-        )
+        asked: list[object] = []
+        self.on_examine = asked.append
         told = self.findings()
-        (one,) = (each for each in told["nodes"] if each["name"] == "n1")
-        self.assertEqual([each["do"] for each in one["checks"]], ["", "set it"])
+        self.assertEqual(asked, [])
+        self.assertEqual([each["checks"][0]["ok"] for each in told["nodes"]], [None] * 3)
         whats = [each["what"] for each in told["cluster"]]
         self.assertEqual(whats, ["ready", "providers", "leaving", "versions"])
         self.assertIn("stop aosd", told["cluster"][0]["do"])

@@ -13,6 +13,7 @@ from aosd.cluster.member import WatchedMember
 from aosd.doors.operations.checkup import check_cluster
 from aosd.gateway.store import gather
 from aosd.model.check import Check, is_healthy
+from aosd.model.leave import Phase
 from aosd.model.node import Address, Credentials
 
 Examine = Callable[[str, Address, Credentials, str, str, bool], Deferred[tuple[Check, ...]]]
@@ -71,6 +72,10 @@ class Doctor:
             do = "start it, or see why it isn't found; if it is lost for good: aosctl node remove"
             return (Check("reachable", False, watched.why, do),)
         assembly = self._assembly
+        if assembly.leaving.phase is Phase.LEFT:
+            # Where no object lies the bucket aos-system would stay behind once more.
+            why = "its cluster was left: it isn't written to any more, and so not examined"
+            return (Check("reachable", None, why),)
         standing = assembly.changes.standing(name)
         member = standing is not None and standing.membership.counts
         is_left = bool(assembly.leaving.absent)
