@@ -45,7 +45,7 @@ class Before:
     deleted: str
     own: str
     doubts: Doubts
-    moves: int = 0
+    moves: int
 
 
 def before(store: Store, bucket: str, key: str) -> Before:

@@ -157,7 +157,8 @@ def newest_known_write_is_not_minded() -> Patches:
 
     def nothing_written(store: Store, bucket: str, key: str) -> Before:
         nobody = Doubts(frozenset(), frozenset())
-        return Before("", store.journal.delete_of(bucket, key) or "", "", nobody)
+        deleted = store.journal.delete_of(bucket, key) or ""
+        return Before("", deleted, "", nobody, store.writes.moves_in_all)
 
     return [
         (aosd.gateway.look, "before", nothing_written),
