@@ -21,6 +21,7 @@ from aosd.cluster.emptying import Emptying
 from aosd.cluster.leaving import Leaving, Space
 from aosd.cluster.losses import Losses
 from aosd.cluster.member import Introduce, MakeNode, WatchedMember
+from aosd.cluster.outlook import Outlook
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.cluster.unfinished import Unfinished
@@ -223,17 +224,19 @@ class Assembly:
             clock,
         )
         losses = Losses(roster, standings, settled, journal, marks, replicas)
+        self.outlook = outlook = Outlook(
+            roster, standings, stamps, losses, emptying, self._absent, admission.bars
+        )
         self.changes = changes = Changes(
             roster,
             standings,
             stamps,
-            losses,
+            outlook,
             emptying,
             lambda name, address, credentials: clean(
                 name, address, credentials, admission.cluster, True
             ),
             self._absent,
-            admission.bars,
             admission.welcome,
         )
         admission.waits = changes.join_waits
@@ -269,10 +272,10 @@ class Assembly:
             found=self.progress.expects,
         )
         self.forecasts = Forecasts(
-            self.changes,
+            outlook,
             forecaster,
             lambda name: roster.watched[name].node if name in roster.watched else None,
-            self._consented,
+            outlook.awaited,
             self._conflicts,
             self.store.absent,
         )
@@ -306,6 +309,7 @@ class Assembly:
             ),
             cleaning=cleaning,
             changes=changes,
+            outlook=outlook,
             gathered=self._gathered,
             forecast=forecaster.forecast,
             marks=lambda: len(marks),
@@ -417,16 +421,6 @@ class Assembly:
                     await self.presence.level(each.node)
                 except NodeError as error:
                     self._log.info("its buckets aren't levelled: {error}", error=error)
-
-    def _consented(self) -> list[INode]:
-        """Nodes that somebody lets in, and that only wait for their turn."""
-        members = self.roster.names
-        waiting = [
-            each.node
-            for name, each in sorted(self.roster.watched.items())
-            if each.consented and name not in members
-        ]
-        return [node for node in waiting if node is not None]
 
     def _conflicts(self, adopted: Sequence[INode]) -> Conflicts:
         """Who gathers what is decided by adopting some nodes."""

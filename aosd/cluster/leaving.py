@@ -37,17 +37,21 @@ class IChanges(Protocol):
     def standing(self, name: str) -> Standing | None:
         """What a node's register tells."""
 
-    def rings(self) -> tuple[Ring, Ring]:
-        """The ring that was and the one that is coming; the same twice while none is."""
-
-    def proposed(self, act: Act, name: str, *, weight: float) -> tuple[Ring, Ring]:
-        """The ring that is and the one that an act would make. Raises ChangeRefused."""
-
     async def weigh(self, name: str, weight: float) -> Standing:
         """Let a member have this weight, once nothing else is under way."""
 
     async def undo(self, name: str) -> Standing | None:
         """Take back what was asked of a node, and what is under way for it."""
+
+
+class IOutlook(Protocol):
+    """What gathering needs to know of what comes of changes."""
+
+    def rings(self) -> tuple[Ring, Ring]:
+        """The ring that was and the one that is coming; the same twice while none is."""
+
+    def proposed(self, act: Act, name: str, *, weight: float) -> tuple[Ring, Ring]:
+        """The ring that is and the one that an act would make. Raises ChangeRefused."""
 
 
 class IGathered(Protocol):
@@ -88,6 +92,7 @@ class Leaving:
         unfinished: Unfinished,
         cleaning: Cleaning,
         changes: IChanges,
+        outlook: IOutlook,
         gathered: Callable[[str, bool], Coroutine[Any, Any, IGathered]],
         forecast: Callable[[Ring, Ring], Coroutine[Any, Any, IForecast]],
         marks: Callable[[], int],
@@ -101,6 +106,7 @@ class Leaving:
         self._unfinished = unfinished
         self._cleaning = cleaning
         self._changes = changes
+        self._outlook = outlook
         self._gathered = gathered
         self._forecast = forecast
         self._marks = marks
@@ -368,8 +374,8 @@ class Leaving:
     def _rings(self, gather: str | None) -> tuple[Ring, Ring]:
         """The one that is, and the one that every copy has to be in before cleaning."""
         if gather is None:
-            return self._changes.rings()
-        return self._changes.proposed(Act.WEIGH, gather, weight=ALL_WEIGHT)
+            return self._outlook.rings()
+        return self._outlook.proposed(Act.WEIGH, gather, weight=ALL_WEIGHT)
 
     def _standings(self) -> list[Standing]:
         told = (read_standing(each.name, each.value) for each in self._registers.all("members"))
