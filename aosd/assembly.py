@@ -225,7 +225,14 @@ class Assembly:
         )
         losses = Losses(roster, standings, settled, journal, marks, replicas)
         self.outlook = outlook = Outlook(
-            roster, standings, stamps, losses, emptying, self._absent, admission.bars
+            roster,
+            standings,
+            stamps,
+            losses,
+            emptying,
+            absent=self._absent,
+            bars=admission.bars,
+            contested=admission.contested,
         )
         self.changes = changes = Changes(
             roster,

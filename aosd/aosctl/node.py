@@ -92,7 +92,7 @@ def weight(call: Call, name: str, weight: float, how: How) -> None:
     """Give a node more or less than its share: 1 is a share, 0.1 to 100; 0 drains it."""
     if weight and not _LEAST_WEIGHT <= weight <= _GREATEST_WEIGHT:
         raise click.BadParameter(
-            f"{number(weight)} is none: {_LEAST_WEIGHT:g} to {_GREATEST_WEIGHT:g}, or 0 to drain",
+            f"{weight} is none: {_LEAST_WEIGHT:g} to {_GREATEST_WEIGHT:g}, or 0 to drain",
             param_hint="WEIGHT",
         )
     to = number(weight)

@@ -41,6 +41,9 @@ def wish(act: Act, weight: float | None = None, zone: str | None = None) -> Wish
             raise BadRequest(
                 f"a zone has 1 to {_LONGEST_ZONE} characters that can be seen", "InvalidArgument"
             )
+        if zone != zone.strip():
+            # Two nodes of one rack would be taken for nodes of two.
+            raise BadRequest("a zone doesn't begin or end with a space", "InvalidArgument")
         return Wish(act, zone=zone)
     return Wish(act)
 

@@ -35,8 +35,8 @@ class Changes:
     that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
     a node out whoever consents; `welcome` takes one in that counts once more.
 
-    All acts raise NoSuchNode, ChangeRefused, BadRequest, or NoNodes and NoQuorum when nothing
-    can be remembered now.
+    All acts raise NoSuchNode, ChangeRefused (also while there is another gateway), BadRequest, or
+    NoNodes and NoQuorum when nothing can be remembered now.
     """
 
     _log = Logger()
@@ -171,7 +171,7 @@ class Changes:
             await self._alone(self._begin_next)
 
     async def _begin_next(self) -> None:
-        if self._roster.changing or self._absent():
+        if self._roster.changing or self._absent() or self.outlook.contested():
             return
         for name, queued in self.queue():
             if not queued.asked:
@@ -181,6 +181,8 @@ class Changes:
                 self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
+                if self.outlook.contested():
+                    return  # that is no reason to forget it
                 self._log.warn(
                     "{act} of node {node} isn't possible any more: {error}",
                     act=str(queued.act),

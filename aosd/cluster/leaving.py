@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from aosd.cluster.acts import ALL_WEIGHT
 from aosd.cluster.cleaning import CLUSTER, LEAVE, Cleaning, remembered
+from aosd.cluster.outlook import CONTESTED
 from aosd.cluster.roster import Roster
 from aosd.cluster.unfinished import Unfinished
 from aosd.consistency.registers import Registers
@@ -52,6 +53,9 @@ class IOutlook(Protocol):
 
     def proposed(self, act: Act, name: str, *, weight: float) -> tuple[Ring, Ring]:
         """The ring that is and the one that an act would make. Raises ChangeRefused."""
+
+    def contested(self) -> bool:
+        """Whether another gateway uses the nodes."""
 
 
 class IGathered(Protocol):
@@ -357,6 +361,8 @@ class Leaving:
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
         plan.refusal = self._left_otherwise(gather)
+        if self._outlook.contested():
+            plan.refusal = plan.refusal or CONTESTED
         if away := self._cleaning.away(plan.nodes):
             plan.refusal = (
                 plan.refusal or f"{_are(away)} away: wait, or remove first what won't be back"
@@ -367,6 +373,8 @@ class Leaving:
                 raise NoSuchNode(f"there is no node {gather}")
             if standing.membership not in (Membership.MEMBER, Membership.JOINING):
                 plan.refusal = plan.refusal or f"node {gather} is {standing.membership}"
+            elif standing.queued is not None and standing.queued.act is Act.DRAIN:
+                plan.refusal = plan.refusal or f"node {gather} waits to be drained: undo that first"
             elif self._roster.watched[gather].candidate.full:
                 plan.refusal = plan.refusal or f"node {gather} is full"
         return plan

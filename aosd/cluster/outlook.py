@@ -18,13 +18,18 @@ from aosd.model.stamp import StampClock
 from aosd.model.standing import Act, Membership, Standing, ring_members
 from aosd.ports import INode
 
+CONTESTED = (
+    "another gateway uses the nodes, and may be asked for something else: stop one of the two"
+)
+
 
 class Outlook:
     """Knows what acts would do; it does none.
 
     `absent` says why nothing is known yet, and `bars` what keeps a node out whoever consents
-    ("": nothing). What is asked for raises as the act itself would: NoSuchNode, ChangeRefused,
-    BadRequest, or NoNodes.
+    ("": nothing). `contested` is whether there is another gateway, with rings of its own. What
+    is asked for raises as the act itself would: NoSuchNode, ChangeRefused, BadRequest, or
+    NoNodes.
     """
 
     def __init__(
@@ -36,7 +41,9 @@ class Outlook:
         emptying: Emptying,
         absent: Callable[[], str],
         bars: Callable[[str], str],
+        contested: Callable[[], bool],
     ) -> None:
+        self.contested = contested
         self._roster = roster
         self._standings = standings
         self._stamps = stamps
@@ -58,6 +65,7 @@ class Outlook:
 
         Of what goes back, it is as if the change that it ends hadn't begun.
         """
+        self._check_alone()
         standings = {each.name: each for each in self._standings.all()}
         present = Ring(ring_members(standings.values()))
         standing = standings.get(name)
@@ -109,6 +117,7 @@ class Outlook:
         """Of one that is a member, or was one."""
         if why := self._absent():
             raise NoNodes(why)
+        self._check_alone()
         standing = self._standings.get(name)
         if standing is None:
             known = name in self._roster.watched
@@ -117,6 +126,7 @@ class Outlook:
 
     def newcomer(self, name: str) -> WatchedMember:
         """One that may be taken in, if somebody consents."""
+        self._check_alone()
         watched = self._roster.watched.get(name)
         if watched is None:
             raise NoSuchNode(f"no node {name} is known")
@@ -151,6 +161,10 @@ class Outlook:
     def others(self, name: str) -> list[Standing]:
         """Of all but one node."""
         return [each for each in self._standings.all() if each.name != name]
+
+    def _check_alone(self) -> None:
+        if self.contested():
+            raise ChangeRefused(CONTESTED)
 
 
 def check_left(standings: Iterable[Standing]) -> None:

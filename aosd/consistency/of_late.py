@@ -8,32 +8,41 @@ _OF_LATE_S = 60.0
 
 
 class OfLate:
-    """Remembers keys for a minute, by `seconds`; bounded by what a minute brings."""
+    """Remembers keys for a minute, by `seconds`; bounded by what a minute brings.
+
+    `count` is how often it happened, in all.
+    """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
+        self.count = 0
         self._seconds = seconds
-        # When it was, the longest ago first.
-        self._last_s: dict[tuple[str, str], float] = {}
+        # When it was, and as the how manieth, the longest ago first.
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def add(self, bucket: str, key: str) -> None:
         """It happened now."""
         self._forget()
-        self._last_s.pop((bucket, key), None)
-        self._last_s[bucket, key] = self._seconds()
+        self.count += 1
+        self._last.pop((bucket, key), None)
+        self._last[bucket, key] = self._seconds(), self.count
 
     def discard(self, bucket: str, key: str) -> None:
         """It doesn't matter any more."""
-        self._last_s.pop((bucket, key), None)
+        self._last.pop((bucket, key), None)
 
     def of(self, bucket: str) -> set[str]:
         """The bucket's keys."""
         self._forget()
-        return {key for of, key in self._last_s if of == bucket}
+        return {key for of, key in self._last if of == bucket}
+
+    def happened(self, bucket: str, key: str, since: int) -> bool:
+        """Whether it did to this key since it had happened `since` times in all (see `count`)."""
+        return self.count > since and self._last.get((bucket, key), (0.0, 0))[1] > since
 
     def _forget(self) -> None:
         limit_s = self._seconds() - _OF_LATE_S
-        while self._last_s:
-            name = next(iter(self._last_s))
-            if self._last_s[name] >= limit_s:
+        while self._last:
+            name = next(iter(self._last))
+            if self._last[name][0] >= limit_s:
                 return
-            del self._last_s[name]
+            del self._last[name]

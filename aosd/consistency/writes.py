@@ -36,6 +36,11 @@ class Writes:
         self._written = OfLate(seconds)
         self._moved = OfLate(seconds)
 
+    @property
+    def moves_in_all(self) -> int:
+        """How many there were: for `has_moved`."""
+        return self._moved.count
+
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """A write is, from before its body is read until all is told.
@@ -84,6 +89,14 @@ class Writes:
         self._moved.add(bucket, key)
         for told in self._told_moves.values():
             told((bucket, key))
+
+    def has_moved(self, bucket: str, key: str, since: int) -> bool:
+        """Whether a copy may have been removed when there had been `since` moves in all, or later.
+
+        So of who asked all nodes at once, as well: one may have answered before a copy came, and
+        another after it went. For a minute.
+        """
+        return self._moved.happened(bucket, key, since)
 
     def of_late(self, bucket: str) -> set[str]:
         """The keys that were written within the last minute, and not deleted since."""

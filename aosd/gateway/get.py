@@ -10,7 +10,15 @@ from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aosd.gateway.look import Located, before, bring_to_light, check_nothing_hidden, judge, look
+from aosd.gateway.look import (
+    LOOKS,
+    Located,
+    before,
+    bring_to_light,
+    check_nothing_hidden,
+    judge,
+    look,
+)
 from aosd.gateway.parts import Part, part_of
 from aosd.gateway.requests import Found, Get
 from aosd.gateway.store import Store, ask, cluster_errors
@@ -36,7 +44,6 @@ from aosd.streams.resumed import ResumedReading
 
 _REPEATED_BY_304 = (b"cache-control", b"expires")
 _TRIES = 3  # of one node, when others fail in mid-body
-_LOOKS = 10  # a version that is found may be overwritten before it is opened
 
 
 async def head(store: Store, request: Get) -> Found:
@@ -62,7 +69,7 @@ async def _find(store: Store, request: Get) -> ObjectHead:
 
 async def _find_part(store: Store, request: Get, number: int) -> tuple[ObjectHead, Part]:
     """The head of the object, and where the part lies in it."""
-    for _ in range(_LOOKS):
+    for _ in range(LOOKS):
         found = await _find(store, request)
         # Conditions come first: who has the object needn't know of its parts.
         _judge(store, request, found)
@@ -94,7 +101,7 @@ async def get(store: Store, request: Get) -> Found:
 async def _get_part(store: Store, request: Get, number: int) -> Found:
     if request.wanted is not None:
         raise BadRequest("Range and partNumber can't be asked for together")
-    for _ in range(_LOOKS):
+    for _ in range(LOOKS):
         found, part = await _find_part(store, request, number)
         span = part.span
         if not span.length and found.size_bytes:
@@ -188,7 +195,7 @@ class _Opening:
                 # It may be alone with it; or it was away, or isn't to be asked any more.
                 reading.abandon()
                 break
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             found = await self._compared(hidden=hidden)
             if found is not None:
                 return self._resumable(found)
@@ -197,8 +204,9 @@ class _Opening:
     async def _compared(self, *, hidden: bool) -> IReading | None:
         """The version that counts of all copies; the likeliest is on its way meanwhile.
 
-        None when what was found is gone before it could be opened. What may be `hidden` is brought
-        to light when it is found.
+        None when copies moved meanwhile: they may have been missed where they came and where they
+        went; and when what was found is gone before it could be opened. What may be `hidden` is
+        brought to light when it is found.
         """
         store, bucket, key = self._store, self._bucket, self._key
         known = before(store, bucket, key)
@@ -218,6 +226,8 @@ class _Opening:
                 except (NodeError, NoSuchKey) as error:
                     answers[candidate.name] = error
             answers |= await asking
+            if store.writes.has_moved(bucket, key, known.moves):
+                return None
             located = judge(store, bucket, key, known, candidates, answers)
             if located.head is None:
                 await check_nothing_hidden(store, bucket, key, answers)

@@ -146,15 +146,16 @@ class _Reading:
         """Names that belong among those found, of keys which moved."""
         there = {each.text for each in found}
         passed = after if after == group_of(after, prefix, delimiter) else ""
-        last = utf8(found[-1].text) if more else None
+        last = found[-1].text if more else None
         wanted: dict[str, list[str]] = {}
+        # There may be a hundred thousand. As text they sort as they do in UTF-8.
         for key in self._moves.keys:
-            if not key.startswith(prefix) or utf8(key) <= utf8(after):
+            if key <= after or key in there or not key.startswith(prefix):
                 continue
             if passed and key.startswith(passed):
                 continue
             name = group_of(key, prefix, delimiter) or key
-            if name in there or (last and utf8(name) > last):
+            if name in there or (last is not None and name > last):
                 continue
             if self._wanted is None or self._wanted(name):
                 wanted.setdefault(name, []).append(key)

@@ -19,6 +19,9 @@ from aosd.model.ring import partition
 from aosd.model.versions import newest
 from aosd.ports import Candidate, INode
 
+LOOKS = 10
+"""How often a key is looked at that changes meanwhile."""
+
 _log = Logger()
 
 
@@ -35,13 +38,14 @@ class Before:
     """What was known of a key when a read of it began.
 
     `own` is the newest write of this run's that is remembered: there is none, or it is the
-    newest of all that were acknowledged.
+    newest of all that were acknowledged. `moves` is how many there had been, of all keys.
     """
 
     written: str
     deleted: str
     own: str
     doubts: Doubts
+    moves: int = 0
 
 
 def before(store: Store, bucket: str, key: str) -> Before:
@@ -53,6 +57,7 @@ def before(store: Store, bucket: str, key: str) -> Before:
         store.journal.delete_of(bucket, key) or "",
         own,
         store.doubts(store.could_hold(bucket, key)),
+        store.writes.moves_in_all,
     )
 
 
@@ -81,9 +86,14 @@ async def look(
                 if not hidden:
                     return located
             break  # the node was away while it was asked, or isn't to be asked any more
-    known = before(store, bucket, key)
-    candidates = list(store.could_hold(bucket, key))
-    answers = await ask(candidates, lambda node: node.head(bucket, key))
+    for _ in range(LOOKS):
+        known = before(store, bucket, key)
+        candidates = list(store.could_hold(bucket, key))
+        answers = await ask(candidates, lambda node: node.head(bucket, key))
+        if not store.writes.has_moved(bucket, key, known.moves):
+            break
+    else:
+        raise NoQuorum("the object is moving")
     located = judge(store, bucket, key, known, candidates, answers)
     if located.head is None:
         await check_nothing_hidden(store, bucket, key, answers)

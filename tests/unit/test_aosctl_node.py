@@ -80,6 +80,9 @@ class AskedTests(NodeCase):
     def test_weights_out_of_bounds(self) -> None:
         for weight in ("0.05", "101", "nan", "inf", "many"):
             self.assertIn("WEIGHT", self.refused("node", "weight", "n2", weight, code=2))
+        self.assertIn(
+            "100.00001 is none", self.refused("node", "weight", "n2", "100.00001", code=2)
+        )
         self.assertEqual(self.daemon.asked, [])
 
     def test_what_the_daemon_refuses(self) -> None:

@@ -275,6 +275,11 @@ class PlacingTests(ChangesTestCase):
         for wrong in (-1, 0.05, 101, float("nan"), float("inf")):
             self.refused(self.changes.weigh("n1", wrong), BadRequest)
 
+    def test_a_wrong_zone_is_refused(self) -> None:
+        for wrong in ("", " ", "rack1 ", " rack1", "rack\n1", "\u202erack1", "z" * 256):
+            self.refused(self.changes.rezone("n1", wrong), BadRequest)
+        self.now(self.changes.rezone("n1", "rack 1, ☃"))
+
     def test_a_weight_half_done_is_replaced_or_undone(self) -> None:
         self.freeze()
         self.now(self.changes.weigh("n1", 50))

@@ -53,6 +53,50 @@ class QueueTests(ChangesTestCase):
         self.assertEqual(self.members(self.gateway), ["n4"])
         self.check_all()
 
+    def test_nothing_is_asked_for_beside_another_gateway(self) -> None:
+        self.now(self.changes.drain("n1"))
+        self.now(self.changes.weigh("n2", 2))
+        assembly = self.gateway.assembly
+        assembly.heartbeat._loop.stop()
+        assembly.heartbeat.other = "another"
+        changes = self.changes
+        for act in (
+            changes.drain("n3"),
+            changes.undrain("n1"),
+            changes.weigh("n3", 2),
+            changes.rezone("n3", "r1"),
+            changes.remove("n3", lose=True),
+            changes.undo("n1"),
+            changes.adopt("n5"),
+        ):
+            self.assertIn("another gateway", self.refused(act, ChangeRefused))
+        for act in (Act.DRAIN, Act.JOIN):
+            with self.assertRaisesRegex(ChangeRefused, "another gateway"):
+                changes.outlook.proposed(act, "n3")
+        self.refused(assembly.leaving.leave(), ChangeRefused)
+        self.assertIn("another gateway", self.now(assembly.leaving.plan()).refusal)
+        self.pass_s(120)
+        self.assertEqual((self.moving(), self.waiting()), (["n1"], ["n2"]))
+        assembly.heartbeat.other = ""
+        self.wait(480, self.over)
+        self.assertEqual(self.membership("n1"), Membership.DRAINED)
+        self.assertEqual(self.standing("n2").place.weight, 2)
+        self.check_all()
+
+    def test_what_waits_is_not_begun_beside_another_gateway(self) -> None:
+        self.freeze()
+        self.now(self.changes.drain("n1"))
+        self.now(self.changes.drain("n2"))
+        self.now(self.changes.undrain("n1"))
+        assembly = self.gateway.assembly
+        assembly.heartbeat._loop.stop()
+        assembly.heartbeat.other = "another"
+        self.pass_s(60)
+        self.assertEqual((self.moving(), self.waiting()), ([], ["n2"]))
+        assembly.heartbeat.other = ""
+        self.wait(30, lambda: self.moving() == ["n2"])
+        self.thaw()
+
     def test_what_waits_to_be_drained_isnt_forecast_to_be_weighed(self) -> None:
         self.freeze()
         self.now(self.changes.drain("n1"))

@@ -238,8 +238,14 @@ class DoctorTests(DoorTestCase):
         self.now(changes.weigh("n1", 2.0))
         self.now(changes.weigh("n2", 3.0))
         told = self.cluster("change")
-        self.assertEqual(told["found"], "copying: n1; weigh of n2 wait for it")
+        self.assertEqual(told["found"], "copying: n1; weigh of n2 waits for it")
         self.assertIs(told["ok"], True)
+        self.now(changes.rezone("n2", "r1"))
+        self.now(changes.drain("n3"))
+        told = self.cluster("change")
+        self.assertEqual(
+            told["found"], "copying: n1; weigh and rezone of n2, drain of n3 wait for it"
+        )
 
     def test_the_versions_that_run(self) -> None:
         self.assertIn("aosd ", self.cluster("versions")["found"])

@@ -113,8 +113,26 @@ class VerdictTests(SynchronousTestCase):
     def test_nothing_is_removed_while_the_ring_changes(self) -> None:
         head = self.head(NEW)
         said = self.of({"n1": head, "n2": head, "n3": head}, changing=True, why="the ring")
-        self.assertIn("node n3 stays until the ring's change is over", said)
+        self.assertIn("node n3 stays until the ring's change is over.", said)
         self.assertNotIn("removed", said)
+        self.assertNotIn("The next sweep does it", said)
+
+    def test_a_node_that_the_coming_ring_does_not_have(self) -> None:
+        head = self.head(NEW)
+        changing: dict[str, Any] = {
+            "primaries": ["n1", "n2", "n3"],
+            "leaving": {"n3"},
+            "changing": True,
+            "why": "the ring is changing",
+        }
+        said = self.of(dict.fromkeys(("n1", "n2", "n3"), head), **changing)
+        self.assertIn("The copy on node n3 stays until the ring's change is over.", said)
+        self.assertNotIn("Nothing is to be done", said)
+        said = self.of({"n1": head, "n2": head, "n3": None}, **changing)
+        self.assertIn("belongs on node n3 too", said)
+        foreign = self.head(None)
+        said = self.of({"n1": foreign, "n2": foreign, "n3": None}, **changing)
+        self.assertIn("Nothing is to be done", said)
 
     def test_a_copy_that_nothing_explains(self) -> None:
         head = self.head(NEW)

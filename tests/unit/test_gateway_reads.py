@@ -333,6 +333,43 @@ class UnsettledTests(GatewayTestCase):
         gate.callback(None)
         self.assertEqual(self.deliver(self.successResultOf(reading)), b"newer")
 
+    def test_one_that_moves_from_who_answers_late_to_who_answered_early(self) -> None:
+        """Nobody who was asked told of it, and it was there all the time."""
+        for work in (self.getting, self.heading):
+            self.lay(self.d, SMALL, S1)
+            gate: Deferred[None] = Deferred()
+            for method in ("get", "head"):
+                self.d.script(method, late(lambda gate=gate: gate))  # type: ignore[misc]
+            reading = work(KEY)
+            for node in (self.a, self.b):
+                self.lay(node, SMALL, S1)
+            self.store.writes.moves(BUCKET, KEY)
+            del self.d.buckets[BUCKET][KEY]
+            gate.callback(None)
+            self.d.heal()
+            found = self.successResultOf(reading)
+            if found.reading is not None:
+                self.assertEqual(self.deliver(found), SMALL)
+            for node in (self.a, self.b):
+                del node.buckets[BUCKET][KEY]
+
+    def test_but_not_for_ever(self) -> None:
+        for work in (self.getting, self.heading):
+            gates: list[Deferred[None]] = []
+
+            def gate(gates: list[Deferred[None]] = gates) -> Deferred[None]:
+                gates.append(Deferred())
+                return gates[-1]
+
+            for method in ("get", "head"):
+                self.d.script(method, late(gate), times=None)
+            reading = work(KEY)
+            while gates:
+                self.store.writes.moves(BUCKET, KEY)
+                gates.pop().callback(None)
+            self.failureResultOf(reading, NoQuorum)
+            self.d.heal()
+
     def test_who_leaves_releases_the_nodes(self) -> None:
         self.lay(self.a, FLOWING, S1)
         gate: Deferred[None] = Deferred()

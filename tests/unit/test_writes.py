@@ -72,7 +72,7 @@ class WritesTests(SynchronousTestCase):
         self.assertEqual(writes.of_late("b"), {"a"})
         now[0] = 111.0
         self.assertEqual(writes.of_late("b"), set())
-        self.assertEqual(writes._written._last_s, {})
+        self.assertEqual(writes._written._last, {})
 
     def test_what_moved_of_late_or_meanwhile(self) -> None:
         now = [0.0]
@@ -93,3 +93,15 @@ class WritesTests(SynchronousTestCase):
         writes.moves("b", "e")
         self.assertEqual(moves.keys, {"a", "c"})
         self.assertEqual(writes._told_moves, {})
+
+    def test_whether_a_key_moved_meanwhile(self) -> None:
+        self.writes.moves("b", "before")
+        since = self.writes.moves_in_all
+        self.assertFalse(self.writes.has_moved("b", "before", since))
+        self.writes.moves("b", "k")
+        self.assertTrue(self.writes.has_moved("b", "k", since))
+        self.assertFalse(self.writes.has_moved("b", "before", since))
+        self.assertFalse(self.writes.has_moved("other", "k", since))
+        self.assertFalse(self.writes.has_moved("b", "k", self.writes.moves_in_all))
+        self.writes.moves("b", "before")
+        self.assertTrue(self.writes.has_moved("b", "before", since))

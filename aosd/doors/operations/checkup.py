@@ -10,6 +10,7 @@ from aosd.assembly import Assembly
 from aosd.doors.operations.moments import span
 from aosd.model.check import Check
 from aosd.model.node import NodeState
+from aosd.model.standing import Act, Queued
 
 _OLD_MARK_S = 3600.0
 
@@ -120,15 +121,23 @@ def _gateways(assembly: Assembly) -> Check:
 
 def _change(assembly: Assembly) -> Check:
     changes = assembly.changes
-    waiting = [f"{queued.act} of {name}" for name, queued in changes.queue()]
-    after = f"; {', '.join(waiting)} wait for it" if waiting else ""
+    waiting = [f"{_acts(queued)} of {name}" for name, queued in changes.queue()]
+    told, wait = ", ".join(waiting), "waits" if len(waiting) == 1 else "wait"
     if not changes.changing:
+        after = f"; {told} {wait}" if waiting else ""
         return Check("change", True, f"no change of the ring is under way{after}")
+    after = f"; {told} {wait} for it" if waiting else ""
     nodes = [each.name for each in changes.standings() if each.moves or each.strays]
     words = f"{changes.phase()}: {', '.join(nodes)}{after}"
     if why := changes.waiting_for():
         return Check("change", True, f"{words}; it waits, as {why}", "see to that, or undo it")
     return Check("change", True, words)
+
+
+def _acts(queued: Queued) -> str:
+    """A weight and a zone wait together, and are called by one of the two."""
+    is_both = queued.weight is not None and queued.zone is not None
+    return f"{Act.WEIGH} and {Act.REZONE}" if is_both else str(queued.act)
 
 
 def _leaving(assembly: Assembly) -> Iterable[Check]:

@@ -57,6 +57,7 @@ class Explaining:
         restamped = store.ledger.restamps_of(bucket, key)
         facts = Facts(
             primaries=belongs,
+            leaving=set(belongs) - {each.name for each in orders[0][: self._replicas]},
             heads=heads,
             unknown=list(troubles),
             found=found,
@@ -64,7 +65,7 @@ class Explaining:
             restamped=restamped,
             emptied=emptied,
             foreign={each.name for each in assembly.roster.members() if each.foreign},
-            changing=assembly.roster.changing,
+            changing=len(orders) > 1,
             why=why,
             marked=store.marks.marked(number),
             turn_taken=taken,

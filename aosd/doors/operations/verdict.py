@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aosd.doors.operations.moments import moment_of
 from aosd.model.objects import ObjectHead
 from aosd.model.stamp import is_stamp
-from aosd.model.versions import Newest
+from aosd.model.versions import Newest, is_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,10 @@ class Facts:
     """What is known of a key.
 
     `heads` has every node that told what it has; those that could hold the key and didn't are
-    in `unknown`. `primaries` are those of every ring that counts, `emptied` the nodes whose copies
-    are on their way to others, `foreign` those that came with objects: what has no stamp there is
-    the cluster's. `why` says why the partition isn't settled ("": it is),
+    in `unknown`. `primaries` are those of every ring that counts, and `leaving` those of them that
+    the coming one hasn't; `emptied` are nodes whose copies are on their way to others, `foreign`
+    those that came with objects: what has no stamp there is the cluster's. While `changing`, copies
+    are made and none is removed. `why` says why the partition isn't settled ("": it is),
     `bucket_gone` why the bucket isn't served.
     """
 
@@ -28,6 +29,7 @@ class Facts:
     found: Newest
     deleted: str | None
     restamped: Mapping[str, str]
+    leaving: Collection[str] = ()
     emptied: Collection[str] = ()
     foreign: Collection[str] = ()
     changing: bool = False
@@ -39,15 +41,29 @@ class Facts:
 
     @property
     def lacking(self) -> list[str]:
-        """The primaries that told, and haven't the version that counts."""
-        holders = self.found.holders
-        return [name for name in self.primaries if name in self.heads and name not in holders]
+        """The primaries that told, and are to get the version that counts."""
+        version, there = self.found.version, set(self.found.holders)
+        if version is not None and is_foreign(version.stamp):
+            there.update(self.leaving)  # the node that it came with is asked as long
+        return [name for name in self.primaries if name in self.heads and name not in there]
 
     @property
     def astray(self) -> list[str]:
         """Nodes off the primaries that have a copy which isn't dead."""
         there = (*self.found.holders, *self.found.older)
         return [name for name in there if name not in self.primaries]
+
+    @property
+    def others(self) -> list[str]:
+        """Those of them whose copy is none of the cluster's, and kept."""
+        ours = {*self.foreign, *self.emptied}
+        return [name for name in self.astray if _is_foreign(self.heads[name]) and name not in ours]
+
+    @property
+    def off(self) -> list[str]:
+        """The rest of them, but for those that are emptied anyhow."""
+        kept = {*self.others, *self.emptied}
+        return [name for name in self.astray if name not in kept]
 
     @property
     def has_two_sizes(self) -> bool:
@@ -66,7 +82,9 @@ def verdict(facts: Facts) -> str:
     said += todo
     if todo:
         said += _when(facts)
-    elif facts.found.version is not None and not facts.unknown:
+    stays = [] if facts.has_two_sizes else list(_stays(facts))
+    said += stays
+    if not todo and not stays and facts.found.version is not None and not facts.unknown:
         said.append("Nothing is to be done.")
     return " ".join(said)
 
@@ -121,31 +139,36 @@ def _to_do(facts: Facts) -> Iterable[str]:
     if facts.has_two_sizes:
         yield "Its copies have two sizes: one is damaged. All are kept, and reported by /-/repair."
         return
-    foreign = [
-        name
-        for name in facts.astray
-        if _is_foreign(facts.heads[name]) and name not in facts.foreign
-    ]
-    astray = [name for name in facts.astray if name not in foreign or name in facts.emptied]
     if found.version is not None and facts.lacking:
         yield f"It belongs on {_names(facts.lacking)} too, and will be copied there."
-    emptied = [name for name in astray if name in facts.emptied]
-    if emptied:
+    if emptied := [name for name in facts.astray if name in facts.emptied]:
         yield f"It will be moved off {_names(emptied)}."
-    off = [name for name in astray if name not in facts.emptied]
-    dead = [name for name in found.dead if found.version is None or name not in facts.primaries]
-    gone = [*off, *dead]
+    off = facts.off
+    gone = [*off, *_dead(facts)]
     if off and not facts.why:
         yield f"Nothing explains the copy on {_names(off)}: it is kept, and reported by /-/repair."
-        gone = dead
-    if gone and facts.changing:
-        yield f"The copy on {_names(gone)} stays until the ring's change is over."
-    elif gone:
+        gone = _dead(facts)
+    if gone and not facts.changing:
         needs = "" if not off else ", once all the others are there"
         yield f"The copy on {_names(gone)} will be removed{needs}."
-    kept = [name for name in foreign if name not in facts.emptied]
-    if kept:
+    if kept := facts.others:
         yield f"aosd didn't write what {_names(kept)} has, where it doesn't belong: it is kept."
+
+
+def _stays(facts: Facts) -> Iterable[str]:
+    """What isn't where it will belong, and is removed later."""
+    if not facts.changing:
+        return
+    there = (*facts.found.holders, *facts.found.older)
+    former = [name for name in there if name in facts.leaving]
+    if gone := [*facts.off, *_dead(facts), *former]:
+        yield f"The copy on {_names(gone)} stays until the ring's change is over."
+
+
+def _dead(facts: Facts) -> list[str]:
+    """Nodes whose dead copy won't be overwritten."""
+    found = facts.found
+    return [name for name in found.dead if found.version is None or name not in facts.primaries]
 
 
 def _when(facts: Facts) -> Iterable[str]:
