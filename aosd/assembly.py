@@ -15,12 +15,13 @@ from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.adopting import Adopting
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
-from aosd.cluster.changes import CONTESTED, Changes
+from aosd.cluster.changes import Changes
 from aosd.cluster.cleaning import Clean, Cleaning
 from aosd.cluster.emptying import Emptying
 from aosd.cluster.leaving import Leaving, Space
 from aosd.cluster.losses import Losses
 from aosd.cluster.member import Introduce, MakeNode, WatchedMember
+from aosd.cluster.outlook import Outlook
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.cluster.unfinished import Unfinished
@@ -223,21 +224,29 @@ class Assembly:
             clock,
         )
         losses = Losses(roster, standings, settled, journal, marks, replicas)
-        self.changes = changes = Changes(
+        self.outlook = outlook = Outlook(
             roster,
             standings,
             stamps,
             losses,
             emptying,
+            absent=self._absent,
+            bars=lambda name: self.leaving.absent or admission.bars(name),
+            contested=admission.contested,
+        )
+        self.changes = changes = Changes(
+            roster,
+            standings,
+            stamps,
+            outlook,
+            emptying,
             lambda name, address, credentials: clean(
                 name, address, credentials, admission.cluster, True
             ),
             self._absent,
-            admission.bars,
             admission.welcome,
         )
         admission.waits = changes.join_waits
-        changes.closed = lambda: CONTESTED if self.heartbeat.other else self.leaving.absent
         members = Members(roster, changes, self.heartbeat, certainty.refusal)
         copier.clear_beneath = Beneath(roster, self.store.folders, mender).clear
         self.keeper = Keeper(
@@ -270,10 +279,10 @@ class Assembly:
             found=self.progress.expects,
         )
         self.forecasts = Forecasts(
-            self.changes,
+            outlook,
             forecaster,
             lambda name: roster.watched[name].node if name in roster.watched else None,
-            self._consented,
+            outlook.awaited,
             self._conflicts,
             self.store.absent,
         )
@@ -307,6 +316,7 @@ class Assembly:
             ),
             cleaning=cleaning,
             changes=changes,
+            outlook=outlook,
             gathered=self._gathered,
             forecast=forecaster.forecast,
             marks=lambda: len(marks),
@@ -314,7 +324,6 @@ class Assembly:
             absent=self._absent,
             space=space,
         )
-        self.leaving.contested = admission.contested
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
     # -- life -------------------------------------------------------------------------------------
@@ -419,16 +428,6 @@ class Assembly:
                     await self.presence.level(each.node)
                 except NodeError as error:
                     self._log.info("its buckets aren't levelled: {error}", error=error)
-
-    def _consented(self) -> list[INode]:
-        """Nodes that somebody lets in, and that only wait for their turn."""
-        members = self.roster.names
-        waiting = [
-            each.node
-            for name, each in sorted(self.roster.watched.items())
-            if each.consented and name not in members
-        ]
-        return [node for node in waiting if node is not None]
 
     def _conflicts(self, adopted: Sequence[INode]) -> Conflicts:
         """Who gathers what is decided by adopting some nodes."""

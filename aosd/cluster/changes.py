@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,25 +13,18 @@ from twisted.logger import Logger
 
 from aosd.cluster.acts import Wish, carried_out, together, undone, wish, wish_of
 from aosd.cluster.emptying import Emptying
-from aosd.cluster.losses import Losses
-from aosd.cluster.member import WatchedMember
+from aosd.cluster.outlook import Outlook, check_left
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.model.errors import ChangeRefused, ClusterError, NoNodes, NoSuchNode
-from aosd.model.node import Address, Credentials, NodeState
-from aosd.model.ring import Ring
+from aosd.model.node import Address, Credentials
 from aosd.model.stamp import StampClock
-from aosd.model.standing import Act, Membership, Queued, Standing, ring_members
+from aosd.model.standing import Act, Membership, Queued, Standing
 
 T = TypeVar("T")
 
 Clean = Callable[[str, Address, Credentials], Deferred[None]]
 """Take everything of ours off an empty node; fires when that is done."""
-
-
-CONTESTED = (
-    "another gateway uses the nodes, and may be asked for something else: stop one of the two"
-)
 
 
 class Changes:
@@ -53,24 +46,20 @@ class Changes:
         roster: Roster,
         standings: Standings,
         stamps: StampClock,
-        losses: Losses,
+        outlook: Outlook,
         emptying: Emptying,
         clean: Clean,
         absent: Callable[[], str],
-        bars: Callable[[str], str],
         welcome: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
+        self.outlook = outlook
         self._roster = roster
         self._standings = standings
         self._stamps = stamps
-        self._losses = losses
         self._emptying = emptying
         self._clean = clean
         self._absent = absent
-        self._bars = bars
         self._welcome = welcome
-        # Why nothing may be asked for now, though all is known; "" when it may.
-        self.closed: Callable[[], str] = lambda: ""
         # Whether another change is under way holds only until the next one is begun.
         self._turn = DeferredLock()
 
@@ -126,65 +115,10 @@ class Changes:
         """
         if any(each.full for each in self._roster.members()):
             return ""
-        others = [each.name for each in self._others(name) if _waits(each) or _holds_up_joins(each)]
+        others = [
+            each.name for each in self.outlook.others(name) if _waits(each) or _holds_up_joins(each)
+        ]
         return f"it waits for the change of {', '.join(others)}" if others else ""
-
-    def rings(self) -> tuple[Ring, Ring]:
-        """The ring that was and the one that is coming; the same twice while none is."""
-        return _rings(self._standings.all())
-
-    def proposed(
-        self, act: Act, name: str, *, weight: float | None = None, zone: str | None = None
-    ) -> tuple[Ring, Ring]:
-        """The ring that is and the one that an act would make, as if nothing else waited.
-
-        Of what goes back, it is as if the change that it ends hadn't begun.
-        """
-        self._check_open()
-        standings = {each.name: each for each in self._standings.all()}
-        present = Ring(ring_members(standings.values()))
-        standing = standings.get(name)
-        if act is Act.JOIN:
-            watched = self._newcomer(name)
-            members = {**present.members, name: watched.member}
-            return present, Ring(members.values())
-        if standing is None:
-            raise NoSuchNode(f"node {name} is no member")
-        if act is Act.REMOVE:
-            standings[name] = replace(standing, membership=Membership.REMOVED)
-        else:
-            wanted = together(standing, wish(act, weight, zone))
-            standings[name] = carried_out(standing, wanted, self._stamps.reading)
-            present = Ring(ring_members(standings.values(), former=True))
-        _check_left(standings.values())
-        return present, Ring(ring_members(standings.values()))
-
-    def undoing(self, name: str) -> tuple[Ring, Ring]:
-        """The same of `undo`; raises as that would."""
-        if self._consented(name) is not None:
-            present = Ring(ring_members(self._standings.all()))
-            return present, present
-        standing = self._check(name)
-        standings = {each.name: each for each in self._standings.all()}
-        standings[name] = undone(standing, self._stamps.reading)
-        return _rings(standings.values())
-
-    async def check_return(self, name: str) -> None:
-        """Raise ChangeRefused when `undrain` would be refused, as the node holds something."""
-        if self._check(name).membership is Membership.DRAINED:
-            try:
-                await self._emptying.look_whether_empty(name)
-            except NoNodes:
-                return  # it would wait until that can be seen
-
-    async def why_not_removed(self, name: str, *, lose: bool = False) -> str:
-        """Why `remove` would be refused, for all that can be known now; "": it wouldn't."""
-        standing = self._check(name)
-        if standing.membership in (Membership.DRAINED, Membership.REMOVED, Membership.REMOVING):
-            return ""
-        if self._answers(name):
-            return await self._losses.why_in_use(name)
-        return "" if lose else await self._losses.why_not(name)
 
     # -- acts -------------------------------------------------------------------------------------
 
@@ -222,7 +156,7 @@ class Changes:
 
     async def adopt(self, name: str) -> Standing | None:
         """Let a node in that holds objects already, or that was removed; its standing, if any."""
-        watched = self._newcomer(name)
+        watched = self.outlook.newcomer(name)
         standing = self._standings.get(name)
         watched.consented = True
         watched.meet_again()
@@ -237,7 +171,7 @@ class Changes:
             await self._alone(self._begin_next)
 
     async def _begin_next(self) -> None:
-        if self._roster.changing or self._absent() or self.closed():
+        if self._roster.changing or self._absent() or self.outlook.contested():
             return
         for name, queued in self.queue():
             if not queued.asked:
@@ -247,7 +181,7 @@ class Changes:
                 self._check_begun(name, wish_of(queued))
                 await self._begin(name, wish_of(queued))
             except (ChangeRefused, NoSuchNode) as error:
-                if self.closed():
+                if self.outlook.contested():
                     return  # that is no reason to forget it
                 self._log.warn(
                     "{act} of node {node} isn't possible any more: {error}",
@@ -291,62 +225,24 @@ class Changes:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _check_open(self) -> None:
-        if why := self.closed():
-            raise ChangeRefused(why)
-
-    def _check(self, name: str) -> Standing:
-        if why := self._absent():
-            raise NoNodes(why)
-        self._check_open()
-        standing = self._standings.get(name)
-        if standing is None:
-            known = name in self._roster.watched
-            raise NoSuchNode(f"node {name} is no member" if known else f"no node {name} is known")
-        return standing
-
-    def _newcomer(self, name: str) -> WatchedMember:
-        """One that may be taken in, if somebody consents."""
-        self._check_open()
-        watched = self._roster.watched.get(name)
-        if watched is None:
-            raise NoSuchNode(f"no node {name} is known")
-        if watched.incarnation is not None:
-            raise ChangeRefused(f"node {name} is a member")
-        if why := self._bars(name):
-            raise ChangeRefused(f"node {name} can't be taken in: {why}")
-        if watched.introduction is not None and watched.introduction.problem:
-            # Once it is mended that is found out by itself, as it is met again.
-            raise ChangeRefused(f"node {name} can't be taken in: {watched.introduction.problem}")
-        return watched
-
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Let nothing else be asked for, or begun, while `work` finds out what it may do."""
         return self._turn.run(lambda: Deferred.fromCoroutine(work()))
 
-    def _consented(self, name: str) -> WatchedMember | None:
-        """A node that waits to be taken in, as somebody said."""
-        watched = self._roster.watched.get(name)
-        if watched is None or not watched.consented or watched.incarnation is not None:
-            return None
-        standing = self._standings.get(name)
-        waits = standing is None or standing.membership is Membership.REMOVED
-        return watched if waits else None
-
     async def _undo(self, name: str) -> Standing | None:
         if why := self._absent():
             raise NoNodes(why)
-        if (watched := self._consented(name)) is not None:
+        if (watched := self.outlook.consented(name)) is not None:
             watched.consented = False
             return None
-        standing = self._check(name)
+        standing = self.outlook.check(name)
         since = self._stamps.next()
-        _check_left([undone(standing, since), *self._others(name)])
+        check_left([undone(standing, since), *self.outlook.others(name)])
         await self._standings.amend(name, lambda now: undone(now, since))
         return self._done(name)
 
     async def _remove(self, name: str, *, lose: bool) -> Standing:
-        standing = self._check(name)
+        standing = self.outlook.check(name)
         match standing.membership:
             case Membership.REMOVED | Membership.REMOVING:
                 return await self._so_already(name)
@@ -357,33 +253,29 @@ class Changes:
                     watched.meet_again()  # it may have been met while it was being cleaned
                 await self._standings.amend(name, lambda now: _removed(now, there=there))
                 return self._done(name)
-        if why := await self.why_not_removed(name, lose=lose):
+        if why := await self.outlook.why_not_removed(name, lose=lose):
             raise ChangeRefused(why)
-        if self._answers(name):
+        if self.outlook.answers(name):
             raise ChangeRefused(f"node {name} is back")
-        _check_left(self._others(name))
+        check_left(self.outlook.others(name))
         since = self._stamps.next()
         # With as many copies as nodes, too few would be left to remember it.
         with self._roster.without(name) if lose else nullcontext():
             await self._standings.amend(name, lambda now: _lost(now, since))
         return self._done(name)
 
-    def _answers(self, name: str) -> bool:
-        watched = self._roster.watched.get(name)
-        return watched is not None and watched.state is not NodeState.DOWN
-
     async def _ask(self, name: str, wanted: Wish) -> Standing:
         """Begin it, or let it wait; refused when it can't be as things are now."""
-        self._check(name)
+        self.outlook.check(name)
         can_begin = True
         try:
             await self._check_empty(name, wanted)
         except NoNodes:
             can_begin = False  # it may be about to start
-        standing = self._check(name)
+        standing = self.outlook.check(name)
         wanted = together(standing, wanted)
         after = carried_out(standing, wanted, self._stamps.reading)
-        _check_left([after, *self._others(name)])
+        check_left([after, *self.outlook.others(name)])
         if after == standing:
             return await self._so_already(name)
         at_once = not self._is_before(standing) or after == replace(standing, queued=None)
@@ -397,14 +289,14 @@ class Changes:
     async def _so_already(self, name: str) -> Standing:
         """What was asked for is so, and stays so even if something else couldn't be set before."""
         await self._standings.make_sure(name)
-        return self._check(name)
+        return self.outlook.check(name)
 
     async def _check_empty(self, name: str, wanted: Wish) -> None:
         """Raise ChangeRefused, or NoNodes, unless a drained node that is to join again is empty.
 
         And is there: where each node is needed for a write, none is taken before it counts.
         """
-        standing = self._check(name)
+        standing = self.outlook.check(name)
         if wanted.act is Act.UNDRAIN and standing.membership is Membership.DRAINED:
             await self._emptying.check_empty(name)
             watched = self._roster.watched.get(name)
@@ -415,15 +307,15 @@ class Changes:
 
     def _is_before(self, standing: Standing) -> bool:
         """Whether what is asked of this node now has to wait for what was asked of others."""
-        others = self._others(standing.name)
+        others = self.outlook.others(standing.name)
         if any(_is_under_way(each) for each in others):
             return True
         return not _is_under_way(standing) and any(each.queued for each in others)
 
     def _check_begun(self, name: str, wanted: Wish) -> None:
         """Of what waited: much may have come between, and what waits itself may never begin."""
-        others = [replace(each, queued=None) for each in self._others(name)]
-        _check_left([carried_out(self._check(name), wanted, self._stamps.reading), *others])
+        others = [replace(each, queued=None) for each in self.outlook.others(name)]
+        check_left([carried_out(self.outlook.check(name), wanted, self._stamps.reading), *others])
 
     async def _begin(self, name: str, wanted: Wish) -> Standing:
         since = self._stamps.next()
@@ -431,9 +323,6 @@ class Changes:
         if wanted.act is Act.UNDRAIN:
             await self._welcome(name)
         return self._done(name)
-
-    def _others(self, name: str) -> list[Standing]:
-        return [each for each in self._standings.all() if each.name != name]
 
     def _done(self, name: str) -> Standing:
         """Let the rings follow; a node that counts no more, or once more, is met afresh."""
@@ -458,10 +347,6 @@ class Changes:
         return True
 
 
-def _rings(standings: Collection[Standing]) -> tuple[Ring, Ring]:
-    return Ring(ring_members(standings, former=True)), Ring(ring_members(standings))
-
-
 def _is_under_way(standing: Standing) -> bool:
     return standing.moves or standing.strays
 
@@ -474,16 +359,6 @@ def _waits(standing: Standing) -> bool:
 def _holds_up_joins(standing: Standing) -> bool:
     """Whether its change is another one than that of joining, which others may join."""
     return standing.membership is Membership.DRAINING or standing.coming is not None
-
-
-def _check_left(standings: Iterable[Standing]) -> None:
-    """Of those that wait to be drained it is as if they were."""
-    if not ring_members(each for each in standings if not _waits_to_be_drained(each)):
-        raise ChangeRefused("no node would be left to hold anything")
-
-
-def _waits_to_be_drained(standing: Standing) -> bool:
-    return standing.queued is not None and standing.queued.act is Act.DRAIN
 
 
 def _over(was: Standing, now: Standing) -> Standing:

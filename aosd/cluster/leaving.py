@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.cluster.acts import ALL_WEIGHT
-from aosd.cluster.changes import CONTESTED
 from aosd.cluster.cleaning import CLUSTER, LEAVE, Cleaning, remembered
+from aosd.cluster.outlook import CONTESTED
 from aosd.cluster.roster import Roster
 from aosd.cluster.unfinished import Unfinished
 from aosd.consistency.registers import Registers
@@ -38,17 +38,24 @@ class IChanges(Protocol):
     def standing(self, name: str) -> Standing | None:
         """What a node's register tells."""
 
+    async def weigh(self, name: str, weight: float) -> Standing:
+        """Let a member have this weight, once nothing else is under way."""
+
+    async def undo(self, name: str) -> Standing | None:
+        """Take back what was asked of a node, and what is under way for it."""
+
+
+class IOutlook(Protocol):
+    """What gathering needs to know of what comes of changes."""
+
     def rings(self) -> tuple[Ring, Ring]:
         """The ring that was and the one that is coming; the same twice while none is."""
 
     def proposed(self, act: Act, name: str, *, weight: float) -> tuple[Ring, Ring]:
         """The ring that is and the one that an act would make. Raises ChangeRefused."""
 
-    async def weigh(self, name: str, weight: float) -> Standing:
-        """Let a member have this weight, once nothing else is under way."""
-
-    async def undo(self, name: str) -> Standing | None:
-        """Take back what was asked of a node, and what is under way for it."""
+    def contested(self) -> bool:
+        """Whether another gateway uses the nodes."""
 
 
 class IGathered(Protocol):
@@ -89,6 +96,7 @@ class Leaving:
         unfinished: Unfinished,
         cleaning: Cleaning,
         changes: IChanges,
+        outlook: IOutlook,
         gathered: Callable[[str, bool], Coroutine[Any, Any, IGathered]],
         forecast: Callable[[Ring, Ring], Coroutine[Any, Any, IForecast]],
         marks: Callable[[], int],
@@ -102,6 +110,7 @@ class Leaving:
         self._unfinished = unfinished
         self._cleaning = cleaning
         self._changes = changes
+        self._outlook = outlook
         self._gathered = gathered
         self._forecast = forecast
         self._marks = marks
@@ -109,8 +118,6 @@ class Leaving:
         self._absent = absent
         self._space = space
         self._waits: list[str] = []
-        # Whether another gateway uses the nodes.
-        self.contested: Callable[[], bool] = lambda: False
 
     # -- what it is at ----------------------------------------------------------------------------
 
@@ -354,7 +361,7 @@ class Leaving:
         plan.uploads_in_all = len(uploads)
         plan.uploads = [f"{each.bucket}/{each.key}" for each in uploads[:_NAMED]]
         plan.refusal = self._left_otherwise(gather)
-        if self.contested():
+        if self._outlook.contested():
             plan.refusal = plan.refusal or CONTESTED
         if away := self._cleaning.away(plan.nodes):
             plan.refusal = (
@@ -375,8 +382,8 @@ class Leaving:
     def _rings(self, gather: str | None) -> tuple[Ring, Ring]:
         """The one that is, and the one that every copy has to be in before cleaning."""
         if gather is None:
-            return self._changes.rings()
-        return self._changes.proposed(Act.WEIGH, gather, weight=ALL_WEIGHT)
+            return self._outlook.rings()
+        return self._outlook.proposed(Act.WEIGH, gather, weight=ALL_WEIGHT)
 
     def _standings(self) -> list[Standing]:
         told = (read_standing(each.name, each.value) for each in self._registers.all("members"))

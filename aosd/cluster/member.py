@@ -100,6 +100,7 @@ class WatchedMember:
         self._down_after_s = down_after_s
         self._met = met
         self._refused_s: float | None = None
+        self._told: Candidate | None = None
         self._busy: Deferred[None] | None = None
         self._confirming: list[Deferred[None]] = []
         breaker.on_control_lost = self._control_lost
@@ -126,18 +127,33 @@ class WatchedMember:
     @property
     def candidate(self) -> Candidate:
         """As use cases see it."""
-        state = self.state
-        usable = state not in (NodeState.DOWN, NodeState.SUSPECT)
-        return Candidate(
-            self.member.name,
-            self.node if usable else None,
+        state, full, member = self.state, self.breaker.full, self.member
+        node = None if state is NodeState.DOWN or state is NodeState.SUSPECT else self.node
+        told = self._told
+        # Asked for by every request, several times, and nearly always the same.
+        if (
+            told is not None
+            and told.node is node
+            and told.state is state
+            and told.full is full
+            and told.hides is self.hides
+            and told.foreign is self.foreign
+            and told.adopted is self.adopted
+            and told.zone == member.zone
+            and told.name == member.name
+        ):
+            return told
+        told = self._told = Candidate(
+            member.name,
+            node,
             state,
-            self.member.zone,
-            self.breaker.full,
+            member.zone,
+            full,
             self.hides,
             self.foreign,
             self.adopted,
         )
+        return told
 
     @property
     def consented(self) -> bool:

@@ -138,9 +138,9 @@ class Settledness:
     def is_returning(self, name: str) -> bool:
         """Whether it is known to have been away, and no sweep since then is complete."""
         returned = self._returned.get(name, 0)
-        return not any(
+        return bool(returned) and not any(
             done.number > returned for done, covered in self._passes if name in covered
-        ) and bool(returned)
+        )
 
     def may_lack(self, name: str, others: Iterable[str]) -> bool:
         """Whether it returned, and wasn't compared with all of the others in one sweep since.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Coroutine
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -84,6 +85,7 @@ def status_of(error: AosdError) -> int:
     return 500
 
 
+@lru_cache(maxsize=1024)
 def http_date(seconds: int) -> bytes:
     """Seconds since 1970 as HTTP has them (RFC 9110, section 5.6.7)."""
     return formatdate(seconds, usegmt=True).encode("ascii")

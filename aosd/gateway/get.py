@@ -177,8 +177,8 @@ class _Opening:
     async def open(self) -> IReading:
         store, bucket, key = self._store, self._bucket, self._key
         hidden = False
-        if not self._request.newest and store.is_settled(bucket, key):
-            for candidate in store.preferred(store.primaries(bucket, key)):
+        if not self._request.newest:
+            for candidate in store.preferred(store.settled_primaries(bucket, key)):
                 try:
                     reading = await self._from(candidate)
                 except NodeError:

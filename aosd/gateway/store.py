@@ -191,20 +191,23 @@ class Store:
 
     def why_unsettled(self, bucket: str, key: str) -> str:
         """Why the key's partition isn't settled; "" when it is."""
-        return self.settledness.why_not(
-            self.orders(bucket, key),
-            partition(bucket, key),
-            self.replicas,
-            self.placement.strays(),
-        )
+        return self._why_not(self.orders(bucket, key), bucket, key)
+
+    def settled_primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
+        """The key's primaries, where it `is_settled`; none where it isn't."""
+        orders = self.orders(bucket, key)
+        if self.turns.busy(bucket, key) or self._why_not(orders, bucket, key):
+            return ()
+        return primaries(orders, self.replicas)
 
     def speaks_for(self, bucket: str, key: str, name: str) -> bool:
         """Whether the node's answer about the key, that came just now, is final.
 
         Where it is settled now, another ring may have come to count since the node was asked.
         """
-        return not self.why_unsettled(bucket, key) and any(
-            each.name == name for each in self.primaries(bucket, key)
+        orders = self.orders(bucket, key)
+        return not self._why_not(orders, bucket, key) and any(
+            each.name == name for each in primaries(orders, self.replicas)
         )
 
     def preferred(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -275,6 +278,11 @@ class Store:
         if all(name in answered for name in names):
             return
         self._check_count(names, answered - lacking, "whether there is a newer one")
+
+    def _why_not(self, orders: Orders, bucket: str, key: str) -> str:
+        return self.settledness.why_not(
+            orders, partition(bucket, key), self.replicas, self.placement.strays()
+        )
 
     @property
     def copies(self) -> int:

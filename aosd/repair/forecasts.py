@@ -23,8 +23,8 @@ _ACTS = {
 }
 
 
-class IChanges(Protocol):
-    """What has to be known of changes; see aosd.cluster.changes.Changes."""
+class IOutlook(Protocol):
+    """What has to be known of changes; see aosd.cluster.outlook.Outlook."""
 
     def rings(self) -> tuple[Ring, Ring]:
         """The former ring and the coming one; while none changes both are the one that is."""
@@ -76,14 +76,14 @@ class Forecasts:
 
     def __init__(
         self,
-        changes: IChanges,
+        outlook: IOutlook,
         forecaster: Forecaster,
         node_of: Callable[[str], INode | None],
         consented: Callable[[], Sequence[INode]],
         conflicts: Callable[[Sequence[INode]], IConflicts],
         absent: Callable[[], str],
     ) -> None:
-        self._changes = changes
+        self._outlook = outlook
         self._forecaster = forecaster
         self._node_of = node_of
         self._consented = consented
@@ -107,17 +107,17 @@ class Forecasts:
         if why := self._absent():
             raise NoNodes(why)
         if act == "undo":
-            return await self._forecaster.forecast(*self._changes.undoing(name))
+            return await self._forecaster.forecast(*self._outlook.undoing(name))
         if act not in _ACTS:
             raise BadRequest(f"{act!r} can't be asked of a node")
-        rings = self._changes.proposed(_ACTS[act], name, weight=weight, zone=zone)
+        rings = self._outlook.proposed(_ACTS[act], name, weight=weight, zone=zone)
         if act == "adopt":
             return await self._adopted(name, rings)
         refusal = ""
         if act == "undrain":
-            await self._changes.check_return(name)
+            await self._outlook.check_return(name)
         if act == "remove":
-            refusal = await self._changes.why_not_removed(name, lose=lose)
+            refusal = await self._outlook.why_not_removed(name, lose=lose)
         return replace(await self._forecaster.forecast(*rings), refusal=refusal)
 
     async def of_sweep(self) -> Forecast:
@@ -128,7 +128,7 @@ class Forecasts:
         """
         if why := self._absent():
             raise NoNodes(why)
-        return await self._forecaster.forecast(*self._changes.rings())
+        return await self._forecaster.forecast(*self._outlook.rings())
 
     async def _adopted(self, name: str, rings: tuple[Ring, Ring]) -> Forecast:
         node = self._node_of(name)

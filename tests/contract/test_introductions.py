@@ -64,6 +64,18 @@ async def server(running: Server) -> AsyncIterator[Server]:
     running.credentials = credentials
 
 
+async def equipped(server: Server, marker: bytes) -> Any:
+    """The marker that stands.
+
+    MinIO may break the connection of who came second, as it refuses before it has read all; a
+    gateway that can't equip a node asks again.
+    """
+    try:
+        return await server.call(equip, marker)
+    except NodeUnavailable:
+        return await server.call(equip, marker)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_node_from_blank_to_full(server: Server) -> None:
     known = KNOWN[server.kind]
@@ -74,7 +86,7 @@ async def test_a_node_from_blank_to_full(server: Server) -> None:
         assert await server.call(contents) == {"aos-system": []}
     # Two gateways at once: both hear the same.
     others = [Marker(f"c{each}", "embedded-1", f"i{each}").to_bytes() for each in range(2)]
-    equipping = [ensureDeferred(server.call(equip, each)) for each in others]
+    equipping = [ensureDeferred(equipped(server, each)) for each in others]
     stands = [marker for _, marker in await DeferredList(equipping, consumeErrors=True)]
     assert stands[0] == stands[1] and stands[0] in others
     assert await server.call(equip, OURS) == stands[0]

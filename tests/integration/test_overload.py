@@ -40,7 +40,8 @@ def slow_reader(stack: ExitStack, daemon: Daemon, key: str) -> Wire:
     """A client that asks for a long object, and takes nothing of it but the head."""
     wire = stack.enter_context(Wire(daemon.port, receive_buffer_bytes=4096))
     wire.send(head("GET", f"/object/{key}"))
-    assert wire.socket.recv(12, socket.MSG_PEEK).startswith(b"HTTP/1.1 200")
+    told = wire.socket.recv(1024, socket.MSG_PEEK)
+    assert told.startswith(b"HTTP/1.1 200"), told
     return wire
 
 

@@ -152,7 +152,7 @@ class DrainingTests(ChangesTestCase):
             self.wait(240, self.over)
         self.refused(self.changes.drain("n4"), ChangeRefused)
         with self.assertRaises(ChangeRefused):
-            self.changes.proposed(Act.DRAIN, "n4")
+            self.changes.outlook.proposed(Act.DRAIN, "n4")
 
     def test_an_unknown_node_is_said_to_be(self) -> None:
         self.refused(self.changes.drain("n9"), NoSuchNode)
@@ -367,7 +367,7 @@ class RemovingTests(ChangesTestCase):
         self.assertIn("empty it", self.gateway.why("n1"))
         self.assertIn("empty it", self.refused(self.changes.adopt("n1"), ChangeRefused))
         with self.assertRaises(ChangeRefused):
-            self.changes.proposed(Act.JOIN, "n1")
+            self.changes.outlook.proposed(Act.JOIN, "n1")
         self.assertEqual(self.members(self.gateway), ["n2", "n3", "n4"])
         self.nodes["n1"].buckets.clear()
         self.wait(240, lambda: self.over() and self.membership("n1") is Membership.MEMBER)

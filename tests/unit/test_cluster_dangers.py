@@ -147,7 +147,7 @@ class LostOnesTests(ChangesTestCase):
             await asked
             return ""
 
-        self.patch(self.gateway.assembly.changes._losses, "why_not", why_not)
+        self.patch(self.gateway.assembly.outlook._losses, "why_not", why_not)
         removing = Deferred.fromCoroutine(self.changes.remove("n1"))
         self.gateway.see(*self.names)
         self.wait(60, lambda: self.gateway.state("n1") is not NodeState.DOWN)
@@ -253,7 +253,7 @@ class SmallTests(ChangesTestCase):
     def test_what_it_would_move_is_foretold(self) -> None:
         self.now(self.changes.drain("n2"))
         self.wait(240, self.over)
-        former, coming = self.changes.proposed(Act.UNDRAIN, "n2")
+        former, coming = self.changes.outlook.proposed(Act.UNDRAIN, "n2")
         self.assertEqual((len(former.members), len(coming.members)), (1, 2))
 
 

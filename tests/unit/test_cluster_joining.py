@@ -185,7 +185,7 @@ class RefusalTests(ClusterTestCase):
         failure = self.failureResultOf(Deferred.fromCoroutine(changes.adopt("n4")), ChangeRefused)
         self.assertIn(why, str(failure.value))
         with self.assertRaises(ChangeRefused):
-            changes.proposed(Act.JOIN, "n4")
+            changes.outlook.proposed(Act.JOIN, "n4")
 
     def lay(self, marker: Marker) -> None:
         self.nodes["n4"].buckets[SYSTEM_BUCKET] = {MARKER_KEY: Copy(marker.to_bytes(), '"m"', 1.0)}

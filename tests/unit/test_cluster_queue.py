@@ -47,7 +47,7 @@ class QueueTests(ChangesTestCase):
             self.now(self.changes.drain(name))
         self.refused(self.changes.drain("n4"), ChangeRefused)
         with self.assertRaises(ChangeRefused):
-            self.changes.proposed(Act.DRAIN, "n4")
+            self.changes.outlook.proposed(Act.DRAIN, "n4")
         self.thaw()
         self.wait(480, self.over)
         self.assertEqual(self.members(self.gateway), ["n4"])
@@ -72,7 +72,7 @@ class QueueTests(ChangesTestCase):
             self.assertIn("another gateway", self.refused(act, ChangeRefused))
         for act in (Act.DRAIN, Act.JOIN):
             with self.assertRaisesRegex(ChangeRefused, "another gateway"):
-                changes.proposed(act, "n3")
+                changes.outlook.proposed(act, "n3")
         self.refused(assembly.leaving.leave(), ChangeRefused)
         self.assertIn("another gateway", self.now(assembly.leaving.plan()).refusal)
         self.pass_s(120)
@@ -102,7 +102,7 @@ class QueueTests(ChangesTestCase):
         self.now(self.changes.drain("n1"))
         self.now(self.changes.drain("n2"))
         with self.assertRaisesRegex(ChangeRefused, "waits to be drained"):
-            self.changes.proposed(Act.WEIGH, "n2", weight=2.0)
+            self.changes.outlook.proposed(Act.WEIGH, "n2", weight=2.0)
         self.assertIn("drained", self.refused(self.changes.weigh("n2", 2), ChangeRefused))
         self.thaw()
 

@@ -87,7 +87,7 @@ class Oversight:
                     "node": name,
                     **_queued(queued),
                     "asked_at": moment_of(queued.asked),
-                    "consented": self._has_consent(name),
+                    "consented": assembly.outlook.consented(name) is not None,
                 }
                 for name, queued in changes.queue()
             ],
@@ -152,11 +152,6 @@ class Oversight:
             **assembly.keeper.report(),
         }
 
-    def _has_consent(self, name: str) -> bool:
-        """Whether somebody said that it is to join, and it hasn't yet."""
-        watched = self._roster.watched.get(name)
-        return watched is not None and watched.consented
-
     def _wait_for(self) -> list[str]:
         assembly, roster = self._assembly, self._roster
         if not assembly.beginning.ready:
@@ -205,7 +200,7 @@ class Oversight:
             "left": standing is not None and standing.left,
             "adopted": standing is not None and standing.adopted,
             "queued": _queued(queued) if queued else None,
-            "consented": watched.consented,
+            "consented": self._assembly.outlook.consented(watched.member.name) is not None,
             "clock_ahead_s": watched.clock_ahead_s if watched.candidate.node else None,
         }
 
