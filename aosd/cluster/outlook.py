@@ -168,9 +168,18 @@ class Outlook:
 
 
 def check_left(standings: Iterable[Standing]) -> None:
-    """Of those that wait to be drained it is as if they were."""
-    if not ring_members(each for each in standings if not _waits_to_be_drained(each)):
-        raise ChangeRefused("no node would be left to hold anything")
+    """Raise ChangeRefused if none would be left: those that wait to be drained count as drained."""
+    waiting: list[Standing] = []
+    others: list[Standing] = []
+    for each in standings:
+        (waiting if _waits_to_be_drained(each) else others).append(each)
+    if ring_members(others):
+        return
+    why = "no node would be left to hold anything"
+    if ring_members(waiting):
+        names = ", ".join(each.name for each in waiting)
+        why += f" once {names} will be drained, which waits: take that back first (undo)"
+    raise ChangeRefused(why)
 
 
 def _waits_to_be_drained(standing: Standing) -> bool:

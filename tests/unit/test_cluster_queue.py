@@ -53,6 +53,23 @@ class QueueTests(ChangesTestCase):
         self.assertEqual(self.members(self.gateway), ["n4"])
         self.check_all()
 
+    def test_a_lost_one_goes_when_what_waits_is_taken_back(self) -> None:
+        """All others are to be drained, which waits for it to be removed."""
+        self.freeze()
+        self.now(self.changes.drain("n2"))
+        self.gateway.see("n2", "n3", "n4")
+        self.pass_s(90)
+        for name in ("n3", "n4"):
+            self.now(self.changes.drain(name))
+        why = self.refused(self.changes.remove("n1", lose=True), ChangeRefused)
+        self.assertIn("once n3, n4 will be drained, which waits", why)
+        self.now(self.changes.undo("n4"))
+        self.now(self.changes.remove("n1", lose=True))
+        self.thaw()
+        self.wait(960, self.over)
+        self.assertEqual(self.members(self.gateway), ["n4"])
+        self.check_listed(self.gateway)
+
     def test_nothing_is_asked_for_beside_another_gateway(self) -> None:
         self.now(self.changes.drain("n1"))
         self.now(self.changes.weigh("n2", 2))

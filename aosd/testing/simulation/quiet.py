@@ -15,6 +15,7 @@ from aosd.model.node import NodeState
 from aosd.model.objects import STAMP_HEADER, SYSTEM_BUCKET, Headers
 from aosd.model.quorum import memory_acks
 from aosd.model.stamp import stamp_time_s
+from aosd.model.standing import Act
 from aosd.testing.memory_disk import Copy
 from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.operators import OUT
@@ -126,7 +127,17 @@ def _operate(world: World, *, patient: bool) -> None:
     for name, verb in verbs.items():
         if world.is_ready and not operator.wanted(name).acting:
             how: dict[str, bool] = {"lose": True} if verb == "remove" and not patient else {}
-            world.wait(world.acts(verb, name, **how))
+            if "would be left" in world.wait(world.acts(verb, name, **how)).outcome:
+                _take_back(world)
+
+
+def _take_back(world: World) -> None:
+    """What waits is undone, one by one, where all but those that are lost would be drained."""
+    assert world.gateway is not None
+    for name, queued in world.gateway.assembly.changes.queue():
+        if queued.act is Act.DRAIN and not world.operator.wanted(name).acting:
+            world.wait(world.acts("undo", name))
+            return
 
 
 def _wait_for_uploads(world: World) -> bool:
