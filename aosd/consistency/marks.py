@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from aosd.consistency.memory import Memory
 from aosd.model.errors import ClusterError
+from aosd.model.ring import partition as partition_of
 from aosd.model.stamp import is_stamp
 
 _PREFIX = "marks/"
@@ -25,7 +26,8 @@ class Mark:
 
     `silent` are those that gave no answer: the write may take effect there yet. `written`:
     it had its number of copies. With key "" it speaks of the whole partition. `number`
-    tells marks of one write apart.
+    tells marks of one write apart. `lacking` are nodes that couldn't be given what they lack,
+    though it has too few copies: that they haven't got the key says nothing.
     """
 
     bucket: str
@@ -35,6 +37,7 @@ class Mark:
     silent: frozenset[str]
     written: bool
     number: int = 0
+    lacking: frozenset[str] = frozenset()
 
 
 class Marks:
@@ -68,6 +71,8 @@ class Marks:
         self._whole: dict[int, dict[Mark, float]] = {}
         self._whole_of: Counter[frozenset[str]] = Counter()
         self._doubts_of: Counter[frozenset[str]] = Counter()
+        # How many there are for each set of nodes that are lacking.
+        self._lacking_of: Counter[frozenset[str]] = Counter()
         self._taken_up: set[tuple[int, Mark]] = set()
         # Records beside its own whose doubts a mark took over.
         self._also: dict[Mark, list[str]] = {}
@@ -104,6 +109,7 @@ class Marks:
                 silent=frozenset().union(*(each.silent for each in every)),
                 written=any(each.written for each in every),
                 number=number,
+                lacking=frozenset().union(*(each.lacking for each in every)),
             )
         self._take(mark, partition)
         try:
@@ -133,14 +139,14 @@ class Marks:
             return tuple(chain.from_iterable(there.values()))
         return (there,) if there else ()
 
-    def keep(self, partition: int, nodes: Collection[str]) -> bool:
+    def keep(self, partition: int, nodes: Collection[str], lacking: Collection[str] = ()) -> bool:
         """Whether one speaks of the whole partition and of these nodes at least.
 
         A sweep that has taken it up doesn't settle it then: it may have passed already what
         is in doubt now.
         """
         for mark in self._whole.get(partition, ()):
-            if mark.nodes.issuperset(nodes):
+            if mark.nodes.issuperset(nodes) and mark.lacking.issuperset(lacking):
                 self._doubts_of[mark.nodes] += 1
                 self._taken_up.discard((partition, mark))
                 return True
@@ -159,6 +165,13 @@ class Marks:
             return there.stamp if there.written else None
         written = (stamp for stamp in there if any(each.written for each in there[stamp]))
         return max(written, default=None)
+
+    def lacking(self, bucket: str = "", key: str = "") -> frozenset[str]:
+        """Nodes that may lack the key though they were swept since they returned; or any key."""
+        if not key or not self._lacking_of:
+            return frozenset().union(*self._lacking_of)
+        marks = (*self.of(bucket, key), *self.of_partition(partition_of(bucket, key)))
+        return frozenset().union(*(each.lacking for each in marks))
 
     def all(self) -> Iterator[tuple[int, Mark]]:
         """All marks as they are now, each with its partition."""
@@ -260,6 +273,7 @@ class Marks:
                     frozenset(told["silent"]),
                     bool(told["written"]),
                     int(told.get("number", 0)),
+                    frozenset(told.get("lacking", ())),
                 )
             except (ValueError, TypeError, KeyError):
                 # Something there is in doubt, whatever it is.
@@ -283,10 +297,13 @@ class Marks:
     def _take(self, mark: Mark, partition: int) -> None:
         nodes = self._sets.setdefault(mark.nodes, mark.nodes)
         silent = self._sets.setdefault(mark.silent, mark.silent)
-        if nodes is not mark.nodes or silent is not mark.silent:
-            mark = replace(mark, nodes=nodes, silent=silent)
+        lacking = self._sets.setdefault(mark.lacking, mark.lacking)
+        if nodes is not mark.nodes or silent is not mark.silent or lacking is not mark.lacking:
+            mark = replace(mark, nodes=nodes, silent=silent, lacking=lacking)
         if is_stamp(mark.stamp):
             self.newest = max(self.newest, mark.stamp)
+        if lacking:
+            self._lacking_of[lacking] += 1
         if not mark.key:
             self._whole.setdefault(partition, {})[mark] = self._seconds()
             self._whole_of[nodes] += 1
@@ -338,6 +355,9 @@ class Marks:
                 del self._whole[partition]
             self._whole_of[mark.nodes] -= 1
             self._whole_of += Counter()  # forgets what there is none of
+        if mark.lacking:
+            self._lacking_of[mark.lacking] -= 1
+            self._lacking_of += Counter()
         return [_name(mark, partition), *self._also.pop(mark, [])]
 
     def _leave_out(self, mark: Mark) -> None:
@@ -375,5 +395,6 @@ def _to_bytes(mark: Mark) -> bytes:
             "silent": sorted(mark.silent),
             "written": mark.written,
             "number": mark.number,
+            "lacking": sorted(mark.lacking),
         }
     ).encode()

@@ -56,7 +56,7 @@ def before(store: Store, bucket: str, key: str) -> Before:
         max(own, marked),
         store.journal.delete_of(bucket, key) or "",
         own,
-        store.doubts(store.could_hold(bucket, key)),
+        store.doubts(store.could_hold(bucket, key), bucket, key),
         store.writes.moves_in_all,
     )
 

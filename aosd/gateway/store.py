@@ -223,13 +223,10 @@ class Store:
             ),
         )
 
-    def doubts(self, candidates: Sequence[Candidate]) -> Doubts:
-        """Who of them may lack something now."""
-        settledness, names = self.settledness, [each.name for each in candidates]
-        return Doubts(
-            frozenset(name for name in names if settledness.may_lack(name, names)),
-            frozenset(name for name in names if settledness.is_unwatched(name)),
-        )
+    def doubts(self, candidates: Sequence[Candidate], bucket: str = "", key: str = "") -> Doubts:
+        """Who of them may lack something now: the key, or of all keys any."""
+        doubts = self._doubts(candidates)
+        return Doubts(doubts.lacking | self.marks.lacking(bucket, key), doubts.unwatched)
 
     def check_absence(
         self, candidates: Sequence[Candidate], answered: set[str], asked: Doubts
@@ -248,7 +245,7 @@ class Store:
         for each in self.placement.strays():
             if each.adopted and each.name not in answered:
                 raise NoQuorum(f"what it may hold can't be known now: {each.name}")
-        now = self.doubts(candidates)
+        now = self._doubts(candidates)
         doubtful = asked.lacking | asked.unwatched | now.lacking | now.unwatched
         counted = {name for name in names if name in answered and name not in doubtful}
         self._check_count(names, counted, "what it may hold")
@@ -269,7 +266,7 @@ class Store:
         404.
         """
         names = [each.name for each in candidates]
-        now = self.doubts(candidates)
+        now = self._doubts(candidates)
         lacking = asked.lacking | now.lacking
         certain = {each.name for each in self.primaries(bucket, key)}
         certain -= lacking | asked.unwatched | now.unwatched
@@ -278,6 +275,14 @@ class Store:
         if all(name in answered for name in names):
             return
         self._check_count(names, answered - lacking, "whether there is a newer one")
+
+    def _doubts(self, candidates: Sequence[Candidate]) -> Doubts:
+        """Who of them may lack something now, but for what marks tell."""
+        settledness, names = self.settledness, [each.name for each in candidates]
+        return Doubts(
+            frozenset(name for name in names if settledness.may_lack(name, names)),
+            frozenset(name for name in names if settledness.is_unwatched(name)),
+        )
 
     def _why_not(self, orders: Orders, bucket: str, key: str) -> str:
         return self.settledness.why_not(

@@ -459,21 +459,47 @@ class _Mending:
             self._doubtful |= left - {report.node for report in found.reports}
         known: set[str] = set()
         silent_before: set[str] = set()
+        lacking_before: set[str] = set()
         for mark in mender.marks.of(bucket, key):
             known |= mark.nodes
             silent_before |= mark.silent
+            lacking_before |= mark.lacking
         nodes, silent = frozenset(self._doubtful), frozenset(self._silent)
         if silent:
             # What waits for requests of before to end waits for this one's too.
             mender.marks.doubt_again(bucket, key, silent)
+        may_lack = self._may_lack(found)
         try:
-            if silent - silent_before or nodes - known:
-                mark = Mark(bucket, key, mender.stamps.next(), nodes, silent, written=False)
+            if silent - silent_before or nodes - known or may_lack - lacking_before:
+                mark = Mark(
+                    bucket,
+                    key,
+                    mender.stamps.next(),
+                    nodes,
+                    silent,
+                    written=False,
+                    lacking=may_lack,
+                )
                 await mender.marks.leave(mark, number)
             full = frozenset(self._full)
-            if full and not mender.marks.keep(number, full):
-                mark = Mark("", "", mender.stamps.next(), full, frozenset(), written=False)
+            short = full & self._short(found)
+            if full and not mender.marks.keep(number, full, short):
+                stamp = mender.stamps.next()
+                mark = Mark("", "", stamp, full, frozenset(), written=False, lacking=short)
                 await mender.marks.leave(mark, number)
         except ClusterError as error:
             # The partition isn't settled then, before a sweep has compared it again.
             self._log.warn("no mark could be left: {error}", error=error)
+
+    def _may_lack(self, found: Plan) -> frozenset[str]:
+        """Those that a sweep may speak for from now on, and that nobody knows to lack nothing."""
+        may_lack, short = self._mender.settled.may_lack, self._short(found) - self._full
+        if not self.failed:
+            return short
+        return short.union(each for each in self._heads if may_lack(each, self._candidates))
+
+    def _short(self, found: Plan) -> frozenset[str]:
+        """Those that lack a copy of what has fewer than it should."""
+        if found.version is None or len(found.holders) >= self._mender.replicas:
+            return frozenset()
+        return frozenset(each.target for each in found.copies)

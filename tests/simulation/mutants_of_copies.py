@@ -134,6 +134,15 @@ def moves_are_not_heeded() -> Patches:
     return [(Writes, "moves", lambda self, *_: None)]
 
 
+@mutant(
+    remembering.one_key_is_not_told_while_a_wiped_node_is_swept,
+    remembering.a_wiped_node_has_no_space,
+)
+def a_sweep_speaks_for_what_it_could_not_compare() -> Patches:
+    """404 and listings: nor one of which a key couldn't be compared with others, of that key."""
+    return [(Marks, "lacking", lambda self, *_: frozenset())]
+
+
 @mutant(remembering.absence_by_a_node_that_lost_it)
 def returning_nodes_count_for_absence() -> Patches:
     """404 and listings: returning nodes aren't counted."""

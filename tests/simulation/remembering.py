@@ -130,6 +130,44 @@ def returning_node_cannot_be_listed() -> None:
             s.read_in_every_way()
 
 
+def one_key_is_not_told_while_a_wiped_node_is_swept() -> None:
+    """A has an empty disk; its sweep gets all from B but KEY, of which B refuses a request.
+
+    Then B is away. Nobody knows that there is no KEY, however well A was swept.
+    """
+    for verb in ("get", "head"):
+        for restarted in (False, True):
+            with scene() as s:
+                is_wiped(s.a)
+                s.until(lambda: s.state(s.a) == "returning", "it is back")
+                for _ in range(100):
+                    s.b.weather.foretell(verb, KEY, Fate.REFUSED)
+                s.until(lambda: s.state(s.a) == "up", "it was swept")
+                s.b.kill()
+                s.b.weather.foretold.clear()
+                if restarted:
+                    s.restart_gateway(clean=True)
+                    s.world.until_ready()
+                s.world.pass_time(20.0)
+                s.read_in_every_way()
+                s.b.start()
+
+
+def a_wiped_node_has_no_space() -> None:
+    """A has an empty disk, which is too small for KEY; then B, which has it, is away."""
+    with scene() as s:
+        is_wiped(s.a)
+        s.until(lambda: s.state(s.a) == "returning", "it is back")
+        s.a.full = True
+        s.until(lambda: s.state(s.a) != "returning", "it was swept")
+        s.world.pass_time(5.0)
+        s.b.kill()
+        s.world.pass_time(20.0)
+        s.read_in_every_way()
+        s.b.start()
+        s.a.full = False
+
+
 def only_a_wiped_and_a_new_node_are_there() -> None:
     """A has an empty disk, D has joined; nobody could give them the memory yet. Then a restart."""
     with scene() as s:
@@ -412,6 +450,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     note_left_over_and_nobody_else_answers,
     mark_outlives_a_gateway,
     returning_node_cannot_be_listed,
+    one_key_is_not_told_while_a_wiped_node_is_swept,
+    a_wiped_node_has_no_space,
     only_a_wiped_and_a_new_node_are_there,
     the_other_primary_goes_when_one_is_back,
     only_the_stale_primary_answers,
