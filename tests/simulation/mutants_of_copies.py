@@ -314,7 +314,10 @@ def one_that_cannot_be_levelled_ends_the_sweep() -> Patches:
 
 @mutant(repairing.joining_nodes_refuse_their_copies)
 def ring_changes_before_all_is_copied() -> Patches:
-    """The ring: a change is over when all that the coming ring wants was copied."""
+    """The ring: a change is over when all that the coming ring wants was copied.
+
+    Marks that tell who lacks it would keep that from being seen.
+    """
     run = Sweep.run
 
     async def as_if_mended(self: Sweep) -> Any:
@@ -322,7 +325,11 @@ def ring_changes_before_all_is_copied() -> Patches:
         swept.unheld = 0
         return swept
 
-    return [(Sweep, "run", as_if_mended), (Keeper, "_is_lacking", lambda _: False)]
+    return [
+        (Sweep, "run", as_if_mended),
+        (Keeper, "_is_lacking", lambda _: False),
+        (Marks, "lacking", lambda self, *_: frozenset()),
+    ]
 
 
 @mutant(repairing.full_node_for_hours)
@@ -385,4 +392,7 @@ def new_disk_counts_as_one_nobody_watched() -> Patches:
 @mutant(repairing.return_is_remembered_by_the_next_run)
 def next_run_forgets_who_is_returning() -> Patches:
     """Return: `members/` remembers who is returning."""
-    return [(Standings, "were_returning", lambda _: set())]
+    return [
+        (Standings, "were_returning", lambda _: set()),
+        (Marks, "lacking", lambda self, *_: frozenset()),  # or that would keep it from being seen
+    ]

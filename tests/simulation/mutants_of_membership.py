@@ -18,6 +18,7 @@ from aosd.cluster.losses import Losses
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.consistency.begun import Begun
+from aosd.consistency.marks import Marks
 from aosd.consistency.registers import Registers
 from aosd.consistency.settled import Settledness
 from aosd.consistency.uploads import Uploads
@@ -102,7 +103,11 @@ def change_over_before_all_is_copied() -> Patches:
         if self._membership.changing:
             await self._membership.change_over(0, 0)
 
-    return [(Members, "change_over", at_once), (Keeper, "_all_compared", all_compared)]
+    return [
+        (Members, "change_over", at_once),
+        (Keeper, "_all_compared", all_compared),
+        (Marks, "lacking", lambda self, *_: frozenset()),  # or that would keep it from being seen
+    ]
 
 
 @mutant(moving.a_drained_disk_falls_back)

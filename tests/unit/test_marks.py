@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from aosd.consistency.marks import Mark, Marks
 from aosd.model.errors import NoQuorum
 from aosd.model.objects import SYSTEM_BUCKET
+from aosd.model.ring import partition as partition_of
 from aosd.testing.faults import late, refused
 from tests.unit.memory_case import MemoryTestCase, stamp
 
@@ -223,6 +224,32 @@ class LoadTests(MarksTestCase):
         for number in range(3):
             self.leave(replace(self.mark(number), nodes=frozenset(["n0", "n1"])))
         self.assertEqual(len({id(mark.nodes) for _, mark in self.all()}), 1)
+
+    def test_who_lacks_a_key_or_any(self) -> None:
+        number = partition_of(BUCKET, KEY)
+        mark = replace(self.mark(), lacking=A)
+        whole = replace(self.mark(3, key=""), nodes=B, lacking=B)
+        self.assertEqual(self.marks.lacking(), NONE)
+        self.leave(mark, number)
+        self.leave(replace(self.mark(2, key="other"), lacking=NONE), number)
+        self.assertEqual(self.marks.lacking(), A)
+        self.assertEqual(self.marks.lacking(BUCKET, KEY), A)
+        self.assertEqual(self.marks.lacking(BUCKET, "other"), NONE)
+        self.leave(whole, number)
+        for marks in (self.marks, self.loaded()):
+            self.assertEqual(marks.lacking(), A | B)
+            self.assertEqual(marks.lacking(BUCKET, KEY), A | B)
+        self.assertTrue(self.marks.keep(number, B, B))
+        self.assertFalse(self.marks.keep(number, B, A))
+        self.now(self.marks.clear(number, mark))
+        self.assertEqual((self.marks.lacking(), self.marks.lacking(BUCKET, KEY)), (B, B))
+        self.now(self.marks.clear(number, whole))
+        self.assertEqual(self.marks.lacking(), NONE)
+
+    def test_the_later_one_of_a_write_takes_over_who_lacks_it(self) -> None:
+        self.leave(replace(self.mark(), lacking=A))
+        self.leave(replace(self.mark(), lacking=B))
+        self.assertEqual(self.marks.lacking(BUCKET, KEY), A | B)
 
     def test_its_record_is_json(self) -> None:
         self.leave(self.mark())
