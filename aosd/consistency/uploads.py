@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -264,6 +264,7 @@ class Uploads:
         nodes: Mapping[str, INode],
         before_s: float,
         is_gone: Callable[[str], bool] = lambda name: False,
+        leaving: Collection[str] = (),
     ) -> None:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
@@ -272,7 +273,14 @@ class Uploads:
         before a node told of it again: no Create of it is on its way any more. From then on
         nothing is open on a node that `is_gone` for good; before that it may be back, with no
         object on it, and be a member once more.
+
+        Those that are `leaving` are asked whether what is on record is open there yet: a record
+        that a run before us removed may have stayed, and they wait for it.
         """
+        for this in list(self._open.values()):
+            for name in this.uploads.keys() & set(leaving) & nodes.keys():
+                if this.id not in self._in_use:
+                    await self._check_open(this, nodes[name])
         for this in list(self._open.values()):
             is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
             if not is_old and this.id not in self._given_up:
@@ -388,6 +396,23 @@ class Uploads:
             self._log.info("upload not aborted: {error}", error=error, node=node.name)
             return False
         return True
+
+    async def _check_open(self, this: OpenUpload, node: INode) -> None:
+        """It has ended on a node that doesn't tell of the id that it gave it."""
+        upload_id = this.uploads[node.name]
+        if upload_id is None:
+            return
+        try:
+            is_open = upload_id in await node.list_uploads(this.bucket, this.key)
+        except NodeError as error:
+            if not has_none(error):
+                self._log.info("uploads not listed: {error}", error=error, node=node.name)
+                return
+            is_open = False
+        if not is_open:
+            self.ended(this.id, node.name)
+            if not self._open[this.id].uploads:
+                await self.over(this.id)
 
     async def _abort_unknown(
         self, orphan: OpenUpload, node: INode, before_s: float, *, may_begin: bool = False

@@ -21,6 +21,8 @@ from aosd.model.ring import partition
 from aosd.model.stamp import stamp_time_s
 from aosd.ports import Candidate, INode
 
+_TRIES = 3  # of a copy, while the key changes meanwhile
+
 
 class Finishing:
     """Of one write, of which `sent` says who has it; stamps are those that its copies carry."""
@@ -93,12 +95,16 @@ class Finishing:
     async def _copy(self, source: INode, target: INode, stamp: str) -> bool:
         """Whether `target` has this write now, or something newer, which counts for it too."""
         store, bucket, key = self._store, self._bucket, self._key
-        head = await self._at_least(source, stamp)
-        if head is not None:
+        head: ObjectHead | None = None
+        for _ in range(_TRIES):
+            head = await self._at_least(source, stamp)
+            if head is None:
+                break
             if await store.copying.copy(source, target, bucket, key, head):
                 return True
             if await self._at_least(target, stamp) is not None:
                 return True
+            # Something took effect meanwhile: another Complete of the same upload, say.
         if (store.journal.delete_of(bucket, key) or "") > store.journal.counts_as(
             bucket, key, stamp
         ):

@@ -77,7 +77,8 @@ class Tending:
             self._log.info("what is remembered couldn't be tended: {error}", error=error)
         # By a clock that jumped ahead, all that are open would be old.
         before_s = 0.0 if self._membership.refusing else self._now() - _ORPHAN_S
-        await self._recall.uploads.tend(nodes, before_s, self._membership.is_gone)
+        leaving = [each.name for each in self._placement.strays()]
+        await self._recall.uploads.tend(nodes, before_s, self._membership.is_gone, leaving)
         if self._clock.seconds() >= self._late_until_s:
             await self._read_late_ones(nodes)
 

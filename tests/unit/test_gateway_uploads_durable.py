@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
 from twisted.internet.defer import Deferred
 
 from aosd.gateway.multipart import list_parts
@@ -272,6 +275,23 @@ class CompleteFailsTests(UploadsTestCase):
         self.assertEqual(self.holders(data=SHORT + LONG_PART), "ad")
         self.assertEqual(self.stamp_on(self.a), self.stamp_on(self.d))
 
+    def test_the_rest_is_copied_though_another_complete_comes_between(self) -> None:
+        """It is restamped then, and the copy that was under way isn't what counts any more."""
+        upload_id, parts = self.begun()
+        for node in (self.a, self.b):
+            node.script("complete_upload", refused(), times=None)
+        copy = self.store.copying.copy
+        tries: list[Any] = []
+
+        async def overtaken(*args: Any, **how: Any) -> bool:
+            tries.append(args)
+            return len(tries) > 1 and await copy(*args, **how)
+
+        with patch.object(type(self.store.copying), "copy", lambda _, *args: overtaken(*args)):
+            self.completed(upload_id, parts)
+        self.assertEqual(len(tries), 2)
+        self.assertEqual(len(self.holders(data=SHORT + LONG_PART)), 2)
+
     def test_once_more_when_too_few_have_it(self) -> None:
         upload_id, parts = self.begun()
         for node in (self.b, self.c):
@@ -334,6 +354,31 @@ class CompleteFailsTests(UploadsTestCase):
                     self.assertEqual(self.read(KEY), b"newer")
                 else:
                     self.failureResultOf(self.getting(KEY), NoSuchKey)
+
+    def test_a_record_that_came_back_holds_up_nobody_who_leaves(self) -> None:
+        upload_id, parts = self.begun()
+        open_one = self.created("another")
+        before, other = self.store.uploads.all()
+        self.completed(upload_id, parts)
+        self.restart()
+        self.store.uploads.load({f"uploads/{before.id}": before.to_bytes()})
+        nodes = {node.name: node for node in self.nodes}
+        self.now(self.store.uploads.tend(nodes, 0.0))
+        self.assertEqual([each.id for each in self.store.uploads.all()], [before.id, other.id])
+        for name in before.uploads:
+            self.assertIn(before.id, self.known_on(name))
+            nodes[name].script("list_uploads", refused(), times=None)
+            self.now(self.store.uploads.tend(nodes, 0.0, leaving=[name]))
+            self.assertIn(before.id, self.known_on(name))
+            nodes[name].heal()
+            self.now(self.store.uploads.tend(nodes, 0.0, leaving=[name]))
+            self.assertNotIn(before.id, self.known_on(name))
+        self.now(self.store.uploads.tend(nodes, 0.0, leaving=list(nodes)))
+        self.assertEqual([each.id for each in self.store.uploads.all()], [other.id])
+        self.part(open_one, 1, SHORT, key="another")
+
+    def known_on(self, name: str) -> set[str]:
+        return {each.id for each in self.store.uploads.all() if name in each.uploads}
 
     def test_of_a_completed_one_nothing_comes_back_from_a_node_that_was_away(self) -> None:
         upload_id, parts = self.begun()
