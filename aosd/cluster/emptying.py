@@ -179,7 +179,9 @@ class Emptying:
             return "a write that it didn't answer may take effect on it yet"
         if key := self._registers.lacking(self._roster.ring.members.keys() - {name}):
             return f"too few of the others have {key} yet, which it has"
-        before = self._before.get(name, ())
+        before = self._before.get(name)
+        if before is None:
+            return "it was taken back meanwhile"
         if not all(each.are_over(since) for each, since in zip(self._begun, before, strict=True)):
             return "something that began before may write to it yet"
         # What was on its way may have landed while it was listed.

@@ -6,10 +6,12 @@ from collections.abc import Coroutine
 from functools import partial
 from hashlib import md5
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 
 from aosd.cluster.changes import Changes
+from aosd.cluster.held import first_keys
 from aosd.consistency.marks import Mark
 from aosd.gateway.list import list_objects
 from aosd.model.errors import BadRequest, ChangeRefused, NoQuorum, NoSuchNode
@@ -165,6 +167,31 @@ class DrainingTests(ChangesTestCase):
         self.now(self.changes.undrain("n1"))
         self.assertEqual(self.changes.phase(), "")
         self.thaw()
+        self.assertEqual(self.membership("n1"), Membership.MEMBER)
+        self.check_all()
+
+    def test_undone_while_its_own_listing_is_on_its_way(self) -> None:
+        """It isn't found to be empty then, and nothing breaks."""
+        gates: list[Deferred[None]] = []
+
+        def gate() -> Deferred[None]:
+            gates.append(Deferred())
+            return gates[-1]
+
+        looked = first_keys
+
+        async def slow(*asked: Any) -> list[str]:
+            found = await looked(*asked)
+            await gate()
+            return found
+
+        with patch("aosd.cluster.emptying.first_keys", slow):
+            self.now(self.changes.drain("n1"))
+            self.wait(240, lambda: bool(gates))
+            self.now(self.changes.undo("n1"))
+        for each in gates:
+            each.callback(None)
+        self.wait(240, self.over)
         self.assertEqual(self.membership("n1"), Membership.MEMBER)
         self.check_all()
 
