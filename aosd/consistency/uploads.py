@@ -411,7 +411,7 @@ class Uploads:
             is_open = False
         if not is_open:
             self.ended(this.id, node.name)
-            if not self._open[this.id].uploads:
+            if (left := self._open.get(this.id)) is not None and not left.uploads:
                 await self.over(this.id)
 
     async def _abort_unknown(

@@ -377,6 +377,18 @@ class CompleteFailsTests(UploadsTestCase):
         self.assertEqual([each.id for each in self.store.uploads.all()], [other.id])
         self.part(open_one, 1, SHORT, key="another")
 
+    def test_one_ends_while_it_is_asked_whether_it_is_open(self) -> None:
+        upload_id, parts = self.begun()
+        (before,) = self.store.uploads.all()
+        gate: Deferred[None] = Deferred()
+        node = next(each for each in self.nodes if each.name in before.uploads)
+        node.script("list_uploads", late(lambda: gate))
+        tending = self.run_(self.store.uploads.tend({node.name: node}, 0.0, leaving=[node.name]))
+        self.completed(upload_id, parts)
+        gate.callback(None)
+        self.successResultOf(tending)
+        self.assertEqual(self.store.uploads.all(), [])
+
     def known_on(self, name: str) -> set[str]:
         return {each.id for each in self.store.uploads.all() if name in each.uploads}
 
