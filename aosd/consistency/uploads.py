@@ -265,6 +265,8 @@ class Uploads:
         before_s: float,
         is_gone: Callable[[str], bool] = lambda name: False,
         leaving: Collection[str] = (),
+        *,
+        runs_are_over: bool = False,
     ) -> None:
         """End what nobody goes on with, on those of its nodes that can be asked, by name.
 
@@ -274,6 +276,9 @@ class Uploads:
         nothing is open on a node that `is_gone` for good; before that it may be back, with no
         object on it, and be a member once more.
 
+        `runs_are_over`: nothing that a run before us sent can take effect any more. What it began
+        for itself, and not for a client who goes on with it, is an orphan then, however young.
+
         Those that are `leaving` are asked whether what is on record is open there yet: a record
         that a run before us removed may have stayed, and they wait for it.
         """
@@ -282,8 +287,10 @@ class Uploads:
                 if this.id not in self._in_use:
                     await self._check_open(this, nodes[name])
         for this in list(self._open.values()):
-            is_old = stamp_time_s(this.id) < before_s and this.id not in self._in_use
-            if not is_old and this.id not in self._given_up:
+            is_used = this.id in self._in_use
+            is_old = stamp_time_s(this.id) < before_s and not is_used
+            is_left = runs_are_over and not (this.client or is_used or self._is_own(this.id))
+            if not is_old and not is_left and this.id not in self._given_up:
                 continue
             if is_old:
                 for name in filter(is_gone, list(this.uploads)):
@@ -295,7 +302,7 @@ class Uploads:
                     continue
                 if upload_id is not None:
                     await self.abort(this.id, node)
-                elif is_old or this.id in self._come_back:
+                elif is_old or is_left or this.id in self._come_back:
                     await self._abort_unknown(this, node, before_s)
             await self.over(this.id)
 

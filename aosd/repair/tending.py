@@ -78,8 +78,15 @@ class Tending:
         # By a clock that jumped ahead, all that are open would be old.
         before_s = 0.0 if self._membership.refusing else self._now() - _ORPHAN_S
         leaving = [each.name for each in self._placement.strays()]
-        await self._recall.uploads.tend(nodes, before_s, self._membership.is_gone, leaving)
-        if self._clock.seconds() >= self._late_until_s:
+        late_are_over = self._clock.seconds() >= self._late_until_s
+        await self._recall.uploads.tend(
+            nodes,
+            before_s,
+            self._membership.is_gone,
+            leaving,
+            runs_are_over=late_are_over and not self._membership.refusing,
+        )
+        if late_are_over:
             await self._read_late_ones(nodes)
 
     async def _read_late_ones(self, nodes: Mapping[str, INode]) -> None:

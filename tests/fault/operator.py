@@ -151,11 +151,13 @@ class Operated(Durable):
         return ring
 
     def wait_for(self, name: str, membership: str, deadline_s: float = CHANGED_S) -> None:
-        until(
-            lambda: self.membership(name) == membership,
-            f"{name} is {membership}: {self._told()}",
-            deadline_s,
-        )
+        try:
+            until(
+                lambda: self.membership(name) == membership, f"{name} is {membership}", deadline_s
+            )
+        except AssertionError as error:
+            error.add_note(str(self._told()))
+            raise
 
     def wait_until_changed(self, deadline_s: float = CHANGED_S) -> None:
         """No change is under way, and none waits."""

@@ -154,6 +154,29 @@ class UploadsListedTests(UploadsTestCase):
         self.restart()
         self.assertEqual(self.uploads().uploads, ())
 
+    def test_what_a_run_before_began_for_itself_ends_when_nothing_of_it_can_land(self) -> None:
+        """A client's upload of the same key goes on."""
+        nodes = {node.name: node for node in self.nodes}
+        begun = self.begin(KEY)
+        orphan = self.store.stamps.next()
+        self.now(self.store.uploads.begin(orphan, BUCKET, KEY, nodes))
+        for node in self.nodes:
+            self.now(self.store.uploads.create(orphan, node, ()))
+        for _ in range(2):
+            self.now(self.store.uploads.tend(nodes, 0.0, runs_are_over=True))
+        self.assertEqual(len(self.a.uploads), 2)  # it is this run's
+        self.restart()
+        own = self.store.stamps.next()
+        self.now(self.store.uploads.begin(own, BUCKET, "own", nodes))
+        for over in (False, True, True):
+            self.assertEqual(len(self.store.uploads.all()), 3)
+            self.now(self.store.uploads.tend(nodes, 0.0, runs_are_over=over))
+        self.now(self.store.uploads.tend(nodes, 0.0, runs_are_over=True))
+        self.assertEqual(len(self.store.uploads.all()), 2)
+        for node in self.nodes:
+            self.assertEqual(len(node.uploads), 1)
+        self.part(begun[KEY], 1, SHORT)
+
     def test_old_ones_are_aborted_and_young_ones_let_be(self) -> None:
         nodes = {node.name: node for node in self.nodes}
         begun = self.begin(KEY)
