@@ -68,9 +68,17 @@ def nobody_tends_uploads() -> Patches:
 )
 def ended_ones_come_back_for_a_week() -> Patches:
     """Uploads: one that ended in this run holds up no drain, whatever a node tells of it."""
+
+    tend = Uploads.tend
+
+    async def by_age(self: Uploads, nodes: Any, before_s: float, *_: Any, **__: Any) -> None:
+        """Nobody is asked, nor anything ended sooner, which would keep this from being seen."""
+        await tend(self, nodes, before_s)
+
     return [
         (StampClock, "is_own", lambda self, stamp: False),
         (aosd.consistency.uploads, "_MOST_ENDED", 0),
+        (Uploads, "tend", by_age),
     ]
 
 
