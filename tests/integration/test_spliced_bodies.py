@@ -34,6 +34,7 @@ def alone(
         "--late-write-window-s=1",
     )
     with running_daemon(folder, other_file, *flags, up=NAMES) as running:
+        running.wait_until_settled()
         yield running
 
 
