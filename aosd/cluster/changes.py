@@ -32,8 +32,8 @@ class Changes:
 
     What is asked for while another change is under way is queued in the node's own register;
     an act on a node that has a part in the change itself replaces that part at once. A node
-    that is lost for good is taken out at once, whatever is under way. `bars` says what keeps
-    a node out whoever consents; `welcome` takes one in that counts once more.
+    that is lost for good is taken out at once, whatever is under way. `outlook` knows beforehand
+    what comes of an act; `welcome` takes one in that counts once more.
 
     All acts raise NoSuchNode, ChangeRefused (also while there is another gateway), BadRequest, or
     NoNodes and NoQuorum when nothing can be remembered now.

@@ -154,14 +154,18 @@ class UploadsListedTests(UploadsTestCase):
         self.restart()
         self.assertEqual(self.uploads().uploads, ())
 
+    def begin_own(self) -> None:
+        """On all nodes, for KEY, and for no client."""
+        own = self.store.stamps.next()
+        self.now(self.store.uploads.begin(own, BUCKET, KEY, [each.name for each in self.nodes]))
+        for node in self.nodes:
+            self.now(self.store.uploads.create(own, node, ()))
+
     def test_what_a_run_before_began_for_itself_ends_when_nothing_of_it_can_land(self) -> None:
         """A client's upload of the same key goes on."""
         nodes = {node.name: node for node in self.nodes}
         begun = self.begin(KEY)
-        orphan = self.store.stamps.next()
-        self.now(self.store.uploads.begin(orphan, BUCKET, KEY, nodes))
-        for node in self.nodes:
-            self.now(self.store.uploads.create(orphan, node, ()))
+        self.begin_own()
         for _ in range(2):
             self.now(self.store.uploads.tend(nodes, 0.0, runs_are_over=True))
         self.assertEqual(len(self.a.uploads), 2)  # it is this run's
@@ -180,10 +184,7 @@ class UploadsListedTests(UploadsTestCase):
     def test_old_ones_are_aborted_and_young_ones_let_be(self) -> None:
         nodes = {node.name: node for node in self.nodes}
         begun = self.begin(KEY)
-        orphan = self.store.stamps.next()
-        self.now(self.store.uploads.begin(orphan, BUCKET, KEY, nodes))
-        for node in self.nodes:
-            self.now(self.store.uploads.create(orphan, node, ()))
+        self.begin_own()
         self.clock.advance(2)
         young = self.begin(KEY)
         self.restart()
