@@ -30,6 +30,7 @@ from aosd.doors.strict import (
     end_of_head,
     skip_empty_lines,
 )
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Flush
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class ExpressChannel(Protocol):
     """
 
     transport: Any
+    outgoing: Outgoing
+    peer: object
 
     def __init__(self, lane: ExpressSite, site: HeadFirstSite) -> None:
         self.site = site
@@ -78,6 +81,8 @@ class ExpressChannel(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self.secure = ISSLTransport.providedBy(transport)
+        self.outgoing = Outgoing(transport)
+        self.peer = transport.getPeer()
         transport.registerProducer(self, True)
         self._lane.channels.add(self)
         clock = self.site.clock
@@ -103,6 +108,7 @@ class ExpressChannel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
         self._gone = self.closing = True
+        self.outgoing.lost()
         self._held.clear()
         self._stop_timers()
         self._lane.channels.discard(self)
@@ -147,10 +153,7 @@ class ExpressChannel(Protocol):
 
     def plain_socket(self) -> socket.socket | None:
         """See PlainLine."""
-        if self._gone or self.secure:
-            return None
-        handle = getattr(self.transport, "getHandle", lambda: None)()
-        return handle if isinstance(handle, socket.socket) else None
+        return self.outgoing.socket
 
     def body_taken(self, count: int) -> None:
         """See PlainLine."""
@@ -166,7 +169,7 @@ class ExpressChannel(Protocol):
 
     def send_continue(self) -> None:
         """See Line."""
-        self.transport.write(_CONTINUE)
+        self.outgoing.send(_CONTINUE)
 
     def pause_reading(self) -> None:
         """See Line."""
@@ -317,7 +320,7 @@ class ExpressChannel(Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""
-        self.transport.write(problem.answer())
+        self.outgoing.send(problem.answer())
         self.close()
 
     def _regulate(self) -> None:
