@@ -37,7 +37,9 @@ from twisted.web.server import Request, Site
 from aosd.doors.body import RequestBody
 from aosd.doors.draining import Draining
 from aosd.doors.framing import ChunkScanner
+from aosd.doors.lingering import Lingering
 from aosd.doors.load import Load, refuse
+from aosd.doors.request import DoorRequest
 from aosd.doors.strict import (
     MOST_HEAD_BYTES,
     TOO_LONG,
@@ -49,9 +51,6 @@ from aosd.doors.strict import (
 )
 from aosd.model.errors import ClientGone, IncompleteBody
 from aosd.observe.access import AccessLog
-
-LINGER_S = 2.0
-LINGER_BYTES = 1024 * 1024
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
@@ -83,8 +82,7 @@ class HeadFirstRequest(Request):
         self.body = self._body(0, expects=False)
         self._dispatched = False
         self._told = False
-        self._lingering: Any = None
-        self._linger_until_bytes = 0
+        self._lingering: Lingering | None = None
 
     # -- the channel's side ---------------------------------------------------------------------
 
@@ -107,21 +105,21 @@ class HeadFirstRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Some bytes of the body."""
         self.body.data(data)
-        if self._lingering is not None and self.body.received_bytes > self._linger_until_bytes:
-            self._hang_up()
+        if self._lingering is not None:
+            self._lingering.came()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The whole request came."""
         self.body.end()
         if not self._dispatched:
             self._dispatch()
-        elif self._lingering is not None:
-            self._end_linger()
+        elif self._lingering is not None and self._lingering.end():
             super().finish()
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, whatever was under way."""
-        self._end_linger()
+        if self._lingering is not None:
+            self._lingering.end()
         self.body.fail(ClientGone("the client went away"))
         super().connectionLost(reason)
         self._tell()
@@ -132,8 +130,7 @@ class HeadFirstRequest(Request):
         """The answer is complete.
 
         With the body still on its way the channel can't go on to another request: the
-        answer is sent, some of the rest is taken so that the client gets to read it, and
-        the connection is closed.
+        connection is closed, once the client could read the answer.
         """
         if self.aborted:
             return
@@ -147,9 +144,8 @@ class HeadFirstRequest(Request):
         channel.persistent = False
         if not self.startedWriting:
             self.write(b"")
-        self._linger_until_bytes = self.body.received_bytes + LINGER_BYTES
-        self._lingering = self._site.clock.callLater(LINGER_S, self._hang_up)
-        self.body.drain()
+        self._lingering = Lingering(self.body, self._site.clock, self.abort)
+        self._lingering.begin()
         self._tell()
 
     def finish_after(self, answering: Deferred[None]) -> None:
@@ -210,20 +206,10 @@ class HeadFirstRequest(Request):
         channel: Any = self.channel
         return RequestBody(channel, length, expects, site.clock, site.client_idle_timeout_s)
 
-    def _hang_up(self) -> None:
-        self._end_linger()
-        self.abort()
-
-    def _end_linger(self) -> None:
-        call, self._lingering = self._lingering, None
-        if call is not None and call.active():
-            call.cancel()
-
     def _tell(self) -> None:
         if self._dispatched and not self._told:
             self._told = True
-            self._site.load.leave(self)
-            self._site.observer.ended(self)
+            self._site.over(self)
 
 
 class HeadFirstChannel(HTTPChannel):
@@ -427,6 +413,11 @@ class HeadFirstSite(Draining[HeadFirstChannel], Site):
         self.make_request_id = make_request_id
         self.door_of = door_of
         self.client_idle_timeout_s = client_idle_timeout_s
+
+    def over(self, request: DoorRequest) -> None:
+        """A request that had begun was answered, or its client is gone; to be told once."""
+        self.load.leave(request)
+        self.observer.ended(request)
 
     def buildProtocol(self, addr: object) -> Any:
         """A channel for a new connection: HTTP/1.1 and nothing else."""
