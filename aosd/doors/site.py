@@ -35,20 +35,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from aosd.doors.body import RequestBody
+from aosd.doors.cutter import HeadCutter
 from aosd.doors.draining import Draining
 from aosd.doors.framing import ChunkScanner
 from aosd.doors.lingering import Lingering
 from aosd.doors.load import Load, refuse
 from aosd.doors.request import DoorRequest
-from aosd.doors.strict import (
-    MOST_HEAD_BYTES,
-    TOO_LONG,
-    TOO_SLOW,
-    Problem,
-    check_head,
-    end_of_head,
-    skip_empty_lines,
-)
+from aosd.doors.strict import TOO_SLOW, Problem
 from aosd.model.errors import ClientGone, IncompleteBody
 from aosd.observe.access import AccessLog
 
@@ -224,12 +217,12 @@ class HeadFirstChannel(HTTPChannel):
     _broken = False
     _cutting = False
     _head_is_timed = False
-    _looked_at = 0
     _chunks: ChunkScanner | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self._held = bytearray()
+        self._heads = HeadCutter(self._held)
 
     def connectionMade(self) -> None:
         """A client connected."""
@@ -285,24 +278,13 @@ class HeadFirstChannel(HTTPChannel):
         return True
 
     def _feed_head(self) -> bool:
-        """Feed a head that is whole and in order; False when it isn't."""
-        held = self._held
-        skip_empty_lines(held)
-        end = end_of_head(held, self._looked_at)
-        self._looked_at = len(held)
-        if end > MOST_HEAD_BYTES or (not end and len(held) >= MOST_HEAD_BYTES):
-            self._refuse(TOO_LONG)
+        """Feed a head that is whole and in order; False when there is none."""
+        head = self._heads.cut()
+        if isinstance(head, Problem):
+            self._refuse(head)
             return False
-        if not end:
-            self._time_head(bool(held))
-            return False
-        self._looked_at = 0
-        self._time_head(False)
-        head = bytes(held[:end])
-        del held[:end]
-        problem = check_head(head)
-        if problem is not None:
-            self._refuse(problem)
+        self._time_head(head is None and bool(self._held))
+        if head is None:
             return False
         super().dataReceived(head)
         self._chunks = ChunkScanner() if self.length is None else None
