@@ -24,7 +24,7 @@ from aosd.descriptors import allow_many
 from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.routes import Routes
-from aosd.doors.load import Load, most_of_one
+from aosd.doors.load import Load
 from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
@@ -84,7 +84,11 @@ class Daemon(Service):
         self._reactor = reactor
         self._now = now
         self._metrics = metrics = Metrics()
-        self._load = Load(settings.max_requests, lambda door: metrics.refused.labels(door).inc())
+        self._load = Load(
+            settings.max_requests,
+            settings.most_requests_of_one,
+            lambda door: metrics.refused.labels(door).inc(),
+        )
         self._threads = ThreadPool(0, _THREADS, "aosd-blocking")
         self._deadlines = Deadlines(
             first_byte_s=settings.first_byte_timeout_s,
@@ -254,7 +258,7 @@ class Daemon(Service):
             deadlines=self._deadlines,
             connect_timeout_s=self._settings.connect_timeout_s,
             connections=self._settings.node_connections,
-            most_waiting=most_of_one(self._settings.max_requests),
+            most_waiting=self._settings.most_requests_of_one,
         )
 
     def _introduce(

@@ -354,6 +354,14 @@ class Settings(BaseModel):
             return None
         return Credentials(self.access_key, self.secret_key.get_secret_value())
 
+    @property
+    def most_requests_of_one(self) -> int:
+        """How many of `max_requests` may be held up by the same one: three quarters, at least 1.
+
+        The same client's address, or the same node: what is left is for the others.
+        """
+        return max(1, self.max_requests * 3 // 4)
+
     @field_validator("node_secret_key", "secret_key")
     @classmethod
     def _goes_with_access_key(

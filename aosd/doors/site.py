@@ -383,15 +383,15 @@ class HeadFirstSite(Draining[HeadFirstChannel], Site):
         make_request_id: Callable[[], str],
         door_of: Callable[[HeadFirstRequest], str],
         client_idle_timeout_s: float,
+        load: Load,
         keep_alive_s: float = 60.0,
-        load: Load | None = None,
     ) -> None:
         Draining.__init__(self)
         Site.__init__(self, resource, timeout=keep_alive_s, reactor=clock)
         self.keep_alive_s = keep_alive_s
         self.clock = clock
         self.observer = observer
-        self.load = Load() if load is None else load
+        self.load = load
         self.make_request_id = make_request_id
         self.door_of = door_of
         self.client_idle_timeout_s = client_idle_timeout_s

@@ -271,6 +271,11 @@ class SettingsTests(SynchronousTestCase):
             self.refused(AOSD_SECRET_KEY="hushhush"),
         )
 
+    def test_one_gets_in_where_there_is_room_for_one_only(self) -> None:
+        shares = [self.load({"max_requests": most}).most_requests_of_one for most in (1, 2, 4)]
+        self.assertEqual(shares, [1, 1, 3])
+        self.assertEqual(self.load().most_requests_of_one, 768)
+
     def test_a_domain_is_folded(self) -> None:
         for domain in ("localhost", "S3.Example.org", "a" * 63 + ".1.example"):
             self.assertEqual(self.load({"s3_domain": domain}).s3_domain, domain.lower())
