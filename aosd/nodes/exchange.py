@@ -81,6 +81,7 @@ class Exchange(ABC):
         health: IHealth,
         deadlines: Deadlines,
         metrics: Metrics,
+        most_waiting: int | None,
     ) -> None:
         self.name = name
         self.answers = Answers(name)
@@ -88,7 +89,7 @@ class Exchange(ABC):
         self._health = health
         self._deadlines = deadlines
         self._metrics = metrics
-        self.most_waiting: int | None = None
+        self._most_waiting = most_waiting
         self._waiting = 0
 
     async def ask(
@@ -113,7 +114,7 @@ class Exchange(ABC):
         """
         if guarded:
             self._health.check()
-            if self.most_waiting is not None and self._waiting >= self.most_waiting:
+            if self._most_waiting is not None and self._waiting >= self._most_waiting:
                 raise NodeUnavailable(self.name, "too many requests wait for it")
         tries = 2 if repeat and verb in ("GET", "HEAD") else 1
         self._waiting += 1

@@ -46,8 +46,9 @@ class TreqExchange(Exchange):
         health: IHealth,
         deadlines: Deadlines,
         metrics: Metrics,
+        most_waiting: int | None,
     ) -> None:
-        super().__init__(name, clock, health, deadlines, metrics)
+        super().__init__(name, clock, health, deadlines, metrics, most_waiting)
         self._base_url = base_url
         self._signer = signer
         self._client = client

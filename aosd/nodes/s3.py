@@ -56,9 +56,10 @@ class Wiring:
     deadlines: Deadlines
     connect_timeout_s: float
     connections: int
+    most_waiting: int | None
 
 
-def _over_treq(wiring: Wiring, client: HTTPClient) -> Exchange:
+def _over_treq(wiring: Wiring, client: HTTPClient, most_waiting: int | None) -> Exchange:
     signer = Signer(wiring.address, wiring.credentials, wiring.now)
     return TreqExchange(
         wiring.name,
@@ -69,6 +70,7 @@ def _over_treq(wiring: Wiring, client: HTTPClient) -> Exchange:
         wiring.health,
         wiring.deadlines,
         wiring.metrics,
+        most_waiting,
     )
 
 
@@ -115,10 +117,10 @@ class S3Node:
             deadlines,
             connect_timeout_s,
             connections,
+            most_waiting,
         )
-        self._control: Exchange = _over_treq(wiring, client_over(self._connection.agent))
+        self._control = _over_treq(wiring, client_over(self._connection.agent), None)
         self._exchange, self._close_pool = self._lane(wiring)
-        self._exchange.most_waiting = most_waiting
 
     def _lane(self, wiring: Wiring) -> tuple[Exchange, Callable[[], Deferred[None]]]:
         """What requests go by, all but probes, and what closes its idle connections."""
@@ -128,7 +130,7 @@ class S3Node:
             connections=wiring.connections,
             confirm=wiring.health.confirm,
         )
-        return _over_treq(wiring, client), pool.closeCachedConnections
+        return _over_treq(wiring, client, wiring.most_waiting), pool.closeCachedConnections
 
     # -- objects ------------------------------------------------------------------------------
 

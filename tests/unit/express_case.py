@@ -136,6 +136,7 @@ class ExpressCase(SynchronousTestCase):
     """A node whose connections are in the test's hands."""
 
     connections = 2
+    most_waiting: int | None = None
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -152,6 +153,7 @@ class ExpressCase(SynchronousTestCase):
             metrics=self.metrics,
             deadlines=DEADLINES,
             connections=self.connections,
+            most_waiting=self.most_waiting,
         )
 
     def connect(self) -> Wire:

@@ -129,9 +129,7 @@ class StandardLoadTests(LoadTests):
 class SlowNodeTests(ExpressCase):
     """What waits for one node is bounded, and nobody blames the node for it."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.node._exchange.most_waiting = 2
+    most_waiting = 2
 
     def test_more_than_may_wait_are_refused_at_once_and_probes_never(self) -> None:
         waiting = [self.begin(self.node.head("object", "a")) for _ in range(2)]

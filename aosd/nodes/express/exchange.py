@@ -39,8 +39,9 @@ class ExpressExchange(Exchange):
         health: IHealth,
         deadlines: Deadlines,
         metrics: Metrics,
+        most_waiting: int | None,
     ) -> None:
-        super().__init__(name, clock, health, deadlines, metrics)
+        super().__init__(name, clock, health, deadlines, metrics, most_waiting)
         self._signer = signer
         self._pool = pool
         # By verb, so that no label is looked up with each request.

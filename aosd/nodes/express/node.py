@@ -39,6 +39,7 @@ class ExpressNode(S3Node):
             wiring.health,
             wiring.deadlines,
             wiring.metrics,
+            wiring.most_waiting,
         )
         self._express = exchange
         return exchange, pool.close
