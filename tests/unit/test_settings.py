@@ -12,8 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from aosd.model.errors import ConfigurationError
 from aosd.model.node import Credentials
 from aosd.settings import (
-    COMPOSE_NAMES,
-    MIB,
     Settings,
     default_of,
     flag_of,
@@ -21,9 +19,10 @@ from aosd.settings import (
     is_repeatable,
     is_secret,
     kind_of,
-    load_settings,
     variable_of,
 )
+from aosd.settings_kinds import MIB
+from aosd.settings_sources import COMPOSE_NAMES, load_settings
 from tools.settings_reference import reference
 
 ROOT = Path(__file__).parent.parent.parent
