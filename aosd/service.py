@@ -43,11 +43,11 @@ from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials
 from aosd.nodes.cleaning import clean
 from aosd.nodes.examine import examine
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
 from aosd.nodes.space import space_of
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.access import AccessLog
 from aosd.observe.logs import json_observer
 from aosd.observe.metrics import Metrics
@@ -248,17 +248,19 @@ class Daemon(Service):
     ) -> INode:
         make = ExpressNode if self._settings.express else S3Node
         return make(
-            name,
-            address,
-            credentials,
-            reactor=self._reactor,
-            now=self._now,
-            health=health,
-            metrics=self._metrics,
-            deadlines=self._deadlines,
-            connect_timeout_s=self._settings.connect_timeout_s,
-            connections=self._settings.node_connections,
-            most_waiting=self._settings.most_requests_of_one,
+            Wiring(
+                name,
+                address,
+                credentials,
+                reactor=self._reactor,
+                now=self._now,
+                health=health,
+                metrics=self._metrics,
+                deadlines=self._deadlines,
+                connect_timeout_s=self._settings.connect_timeout_s,
+                connections=self._settings.node_connections,
+                most_waiting=self._settings.most_requests_of_one,
+            )
         )
 
     def _introduce(
