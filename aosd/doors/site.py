@@ -37,6 +37,7 @@ from twisted.web.server import Request, Site
 from aosd.doors.body import RequestBody
 from aosd.doors.draining import Draining
 from aosd.doors.framing import ChunkScanner
+from aosd.doors.lingering import LINGER_BYTES, LINGER_S, Lingering
 from aosd.doors.load import Load, refuse
 from aosd.doors.strict import (
     MOST_HEAD_BYTES,
@@ -49,9 +50,6 @@ from aosd.doors.strict import (
 )
 from aosd.model.errors import ClientGone, IncompleteBody
 from aosd.observe.access import AccessLog
-
-LINGER_S = 2.0
-LINGER_BYTES = 1024 * 1024
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
@@ -240,6 +238,7 @@ class HeadFirstChannel(HTTPChannel):
     _head_is_timed = False
     _looked_at = 0
     _chunks: ChunkScanner | None = None
+    _lingering: Lingering | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,6 +251,8 @@ class HeadFirstChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """A client left."""
+        if self._lingering is not None:
+            self._lingering.stop()
         self.site.channels.discard(self)
         super().connectionLost(reason)
         self.site.channel_left()
@@ -259,6 +260,8 @@ class HeadFirstChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came; none is looked at after what was malformed."""
         if self._broken:
+            if self._lingering is not None:
+                self._lingering.take(data)
             return
         if self._cutting:
             # twisted.web gives back what came after a request while it is given the request's
@@ -334,15 +337,16 @@ class HeadFirstChannel(HTTPChannel):
         """Answer what is no request, in either lane's words, and close."""
         self._broken = True
         self._held.clear()
+        self.setTimeout(None)
         self.transport.write(problem.answer())
-        self.loseConnection()
+        self._lingering = Lingering(self.transport, self.site.clock)
 
     def timeoutConnection(self) -> None:
         """Nothing came for too long, or a head took too long."""
         if self._head_is_timed and not self._broken:
-            self._broken = True
-            self.transport.write(TOO_SLOW.answer())
-        super().timeoutConnection()
+            self._refuse(TOO_SLOW)
+        else:
+            super().timeoutConnection()
 
     def suspend_timeout(self) -> None:
         """Count no idle time until the request is done; keep-alive gets it back then."""
@@ -376,7 +380,7 @@ class HeadFirstChannel(HTTPChannel):
     def close_when_idle(self) -> None:
         """Take no further request; close now if none is under way."""
         self.persistent = False
-        if not self.requests:
+        if not self.requests and self._lingering is None:
             self.loseConnection()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:

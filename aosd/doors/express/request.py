@@ -14,7 +14,8 @@ from zope.interface import implementer
 from aosd.doors.body import NO_BODY, NoBody, RequestBody
 from aosd.doors.express.body import ExpressBody, PlainLine
 from aosd.doors.express.head import ExpressHeaders, Head
-from aosd.doors.site import LINGER_BYTES, LINGER_S, HeadFirstSite
+from aosd.doors.lingering import LINGER_BYTES, LINGER_S
+from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone
 from aosd.streams.splice import ISpliceTarget
 
