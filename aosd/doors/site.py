@@ -38,7 +38,7 @@ from aosd.doors.body import RequestBody
 from aosd.doors.cutter import HeadCutter
 from aosd.doors.draining import Draining
 from aosd.doors.framing import ChunkScanner
-from aosd.doors.lingering import Lingering
+from aosd.doors.lingering import Lingering, Patience
 from aosd.doors.load import Load, refuse
 from aosd.doors.request import DoorRequest
 from aosd.doors.strict import TOO_SLOW, Problem
@@ -75,7 +75,7 @@ class HeadFirstRequest(Request):
         self.body = self._body(0, expects=False)
         self._dispatched = False
         self._told = False
-        self._lingering: Lingering | None = None
+        self._patience: Patience | None = None
 
     # -- the channel's side ---------------------------------------------------------------------
 
@@ -98,21 +98,21 @@ class HeadFirstRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Some bytes of the body."""
         self.body.data(data)
-        if self._lingering is not None:
-            self._lingering.came()
+        if self._patience is not None:
+            self._patience.took(len(data))
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The whole request came."""
         self.body.end()
         if not self._dispatched:
             self._dispatch()
-        elif self._lingering is not None and self._lingering.end():
+        elif self._patience is not None and self._patience.end():
             super().finish()
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, whatever was under way."""
-        if self._lingering is not None:
-            self._lingering.end()
+        if self._patience is not None:
+            self._patience.end()
         self.body.fail(ClientGone("the client went away"))
         super().connectionLost(reason)
         self._tell()
@@ -131,14 +131,15 @@ class HeadFirstRequest(Request):
             super().finish()
             self._tell()
             return
-        if self._lingering is not None or self._disconnected:
+        if self._patience is not None or self._disconnected:
             return
         channel = self.channel
         channel.persistent = False
         if not self.startedWriting:
             self.write(b"")
-        self._lingering = Lingering(self.body, self._site.clock, self.abort)
-        self._lingering.begin()
+        self._patience = Patience(self._site.clock, self.abort)
+        self._patience.begin()
+        self.body.drain()
         self._tell()
 
     def finish_after(self, answering: Deferred[None]) -> None:
@@ -218,6 +219,7 @@ class HeadFirstChannel(HTTPChannel):
     _cutting = False
     _head_is_timed = False
     _chunks: ChunkScanner | None = None
+    _lingering: Lingering | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,6 +233,8 @@ class HeadFirstChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """A client left."""
+        if self._lingering is not None:
+            self._lingering.stop()
         self.site.channels.discard(self)
         super().connectionLost(reason)
         self.site.channel_left()
@@ -238,6 +242,8 @@ class HeadFirstChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came; none is looked at after what was malformed."""
         if self._broken:
+            if self._lingering is not None:
+                self._lingering.take(data)
             return
         if self._cutting:
             # twisted.web gives back what came after a request while it is given the request's
@@ -302,15 +308,16 @@ class HeadFirstChannel(HTTPChannel):
         """Answer what is no request, in either lane's words, and close."""
         self._broken = True
         self._held.clear()
+        self.setTimeout(None)
         self.transport.write(problem.answer())
-        self.loseConnection()
+        self._lingering = Lingering(self.transport, self.site.clock)
 
     def timeoutConnection(self) -> None:
         """Nothing came for too long, or a head took too long."""
         if self._head_is_timed and not self._broken:
-            self._broken = True
-            self.transport.write(TOO_SLOW.answer())
-        super().timeoutConnection()
+            self._refuse(TOO_SLOW)
+        else:
+            super().timeoutConnection()
 
     def suspend_timeout(self) -> None:
         """Count no idle time until the request is done; keep-alive gets it back then."""
@@ -344,7 +351,7 @@ class HeadFirstChannel(HTTPChannel):
     def close_when_idle(self) -> None:
         """Take no further request; close now if none is under way."""
         self.persistent = False
-        if not self.requests:
+        if not self.requests and self._lingering is None:
             self.loseConnection()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:

@@ -20,6 +20,7 @@ from aosd.doors.cutter import HeadCutter, is_one_head
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
+from aosd.doors.lingering import Lingering
 from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
 from aosd.doors.strict import TOO_SLOW, Problem, check_head
@@ -62,6 +63,7 @@ class ExpressChannel(Protocol):
         self._quiet_since_s = 0.0
         self._quiet: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
+        self._lingering: Lingering | None = None
 
     # -- the transport's side -------------------------------------------------------------------
 
@@ -80,6 +82,8 @@ class ExpressChannel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         if self.closing:
+            if self._lingering is not None:
+                self._lingering.take(data)
             return
         current = self._current
         if current is not None and current.wants:
@@ -98,6 +102,8 @@ class ExpressChannel(Protocol):
         self._gone = self.closing = True
         self._held.clear()
         self._stop_timers()
+        if self._lingering is not None:
+            self._lingering.stop()
         self._lane.channels.discard(self)
         current, self._current = self._current, None
         if current is not None:
@@ -300,8 +306,11 @@ class ExpressChannel(Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""
+        self.closing = True
+        self._held.clear()
+        self._stop_timers()
         self.transport.write(problem.answer())
-        self.close()
+        self._lingering = Lingering(self.transport, self.site.clock)
 
     def _regulate(self) -> None:
         """Read, or don't: what is held is bounded, and a body flows at its reader's pace."""

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from aosd.doors.body import NO_BODY, NoBody, RequestBody
 from aosd.doors.express.body import ExpressBody, PlainLine
 from aosd.doors.express.head import ExpressHeaders, Head
-from aosd.doors.lingering import Lingering
+from aosd.doors.lingering import Patience
 from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone
 from aosd.streams.splice import ISpliceTarget
@@ -65,8 +65,8 @@ class ExpressRequest:
         "_gone",
         "_headers",
         "_left",
-        "_lingering",
         "_notify",
+        "_patience",
         "_told",
         "aborted",
         "began_s",
@@ -106,7 +106,7 @@ class ExpressRequest:
         self._notify: list[Deferred[None]] = []
         self._answering: Deferred[None] | None = None
         self._left = 0
-        self._lingering: Lingering | None = None
+        self._patience: Patience | None = None
 
     # -- the connection's side ------------------------------------------------------------------
 
@@ -143,12 +143,12 @@ class ExpressRequest:
         self._left = left - len(data)
         body.data(data)
         if self._left:
-            if self._lingering is not None:
-                self._lingering.came()
+            if self._patience is not None:
+                self._patience.took(len(data))
         else:
             self._connection.resume_reading()
             body.end()
-            if self._lingering is not None and self._lingering.end():
+            if self._patience is not None and self._patience.end():
                 self._connection.done()
         return rest
 
@@ -164,8 +164,8 @@ class ExpressRequest:
     def lost(self, reason: Failure) -> None:
         """The connection is gone."""
         self._gone = True
-        if self._lingering is not None:
-            self._lingering.end()
+        if self._patience is not None:
+            self._patience.end()
         if isinstance(self.body, RequestBody):
             self.body.fail(ClientGone("the client went away"))
         notify, self._notify = self._notify, []
@@ -228,8 +228,9 @@ class ExpressRequest:
         lingers = not body.ended
         if lingers and isinstance(body, RequestBody):
             connection.persistent = False
-            self._lingering = Lingering(body, connection.site.clock, self.abort)
-            self._lingering.begin()
+            self._patience = Patience(connection.site.clock, self.abort)
+            self._patience.begin()
+            body.drain()
         notify, self._notify = self._notify, []
         for each in notify:
             each.callback(None)
