@@ -14,8 +14,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from aosd.doors.heads_first import HeadFirstChannel, HeadFirstRequest
 from aosd.doors.load import Load
-from aosd.doors.site import HeadFirstChannel, HeadFirstRequest, HeadFirstSite
+from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
 from aosd.observe.access import AccessLog
 from aosd.observe.metrics import Metrics
