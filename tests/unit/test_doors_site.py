@@ -14,7 +14,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from aosd.doors.site import HeadFirstChannel, HeadFirstRequest, HeadFirstSite
+from aosd.doors.heads_first import HeadFirstChannel, HeadFirstRequest
+from aosd.doors.load import Load
+from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
 from aosd.observe.access import AccessLog
 from aosd.observe.metrics import Metrics
@@ -90,6 +92,7 @@ class SiteTests(SynchronousTestCase):
             make_request_id=lambda: next(ids),
             door_of=lambda path: "plain",
             client_idle_timeout_s=IDLE_S,
+            load=Load(100, 100),
         )
         self.channel: HeadFirstChannel = self.site.buildProtocol(None)
         self.transport = Transport()

@@ -16,20 +16,14 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aosd.doors.cutter import HeadCutter, is_one_head
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
+from aosd.doors.lingering import Lingering
 from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
-from aosd.doors.strict import (
-    MOST_HEAD_BYTES,
-    TOO_LONG,
-    TOO_SLOW,
-    Problem,
-    check_head,
-    end_of_head,
-    skip_empty_lines,
-)
+from aosd.doors.strict import TOO_SLOW, Problem, check_head
 from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Flush
 
@@ -60,7 +54,7 @@ class ExpressChannel(Protocol):
         self.secure = False
         self._lane = lane
         self._held = bytearray()
-        self._looked_at = 0
+        self._heads = HeadCutter(self._held)
         self._current: ExpressRequest | Handover | None = None
         self._advancing = False
         self._producer: IPushProducer | None = None
@@ -72,6 +66,7 @@ class ExpressChannel(Protocol):
         self._quiet_since_s = 0.0
         self._quiet: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
+        self._lingering: Lingering | None = None
 
     # -- the transport's side -------------------------------------------------------------------
 
@@ -92,6 +87,8 @@ class ExpressChannel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         if self.closing:
+            if self._lingering is not None:
+                self._lingering.take(data)
             return
         current = self._current
         if current is not None and current.wants:
@@ -111,6 +108,8 @@ class ExpressChannel(Protocol):
         self.outgoing.lost()
         self._held.clear()
         self._stop_timers()
+        if self._lingering is not None:
+            self._lingering.stop()
         self._lane.channels.discard(self)
         current, self._current = self._current, None
         if current is not None:
@@ -248,8 +247,7 @@ class ExpressChannel(Protocol):
 
     def _begin_whole(self, data: bytes) -> bytes:
         """Begin a request that came in one piece, as most do; what isn't used of `data`."""
-        end = data.find(b"\r\n\r\n") + 4
-        if end != len(data) or not 4 <= end <= MOST_HEAD_BYTES or data[0] in b"\r\n":
+        if not is_one_head(data):
             return data
         self._advancing = True
         try:
@@ -264,26 +262,17 @@ class ExpressChannel(Protocol):
 
     def _begin_next(self) -> bool:
         """Whether a head was held, and its request begun."""
-        held = self._held
-        if held[0] in b"\r\n":
-            skip_empty_lines(held)
-            self._looked_at = 0
-        end = end_of_head(held, self._looked_at)
-        if end > MOST_HEAD_BYTES or (not end and len(held) >= MOST_HEAD_BYTES):
-            self._refuse(TOO_LONG)
-            return False
-        self._looked_at = 0 if end else len(held)
-        if not end:
+        head = self._heads.cut()
+        if head is None:
             return False
         self._stop_watching_head()
-        raw = bytes(held[:end])
-        rest = bytes(held[end:])
-        held.clear()
-        problem = check_head(raw)
-        if problem is not None:
-            self._refuse(problem)
+        if isinstance(head, Problem):
+            self._refuse(head)
             return False
-        rest = self._begin(raw, parse_head(raw), rest)
+        held = self._held
+        rest = bytes(held)
+        held.clear()
+        rest = self._begin(head, parse_head(head), rest)
         if not self.closing:
             held += rest
         return not self.closing
@@ -320,8 +309,11 @@ class ExpressChannel(Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""
+        self.closing = True
+        self._held.clear()
+        self._stop_timers()
         self.outgoing.send(problem.answer())
-        self.close()
+        self._lingering = Lingering(self.transport, self.site.clock)
 
     def _regulate(self) -> None:
         """Read, or don't: what is held is bounded, and a body flows at its reader's pace."""
