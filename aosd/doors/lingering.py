@@ -15,7 +15,7 @@ from aosd.streams.splice import Flush
 
 LINGER_S = 2.0
 LINGER_BYTES = 1024 * 1024
-_FLUSH_S = 15.0  # what is written last has that long to go out
+FLUSH_S = 15.0  # what is written last has that long to go out
 
 
 class Lingering:
@@ -31,7 +31,7 @@ class Lingering:
         self._transport = transport
         self._clock = clock
         self._taken_bytes = 0
-        self._timer = clock.callLater(_FLUSH_S, self._drop)
+        self._timer = clock.callLater(FLUSH_S, self._drop)
         transport.unregisterProducer()
         # It may have been paused: nothing but this reads it now.
         transport.resumeProducing()

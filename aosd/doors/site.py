@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as WebRequest
@@ -37,7 +37,7 @@ from twisted.web.server import Request, Site
 from aosd.doors.body import RequestBody
 from aosd.doors.draining import Draining
 from aosd.doors.framing import ChunkScanner
-from aosd.doors.lingering import LINGER_BYTES, LINGER_S, Lingering
+from aosd.doors.lingering import FLUSH_S, LINGER_BYTES, LINGER_S, Lingering
 from aosd.doors.load import Load, refuse
 from aosd.doors.strict import (
     MOST_HEAD_BYTES,
@@ -239,6 +239,8 @@ class HeadFirstChannel(HTTPChannel):
     _looked_at = 0
     _chunks: ChunkScanner | None = None
     _lingering: Lingering | None = None
+    _flushing: IDelayedCall | None = None
+    abortTimeout = None  # `loseConnection` sees to it, whyever it is called
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,6 +255,8 @@ class HeadFirstChannel(HTTPChannel):
         """A client left."""
         if self._lingering is not None:
             self._lingering.stop()
+        if self._flushing is not None and self._flushing.active():
+            self._flushing.cancel()
         self.site.channels.discard(self)
         super().connectionLost(reason)
         self.site.channel_left()
@@ -347,6 +351,12 @@ class HeadFirstChannel(HTTPChannel):
             self._refuse(TOO_SLOW)
         else:
             super().timeoutConnection()
+
+    def loseConnection(self) -> None:
+        """Close when all is written; a client that doesn't take it is dropped."""
+        super().loseConnection()
+        if self._flushing is None:
+            self._flushing = self.site.clock.callLater(FLUSH_S, self.abort)
 
     def suspend_timeout(self) -> None:
         """Count no idle time until the request is done; keep-alive gets it back then."""
