@@ -83,6 +83,7 @@ class Daemon(Service):
         self._settings = settings
         self._reactor = reactor
         self._now = now
+        self._random = random.Random()
         self._metrics = metrics = Metrics()
         self._load = Load(settings.max_requests, lambda door: metrics.refused.labels(door).inc())
         self._threads = ThreadPool(0, _THREADS, "aosd-blocking")
@@ -102,7 +103,7 @@ class Daemon(Service):
             self._make_node,
             self._introduce,
             self._equip,
-            random.Random(),
+            self._random,
             self._metrics,
             lambda: secrets.token_hex(8),
             self._clean,
@@ -209,7 +210,7 @@ class Daemon(Service):
             doors,
             clock=self._reactor,
             observer=AccessLog(self._reactor, self._metrics, self._settings.access_log),
-            make_request_id=lambda: secrets.token_hex(8).upper(),
+            make_request_id=lambda: f"{self._random.getrandbits(64):016X}",
             door_of=doors.door_of,
             client_idle_timeout_s=self._settings.client_idle_timeout_s,
             load=self._load,

@@ -114,6 +114,8 @@ class MemoryReading:
     `ended` is called once, when the body was delivered, failed, was given up or abandoned.
     """
 
+    at_hand = False
+
     def __init__(
         self,
         head: ObjectHead,

@@ -43,7 +43,7 @@ class LoadTests(door_case.DoorTestCase):
 
     def client(self, address: str) -> tuple[Any, Any]:
         channel, transport = self.connect()
-        transport.peerAddr = IPv4Address("TCP", address, 1)
+        transport.peerAddr = channel.peer = IPv4Address("TCP", address, 1)
         return channel, transport
 
     def refused(self) -> float | None:

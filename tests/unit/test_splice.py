@@ -52,6 +52,8 @@ class Target(CollectingConsumer):
 
 @implementer(IReading)
 class SplicedReading:
+    at_hand = False
+
     """Splices so many bytes, and then fails unless that is all."""
 
     def __init__(self, span: Span, count: int) -> None:

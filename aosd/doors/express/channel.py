@@ -31,6 +31,7 @@ from aosd.doors.strict import (
     end_of_head,
     skip_empty_lines,
 )
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Flush
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class ExpressChannel(Protocol):
     """
 
     transport: Any
+    outgoing: Outgoing
+    peer: object
 
     def __init__(self, lane: ExpressSite, site: HeadFirstSite) -> None:
         self.site = site
@@ -79,6 +82,8 @@ class ExpressChannel(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self.secure = ISSLTransport.providedBy(transport)
+        self.outgoing = Outgoing(transport)
+        self.peer = transport.getPeer()
         transport.registerProducer(self, True)
         self._lane.channels.add(self)
         clock = self.site.clock
@@ -106,6 +111,7 @@ class ExpressChannel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
         self._gone = self.closing = True
+        self.outgoing.lost()
         self._held.clear()
         self._stop_timers()
         if self._lingering is not None:
@@ -152,10 +158,7 @@ class ExpressChannel(Protocol):
 
     def plain_socket(self) -> socket.socket | None:
         """See PlainLine."""
-        if self._gone or self.secure:
-            return None
-        handle = getattr(self.transport, "getHandle", lambda: None)()
-        return handle if isinstance(handle, socket.socket) else None
+        return self.outgoing.socket
 
     def body_taken(self, count: int) -> None:
         """See PlainLine."""
@@ -171,7 +174,7 @@ class ExpressChannel(Protocol):
 
     def send_continue(self) -> None:
         """See Line."""
-        self.transport.write(_CONTINUE)
+        self.outgoing.send(_CONTINUE)
 
     def pause_reading(self) -> None:
         """See Line."""
@@ -325,7 +328,7 @@ class ExpressChannel(Protocol):
         self.closing = True
         self._held.clear()
         self._stop_timers()
-        self.transport.write(problem.answer())
+        self.outgoing.send(problem.answer())
         self._lingering = Lingering(self.transport, self.site.clock)
 
     def _regulate(self) -> None:

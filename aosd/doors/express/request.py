@@ -17,6 +17,7 @@ from aosd.doors.express.head import ExpressHeaders, Head
 from aosd.doors.lingering import LINGER_BYTES, LINGER_S
 from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import ISpliceTarget
 
 _STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in RESPONSES.items()}
@@ -27,6 +28,8 @@ class Connection(PlainLine, Protocol):
 
     site: HeadFirstSite
     transport: Any
+    outgoing: Outgoing
+    peer: object
     secure: bool
     persistent: bool
     closing: bool
@@ -192,26 +195,27 @@ class ExpressRequest:
         """See DoorRequest."""
         if self._gone or self._finished:
             return
+        outgoing = self._connection.outgoing
         if self.startedWriting:
             if data and self._has_body():
                 self.sentLength += len(data)
                 if self._chunked:
-                    self._connection.transport.writeSequence((b"%x\r\n" % len(data), data, b"\r\n"))
-                else:
-                    self._connection.transport.write(data)
+                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                outgoing.send(data)
             return
         head = self._head()
         if not data or not self._has_body():
-            self._connection.transport.write(head)
+            outgoing.send(head)
             return
         self.sentLength += len(data)
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         # Short: joining costs less than a second piece. Otherwise the copy would cost more.
         if len(data) <= 16384:
-            self._connection.transport.write(head + data)
+            outgoing.send(head + data)
         else:
-            self._connection.transport.writeSequence((head, data))
+            outgoing.send(head)
+            outgoing.send(data)
 
     def finish(self) -> None:
         """See DoorRequest.
@@ -225,7 +229,7 @@ class ExpressRequest:
         if not self.startedWriting:
             self.write(b"")
         if self._chunked:
-            connection.transport.write(b"0\r\n\r\n")
+            connection.outgoing.send(b"0\r\n\r\n")
         self._finished = True
         lingers = not body.ended
         if lingers and isinstance(body, RequestBody):
@@ -288,7 +292,7 @@ class ExpressRequest:
 
     def getClientAddress(self) -> object:
         """See DoorRequest."""
-        return self._connection.transport.getPeer()
+        return self._connection.peer
 
     # -- inside ---------------------------------------------------------------------------------
 
