@@ -25,6 +25,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
@@ -34,7 +35,7 @@ from twisted.web.server import Request
 from aosd.doors.body import RequestBody
 from aosd.doors.cutter import HeadCutter
 from aosd.doors.framing import ChunkScanner
-from aosd.doors.lingering import Lingering, Patience
+from aosd.doors.lingering import FLUSH_S, Lingering, Patience
 from aosd.doors.load import refuse
 from aosd.doors.strict import TOO_SLOW, Problem
 from aosd.model.errors import ClientGone, IncompleteBody
@@ -217,6 +218,8 @@ class HeadFirstChannel(HTTPChannel):
     _head_is_timed = False
     _chunks: ChunkScanner | None = None
     _lingering: Lingering | None = None
+    _flushing: IDelayedCall | None = None
+    abortTimeout = None  # type: ignore[assignment]  # `loseConnection` sees to it, whyever it is called
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,6 +235,8 @@ class HeadFirstChannel(HTTPChannel):
         """A client left."""
         if self._lingering is not None:
             self._lingering.stop()
+        if self._flushing is not None and self._flushing.active():
+            self._flushing.cancel()
         self.site.channels.discard(self)
         super().connectionLost(reason)
         self.site.channel_left()
@@ -315,6 +320,12 @@ class HeadFirstChannel(HTTPChannel):
             self._refuse(TOO_SLOW)
         else:
             super().timeoutConnection()
+
+    def loseConnection(self) -> None:
+        """Close when all is written; a client that doesn't take it is dropped."""
+        super().loseConnection()
+        if self._flushing is None:
+            self._flushing = self.site.clock.callLater(FLUSH_S, self.abort)
 
     def suspend_timeout(self) -> None:
         """Count no idle time until the request is done; keep-alive gets it back then."""

@@ -21,7 +21,7 @@ from aosd.streams.splice import Flush
 
 LINGER_S = 2.0
 LINGER_BYTES = 1024 * 1024
-_FLUSH_S = 15.0  # what is written last has that long to go out
+FLUSH_S = 15.0  # what is written last has that long to go out
 
 
 class Patience:
@@ -69,7 +69,7 @@ class Lingering:
     def __init__(self, transport: Any, clock: IReactorTime) -> None:
         self._transport = transport
         self._patience = Patience(clock, self._drop)
-        self._flushing = clock.callLater(_FLUSH_S, self._drop)
+        self._flushing = clock.callLater(FLUSH_S, self._drop)
         transport.unregisterProducer()
         # It may have been paused: nothing but this reads it now.
         transport.resumeProducing()

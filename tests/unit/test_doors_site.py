@@ -292,6 +292,15 @@ class SiteTests(SynchronousTestCase):
         self.assertIn(b"\r\nx-amz-request-id: ID0", head)
         self.assertNotIn(b"content-type", head.lower())
 
+    def test_a_client_that_does_not_take_its_last_answer_is_dropped(self) -> None:
+        self.on_request = answer
+        self.send(self.head(b"Connection: close\r\n", length=b""))
+        self.assertTrue(self.transport.disconnecting)
+        self.clock.advance(14)
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(2)
+        self.assertTrue(self.transport.aborted)
+
     def test_keep_alive_goes_on_after_a_body(self) -> None:
         self.send(self.head() + b"0123456789")
         self.requests[0].body.start(Sink())

@@ -20,7 +20,7 @@ from aosd.doors.cutter import HeadCutter, is_one_head
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
-from aosd.doors.lingering import Lingering
+from aosd.doors.lingering import FLUSH_S, Lingering
 from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
 from aosd.doors.strict import TOO_SLOW, Problem, check_head
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from aosd.doors.express.factory import ExpressSite
 
 _MOST_HELD_BYTES = 64 * 1024
-_ABORT_AFTER_S = 15.0  # what is written last has that long to go out
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -201,7 +200,7 @@ class ExpressChannel(Protocol):
         self.closing = True
         self._held.clear()
         self._stop_timers()
-        self._quiet = self.site.clock.callLater(_ABORT_AFTER_S, self.abort)
+        self._quiet = self.site.clock.callLater(FLUSH_S, self.abort)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
