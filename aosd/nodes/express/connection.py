@@ -130,7 +130,7 @@ class NodeConnection(Protocol):
         Nothing overtakes what was written before: a node may have answered before it read that.
         """
         sent = 0
-        if self._socket is not None and not self._is_behind():
+        if self._socket is not None and not self.is_behind():
             try:
                 sent = self._socket.send(data)
             except OSError:
@@ -143,6 +143,13 @@ class NodeConnection(Protocol):
         """Send by the reactor, at the node's pace."""
         self._written = True
         self._transport.write(data)
+
+    def is_behind(self) -> bool:
+        """Whether something that was written waits in the transport, and not only for its turn."""
+        if self._written:
+            self._transport.doWrite()
+            self._written = bool(self._transport.dataBuffer)
+        return self._written
 
     def read_the_last(self) -> None:
         """Read what the kernel still has: the transport is about to close the socket."""
@@ -242,13 +249,6 @@ class NodeConnection(Protocol):
     @property
     def _transport(self) -> Any:
         return self.transport
-
-    def _is_behind(self) -> bool:
-        """Whether something that was written waits in the transport, and not only for its turn."""
-        if self._written:
-            self._transport.doWrite()
-            self._written = bool(self._transport.dataBuffer)
-        return self._written
 
     def _head_came(self, data: bytes) -> None:
         received = self._received + data if self._received else data
