@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -60,9 +61,10 @@ class Root(Resource):
 
 
 class Transport(StringTransport):
-    """A transport that remembers being aborted."""
+    """A transport that remembers being aborted, and how much it is to read at once."""
 
     aborted = False
+    bufferSize = FileDescriptor.bufferSize  # noqa: N815
 
     def abortConnection(self) -> None:
         self.aborted = True

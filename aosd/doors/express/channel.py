@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from aosd.doors.express.factory import ExpressSite
 
 _MOST_HELD_BYTES = 64 * 1024
+_LONG_BYTES = 256 * 1024  # a body as long as that is read by as much at once
+_READ_BYTES = 64 * 1024  # what Twisted's transports read at once otherwise
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -39,8 +41,9 @@ class ExpressChannel(Protocol):
     """Serves one request after the other; what it doesn't know it hands over.
 
     `site` is the standard lane's, which has what both share. What comes after the present
-    request is held, at most some 64 KiB of it. To its transport it is the one producer: it
-    passes pauses on to whoever writes the present answer, and starts no other meanwhile.
+    request is held, at most some 64 KiB of it and what is read at once. To its transport it
+    is the one producer: it passes pauses on to whoever writes the present answer, and starts
+    no other meanwhile.
     """
 
     transport: Any
@@ -60,6 +63,7 @@ class ExpressChannel(Protocol):
         self._write_blocked = False
         self._body_holds = False
         self._reads = True
+        self._reads_long = False
         self.closing = False
         self._gone = False
         self._quiet_since_s = 0.0
@@ -187,6 +191,8 @@ class ExpressChannel(Protocol):
         if not self.persistent:
             self.close()
             return
+        if self._reads_long:
+            self._read_by(_READ_BYTES)
         self._quiet_since_s = self.site.clock.seconds()
         if self._held:
             self._advance()
@@ -280,6 +286,8 @@ class ExpressChannel(Protocol):
         """Begin a request; what is left of what came after its head."""
         length = head.length
         serve = None
+        if length is not None and length >= _LONG_BYTES:
+            self._read_by(_LONG_BYTES)
         if _is_plain(head) and length is not None:
             request = ExpressRequest(self, head)
             serve = self._lane.routes.find(request)
@@ -325,6 +333,11 @@ class ExpressChannel(Protocol):
                 self.transport.resumeProducing()
             else:
                 self.transport.pauseProducing()
+
+    def _read_by(self, count: int) -> None:
+        """Read so many bytes at once: what a long body costs is by piece as well as by byte."""
+        self._reads_long = count > _READ_BYTES
+        self.transport.bufferSize = count  # with TLS nobody looks at it
 
     def _watch_head(self) -> None:
         """Count the time of a head that hasn't come whole."""
