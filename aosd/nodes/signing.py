@@ -84,4 +84,4 @@ class Signer:
             content_sha256=payload,
             date=moment,
         )
-        return signed | amz_headers
+        return {**signed, **amz_headers}

@@ -16,10 +16,10 @@ class Outgoing:
     broken is the transport's to find out and to say.
     """
 
-    __slots__ = ("_transport", "_written", "socket")
+    __slots__ = ("_written", "socket", "transport")
 
     def __init__(self, transport: Any) -> None:
-        self._transport = transport
+        self.transport = transport
         # Whether something may wait in the transport.
         self._written = False
         handle = None
@@ -42,13 +42,13 @@ class Outgoing:
     def write(self, data: bytes) -> None:
         """Send by the reactor, at the other's pace."""
         self._written = True
-        self._transport.write(data)
+        self.transport.write(data)
 
     def is_behind(self) -> bool:
         """Whether something that was written waits in the transport, and not only for its turn."""
         if self._written:
-            self._transport.doWrite()
-            self._written = bool(self._transport.dataBuffer)
+            self.transport.doWrite()
+            self._written = bool(self.transport.dataBuffer)
         return self._written
 
     def lost(self) -> None:

@@ -167,7 +167,7 @@ def converse(lane: str, data: bytes, manner: Manner, behind: Any = Recorder) -> 
     clock = Clock()
     clock.advance(NOW_S)
     served = behind(clock)
-    observer, load = _Observer(clock), Load()
+    observer, load = _Observer(clock), Load(1024, 1024)
     standard = HeadFirstSite(
         served.resource,
         clock=clock,

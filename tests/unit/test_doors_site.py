@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -14,7 +15,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from aosd.doors.site import HeadFirstChannel, HeadFirstRequest, HeadFirstSite
+from aosd.doors.heads_first import HeadFirstChannel, HeadFirstRequest
+from aosd.doors.load import Load
+from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
 from aosd.observe.access import AccessLog
 from aosd.observe.metrics import Metrics
@@ -58,9 +61,10 @@ class Root(Resource):
 
 
 class Transport(StringTransport):
-    """A transport that remembers being aborted."""
+    """A transport that remembers being aborted, and how much it is to read at once."""
 
     aborted = False
+    bufferSize = FileDescriptor.bufferSize  # noqa: N815
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -90,6 +94,7 @@ class SiteTests(SynchronousTestCase):
             make_request_id=lambda: next(ids),
             door_of=lambda path: "plain",
             client_idle_timeout_s=IDLE_S,
+            load=Load(100, 100),
         )
         self.channel: HeadFirstChannel = self.site.buildProtocol(None)
         self.transport = Transport()

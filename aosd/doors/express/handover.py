@@ -13,7 +13,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from aosd.doors.express.request import Connection
 from aosd.doors.framing import ChunkScanner
-from aosd.doors.site import HeadFirstChannel
+from aosd.doors.heads_first import HeadFirstChannel
 
 
 @implementer(ITransport, IConsumer, IPushProducer)

@@ -6,7 +6,7 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, RESPONSES
 from zope.interface import implementer
@@ -14,7 +14,7 @@ from zope.interface import implementer
 from aosd.doors.body import NO_BODY, NoBody, RequestBody
 from aosd.doors.express.body import ExpressBody, PlainLine
 from aosd.doors.express.head import ExpressHeaders, Head
-from aosd.doors.lingering import LINGER_BYTES, LINGER_S
+from aosd.doors.lingering import Patience
 from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone
 from aosd.streams.outgoing import Outgoing
@@ -68,9 +68,8 @@ class ExpressRequest:
         "_gone",
         "_headers",
         "_left",
-        "_linger_until_bytes",
-        "_lingering",
         "_notify",
+        "_patience",
         "_told",
         "aborted",
         "began_s",
@@ -110,8 +109,7 @@ class ExpressRequest:
         self._notify: list[Deferred[None]] = []
         self._answering: Deferred[None] | None = None
         self._left = 0
-        self._lingering: IDelayedCall | None = None
-        self._linger_until_bytes = 0
+        self._patience: Patience | None = None
 
     # -- the connection's side ------------------------------------------------------------------
 
@@ -148,13 +146,12 @@ class ExpressRequest:
         self._left = left - len(data)
         body.data(data)
         if self._left:
-            if self._lingering is not None and body.received_bytes > self._linger_until_bytes:
-                self._hang_up()
+            if self._patience is not None:
+                self._patience.took(len(data))
         else:
             self._connection.resume_reading()
             body.end()
-            if self._lingering is not None:
-                self._end_linger()
+            if self._patience is not None and self._patience.end():
                 self._connection.done()
         return rest
 
@@ -170,7 +167,8 @@ class ExpressRequest:
     def lost(self, reason: Failure) -> None:
         """The connection is gone."""
         self._gone = True
-        self._end_linger()
+        if self._patience is not None:
+            self._patience.end()
         if isinstance(self.body, RequestBody):
             self.body.fail(ClientGone("the client went away"))
         notify, self._notify = self._notify, []
@@ -220,8 +218,8 @@ class ExpressRequest:
     def finish(self) -> None:
         """See DoorRequest.
 
-        With the body still on its way no other request can follow: some of the rest is taken
-        so that the client gets to read the answer, and the connection is closed.
+        With the body still on its way no other request can follow: the connection is closed,
+        once the client could read the answer.
         """
         if self.aborted or self._gone or self._finished:
             return
@@ -234,8 +232,8 @@ class ExpressRequest:
         lingers = not body.ended
         if lingers and isinstance(body, RequestBody):
             connection.persistent = False
-            self._linger_until_bytes = body.received_bytes + LINGER_BYTES
-            self._lingering = connection.site.clock.callLater(LINGER_S, self._hang_up)
+            self._patience = Patience(connection.site.clock, self.abort)
+            self._patience.begin()
             body.drain()
         notify, self._notify = self._notify, []
         for each in notify:
@@ -335,18 +333,7 @@ class ExpressRequest:
         if not self.aborted:
             self.finish()
 
-    def _hang_up(self) -> None:
-        self._end_linger()
-        self.abort()
-
-    def _end_linger(self) -> None:
-        call, self._lingering = self._lingering, None
-        if call is not None and call.active():
-            call.cancel()
-
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            site = self._connection.site
-            site.load.leave(self)
-            site.observer.ended(self)
+            self._connection.site.over(self)
