@@ -74,6 +74,14 @@ def test_seeds_are_of_both_kinds() -> None:
     assert len(set(behind)) == 2
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_signed_requests_hold(target: str) -> None:
+    for data, _ in SIGNED.values():
+        # In one piece, and in odd ones by TLS to a slow client that stays.
+        for manner in (b"~~~~@", b"\x1c~\6~j"):
+            TARGETS[target](manner + data + _NEXT)
+
+
 @pytest.mark.parametrize("lane", ["express", "standard"])
 def test_what_is_signed_right_is_served(lane: str) -> None:
     for name, (data, status) in SIGNED.items():
