@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.model.errors import NodeError
 from aosd.model.node import Address, Credentials
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.express.node import ExpressNode
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.metrics import Metrics
 
 T = TypeVar("T")
@@ -217,6 +217,7 @@ class ExpressCase(SynchronousTestCase):
     """A node whose connections are in the test's hands."""
 
     connections = 2
+    most_waiting: int | None = None
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -224,15 +225,18 @@ class ExpressCase(SynchronousTestCase):
         self.metrics = Metrics()
         self.wires: list[Wire] = []
         self.node = ExpressNode(
-            "n1",
-            Address("http", "127.0.0.1", 9000),
-            Credentials("access", "secret"),
-            reactor=self.reactor,
-            now=lambda: 1_700_000_000.0,
-            health=self.health,  # type: ignore[arg-type]
-            metrics=self.metrics,
-            deadlines=DEADLINES,
-            connections=self.connections,
+            Wiring(
+                "n1",
+                Address("http", "127.0.0.1", 9000),
+                Credentials("access", "secret"),
+                reactor=self.reactor,
+                now=lambda: 1_700_000_000.0,
+                health=self.health,  # type: ignore[arg-type]
+                metrics=self.metrics,
+                deadlines=DEADLINES,
+                connections=self.connections,
+                most_waiting=self.most_waiting,
+            )
         )
 
     def connect(self) -> Wire:

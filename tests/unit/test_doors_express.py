@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.request import ExpressRequest
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.heads_first import HeadFirstRequest
 from aosd.model.errors import ClientGone, IncompleteBody
 from tests.unit import test_doors_site
 from tests.unit.test_doors_site import IDLE_S, Sink, Transport, answer

@@ -16,20 +16,15 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aosd.doors.cutter import HeadCutter, is_one_head
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
+from aosd.doors.lingering import FLUSH_S, Lingering
 from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
-from aosd.doors.strict import (
-    MOST_HEAD_BYTES,
-    TOO_LONG,
-    TOO_SLOW,
-    Problem,
-    check_head,
-    end_of_head,
-    skip_empty_lines,
-)
+from aosd.doors.strict import TOO_SLOW, Problem, check_head
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Flush
 
 if TYPE_CHECKING:
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
 _MOST_HELD_BYTES = 64 * 1024
 _LONG_BYTES = 256 * 1024  # a body as long as that is read by as much at once
 _READ_BYTES = 64 * 1024  # what Twisted's transports read at once otherwise
-_ABORT_AFTER_S = 15.0  # what is written last has that long to go out
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -53,6 +47,8 @@ class ExpressChannel(Protocol):
     """
 
     transport: Any
+    outgoing: Outgoing
+    peer: object
 
     def __init__(self, lane: ExpressSite, site: HeadFirstSite) -> None:
         self.site = site
@@ -60,7 +56,7 @@ class ExpressChannel(Protocol):
         self.secure = False
         self._lane = lane
         self._held = bytearray()
-        self._looked_at = 0
+        self._heads = HeadCutter(self._held)
         self._current: ExpressRequest | Handover | None = None
         self._advancing = False
         self._producer: IPushProducer | None = None
@@ -73,6 +69,7 @@ class ExpressChannel(Protocol):
         self._quiet_since_s = 0.0
         self._quiet: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
+        self._lingering: Lingering | None = None
 
     # -- the transport's side -------------------------------------------------------------------
 
@@ -82,6 +79,8 @@ class ExpressChannel(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self.secure = ISSLTransport.providedBy(transport)
+        self.outgoing = Outgoing(transport)
+        self.peer = transport.getPeer()
         transport.registerProducer(self, True)
         self._lane.channels.add(self)
         clock = self.site.clock
@@ -91,6 +90,8 @@ class ExpressChannel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         if self.closing:
+            if self._lingering is not None:
+                self._lingering.take(data)
             return
         current = self._current
         if current is not None and current.wants:
@@ -107,8 +108,11 @@ class ExpressChannel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
         self._gone = self.closing = True
+        self.outgoing.lost()
         self._held.clear()
         self._stop_timers()
+        if self._lingering is not None:
+            self._lingering.stop()
         self._lane.channels.discard(self)
         current, self._current = self._current, None
         if current is not None:
@@ -151,10 +155,7 @@ class ExpressChannel(Protocol):
 
     def plain_socket(self) -> socket.socket | None:
         """See PlainLine."""
-        if self._gone or self.secure:
-            return None
-        handle = getattr(self.transport, "getHandle", lambda: None)()
-        return handle if isinstance(handle, socket.socket) else None
+        return self.outgoing.socket
 
     def body_taken(self, count: int) -> None:
         """See PlainLine."""
@@ -170,7 +171,7 @@ class ExpressChannel(Protocol):
 
     def send_continue(self) -> None:
         """See Line."""
-        self.transport.write(_CONTINUE)
+        self.outgoing.send(_CONTINUE)
 
     def pause_reading(self) -> None:
         """See Line."""
@@ -205,7 +206,7 @@ class ExpressChannel(Protocol):
         self.closing = True
         self._held.clear()
         self._stop_timers()
-        self._quiet = self.site.clock.callLater(_ABORT_AFTER_S, self.abort)
+        self._quiet = self.site.clock.callLater(FLUSH_S, self.abort)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -251,8 +252,7 @@ class ExpressChannel(Protocol):
 
     def _begin_whole(self, data: bytes) -> bytes:
         """Begin a request that came in one piece, as most do; what isn't used of `data`."""
-        end = data.find(b"\r\n\r\n") + 4
-        if end != len(data) or not 4 <= end <= MOST_HEAD_BYTES or data[0] in b"\r\n":
+        if not is_one_head(data):
             return data
         self._advancing = True
         try:
@@ -267,26 +267,17 @@ class ExpressChannel(Protocol):
 
     def _begin_next(self) -> bool:
         """Whether a head was held, and its request begun."""
-        held = self._held
-        if held[0] in b"\r\n":
-            skip_empty_lines(held)
-            self._looked_at = 0
-        end = end_of_head(held, self._looked_at)
-        if end > MOST_HEAD_BYTES or (not end and len(held) >= MOST_HEAD_BYTES):
-            self._refuse(TOO_LONG)
-            return False
-        self._looked_at = 0 if end else len(held)
-        if not end:
+        head = self._heads.cut()
+        if head is None:
             return False
         self._stop_watching_head()
-        raw = bytes(held[:end])
-        rest = bytes(held[end:])
-        held.clear()
-        problem = check_head(raw)
-        if problem is not None:
-            self._refuse(problem)
+        if isinstance(head, Problem):
+            self._refuse(head)
             return False
-        rest = self._begin(raw, parse_head(raw), rest)
+        held = self._held
+        rest = bytes(held)
+        held.clear()
+        rest = self._begin(head, parse_head(head), rest)
         if not self.closing:
             held += rest
         return not self.closing
@@ -295,6 +286,8 @@ class ExpressChannel(Protocol):
         """Begin a request; what is left of what came after its head."""
         length = head.length
         serve = None
+        if length is not None and length >= _LONG_BYTES:
+            self._read_by(_LONG_BYTES)
         if _is_plain(head) and length is not None:
             request = ExpressRequest(self, head)
             serve = self._lane.routes.find(request)
@@ -310,8 +303,6 @@ class ExpressChannel(Protocol):
             self.persistent = False
         self._current = request
         if length:
-            if length >= _LONG_BYTES:
-                self._read_by(_LONG_BYTES)
             request.expect_body(length, len(rest) >= length)
         request.begin(self.site.make_request_id())
         if length and 0 < len(rest) < length:
@@ -325,8 +316,11 @@ class ExpressChannel(Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""
-        self.transport.write(problem.answer())
-        self.close()
+        self.closing = True
+        self._held.clear()
+        self._stop_timers()
+        self.outgoing.send(problem.answer())
+        self._lingering = Lingering(self.transport, self.site.clock)
 
     def _regulate(self) -> None:
         """Read, or don't: what is held is bounded, and a body flows at its reader's pace."""

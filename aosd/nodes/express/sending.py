@@ -106,14 +106,14 @@ class Sending:
             self._fail(Failure(OtherLength("a body has more bytes than it said")))
         elif self._head:
             head, self._head = self._head, b""
-            self._connection.send(head + data)
+            self._connection.outgoing.send(head + data)
         else:
             if not self._registered:
                 self._register()
             if self._writer is not None:
                 self._writer.write(data)
             else:
-                self._connection.write(data)
+                self._connection.outgoing.write(data)
 
     def splice_from(self, source: ISpliceBody, count: int) -> Deferred[None] | None:
         """See ISplicer."""
@@ -232,15 +232,14 @@ class Sending:
     def _flush_head(self) -> None:
         head, self._head = self._head, b""
         if head:
-            self._connection.send(head)
+            self._connection.outgoing.send(head)
 
     def _register(self) -> None:
         self._registered = True
-        handle = self._connection.plain_socket()
-        if handle is None:
+        if self._connection.plain_socket() is None:
             self._transport.registerProducer(self, True)
         else:
-            self._writer = Writer(self._connection, handle, self, self._moved)
+            self._writer = Writer(self._connection.outgoing, self, self._moved)
 
     def _unregister(self) -> None:
         if not self._registered:

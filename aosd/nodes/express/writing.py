@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from aosd.nodes.express.connection import NodeConnection
+from aosd.streams.outgoing import Outgoing
 
 _MOST_AT_ONCE = 16  # pieces a system call
 
@@ -33,13 +31,11 @@ class Writer:
 
     def __init__(
         self,
-        connection: NodeConnection,
-        handle: socket.socket,
+        outgoing: Outgoing,
         producer: IPushProducer,
         moved: Callable[[], object],
     ) -> None:
-        self._connection = connection
-        self._handle = handle
+        self._outgoing = outgoing
         self._producer = producer
         self._moved = moved
         self._kept: deque[bytes | memoryview] = deque()
@@ -51,7 +47,7 @@ class Writer:
         if kept:
             kept.append(data)
             return
-        behind = self._connection.is_behind()
+        behind = self._outgoing.is_behind()
         kept.append(data)
         if not behind:
             self._send()
@@ -88,16 +84,18 @@ class Writer:
 
     @property
     def _transport(self) -> Any:
-        return self._connection.transport
+        return self._outgoing.transport
 
     def _send(self) -> bool:
         """Whether the kernel took something."""
-        kept = self._kept
+        kept, handle = self._kept, self._outgoing.socket
         try:
+            if handle is None:
+                raise ConnectionError
             if len(kept) == 1:
-                left = self._handle.send(kept[0])
+                left = handle.send(kept[0])
             else:
-                left = self._handle.sendmsg(list(islice(kept, _MOST_AT_ONCE)))
+                left = handle.sendmsg(list(islice(kept, _MOST_AT_ONCE)))
         except BlockingIOError:
             return False
         except OSError:
@@ -112,4 +110,4 @@ class Writer:
 
     def _leave(self) -> None:
         """Leave the next piece to the transport."""
-        self._connection.write(bytes(self._kept.popleft()))
+        self._outgoing.write(bytes(self._kept.popleft()))
