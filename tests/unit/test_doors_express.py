@@ -264,6 +264,18 @@ class ExpressTests(test_doors_site.SiteTests):
         self.send(self.head(length=b"Content-Length: %d\r\n" % (256 * 1024 - 1)))
         self.assertEqual(self.transport.bufferSize, FileDescriptor.bufferSize)
 
+    def test_so_is_one_that_is_handed_over(self) -> None:
+        length = 256 * 1024
+        self.send(b"PUT /handed HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length)
+        self.assertEqual(self.transport.bufferSize, 256 * 1024)
+        sink = Sink()
+        self.requests[0].body.start(sink)
+        self.send(bytes(length) + GET)
+        self.assertEqual((len(sink.data), sink.ended), (length, True))
+        answer(self.requests[0])
+        self.assertEqual(len(self.requests), 2)
+        self.assertEqual(self.transport.bufferSize, FileDescriptor.bufferSize)
+
     def test_the_quiet_time_counts_from_the_last_answer(self) -> None:
         self.on_request = answer
         self.clock.advance(40)
