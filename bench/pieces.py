@@ -154,7 +154,7 @@ def _listing() -> Callable[[], object]:
     entries = [
         Entry(f"photos/2026/{n:06} ü.jpg", _ETAG, 12345, 1_700_000_000.0) for n in range(1000)
     ]
-    return lambda: document("ListBucketResult", *(contents(e, url_encoded, None) for e in entries))
+    return lambda: document("ListBucketResult", contents(entries, url_encoded, None))
 
 
 def _deletion() -> Callable[[], object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -74,8 +75,7 @@ class Span:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One object in a listing; `etag` quoted, `modified_s` since 1970, to the millisecond.
 
     `stamp` "": it has none; None: the node doesn't tell, or wasn't asked.

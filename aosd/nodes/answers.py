@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from aosd.model.objects import (
     Part,
     PartsPage,
 )
+from aosd.nodes import pages
 from aosd.nodes.heads import FOLDERS_END, head_of, quoted
 from aosd.nodes.http import STORED_ENCODING
 from aosd.nodes.response import Response
@@ -78,21 +80,18 @@ class Answers:
 
     def page(self, data: bytes) -> Page:
         """A page of ListObjectsV2 (asked for with encoding-type=url, which a node may ignore)."""
-        root = self.xml(data)
-        if root.tag != "ListBucketResult":
-            # Any other page would be a listing of nothing.
-            raise NodeNonsense(self._node, f"its listing is a {root.tag}")
-        encoded = root.findtext("EncodingType") == "url"
-
-        def name_of(item: Element, tag: str) -> str:
-            text = item.findtext(tag) or ""
-            # MinIO writes `+` for a space.
-            return unquote_plus(text) if encoded else text
-
+        if (parted := pages.split(data)) is not None:
+            root = self._listing(parted[0])
+            found = pages.entries(parted[1], encoded=_is_encoded(root))
+            # There may be objects of another form before those, or behind.
+            if found is not None and root.find("Contents") is None:
+                return _page(root, found)
+        root = self._listing(data)
+        encoded = _is_encoded(root)
         try:
-            listed = tuple(
+            listed = [
                 Entry(
-                    key=name_of(item, "Key"),
+                    key=_name_of(item, "Key", encoded),
                     etag=quoted(item.findtext("ETag") or ""),
                     size_bytes=int(item.findtext("Size") or ""),
                     modified_s=datetime.fromisoformat(
@@ -101,18 +100,17 @@ class Answers:
                     stamp=_stamp(item),
                 )
                 for item in root.iterfind("Contents")
-            )
+            ]
         except ValueError as error:
             raise NodeNonsense(self._node, f"its listing can't be read: {error}") from error
-        prefixes = tuple(name_of(item, "Prefix") for item in root.iterfind("CommonPrefixes"))
-        # Folders count for where the next page begins.
-        names = [entry.key for entry in listed] + list(prefixes)
-        return Page(
-            tuple(each for each in listed if not _is_folder(each)),
-            prefixes,
-            truncated=root.findtext("IsTruncated") == "true",
-            last=max(names, key=str.encode) if names else None,
-        )
+        return _page(root, listed)
+
+    def _listing(self, data: bytes) -> Element:
+        root = self.xml(data)
+        if root.tag != "ListBucketResult":
+            # Any other page would be a listing of nothing.
+            raise NodeNonsense(self._node, f"its listing is a {root.tag}")
+        return root
 
     def parts(self, data: bytes) -> PartsTold | None:
         """What a page of GetObjectAttributes tells of an object's parts.
@@ -197,6 +195,29 @@ class Answers:
             return parsedate_to_datetime((values or [b""])[0].decode("latin-1")).timestamp()
         except ValueError:
             return None
+
+
+def _is_encoded(root: Element) -> bool:
+    return root.findtext("EncodingType") == "url"
+
+
+def _name_of(item: Element, tag: str, encoded: bool) -> str:
+    text = item.findtext(tag) or ""
+    # MinIO writes `+` for a space.
+    return unquote_plus(text) if encoded else text
+
+
+def _page(root: Element, listed: Sequence[Entry]) -> Page:
+    encoded = _is_encoded(root)
+    prefixes = tuple(_name_of(each, "Prefix", encoded) for each in root.iterfind("CommonPrefixes"))
+    # Folders count for where the next page begins. Text sorts as UTF-8 does.
+    names = [entry.key for entry in listed] + list(prefixes)
+    return Page(
+        tuple(each for each in listed if not _is_folder(each)),
+        prefixes,
+        truncated=root.findtext("IsTruncated") == "true",
+        last=max(names) if names else None,
+    )
 
 
 def _is_folder(entry: Entry) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aosd.doors.s3.call import Call
@@ -24,6 +25,7 @@ from aosd.gateway.list import Listing, list_objects
 from aosd.model.objects import Entry
 
 _MOST_KEYS = 1000
+_PLAIN_ETAG = re.compile('"[0-9a-f-]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ async def list_objects_v1(call: Call) -> None:
                 IsTruncated=_boolean(listing.more),
                 NextMarker=asked.named(listing.last) if listing.more else None,
             ),
-            *(contents(each, asked.named, owned) for each in listing.entries),
+            contents(listing.entries, asked.named, owned),
             *_common(listing, asked),
         )
     )
@@ -99,7 +101,7 @@ async def list_objects_v2(call: Call) -> None:
                 IsTruncated=_boolean(listing.more),
                 NextContinuationToken=_token(listing.last) if listing.more else None,
             ),
-            *(contents(each, asked.named, owned) for each in listing.entries),
+            contents(listing.entries, asked.named, owned),
             *_common(listing, asked),
         )
     )
@@ -127,7 +129,7 @@ async def list_object_versions(call: Call) -> None:
                 element(
                     "Version",
                     elements(Key=asked.named(each.key), VersionId="null", IsLatest="true"),
-                    _facts(each),
+                    Markup(_facts(each)),
                     owner(),
                 )
                 for each in listing.entries
@@ -149,17 +151,25 @@ async def _list(call: Call, asked: _Asked, after: str) -> Listing:
     )
 
 
-def contents(entry: Entry, named: Callable[[str], str], owned: Markup | None) -> Markup:
-    """An object as a page tells it; `named` writes its key, `owned` is its owner, if told."""
-    key = escaped(named(entry.key))
-    return Markup(f"<Contents><Key>{key}</Key>{_facts(entry)}{owned or ''}</Contents>")
-
-
-def _facts(entry: Entry) -> Markup:
-    # Of a page's time most goes by here, a thousand times: no element by element.
+def contents(entries: Sequence[Entry], named: Callable[[str], str], owned: Markup | None) -> Markup:
+    """Objects as a page tells them; `named` writes a key, `owned` is their owner, if told."""
+    end = f"{owned or ''}</Contents>"
     return Markup(
+        "".join(
+            f"<Contents><Key>{escaped(named(each.key))}</Key>{_facts(each)}{end}"
+            for each in entries
+        )
+    )
+
+
+def _facts(entry: Entry) -> str:
+    # A thousand times a page: no element by element, and hardly an ETag is an odd one.
+    etag = entry.etag
+    is_plain = _PLAIN_ETAG.fullmatch(etag) is not None
+    etag = f"&quot;{etag[1:-1]}&quot;" if is_plain else escaped(etag)
+    return (
         f"<LastModified>{iso_date(entry.modified_s)}</LastModified>"
-        f"<ETag>{escaped(entry.etag)}</ETag>"
+        f"<ETag>{etag}</ETag>"
         f"<Size>{entry.size_bytes}</Size>"
         "<StorageClass>STANDARD</StorageClass>"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -45,8 +46,14 @@ def document(name: str, *content: str | int | None, namespace: bool = True) -> b
 
 def iso_date(seconds: float) -> str:
     """Seconds since 1970 as S3 writes them in XML, to the millisecond."""
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(round(1000 * seconds), 1000)
+    return f"{_iso_second(second)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4096)
+def _iso_second(seconds: int) -> str:
+    """Without a fraction: many objects of a page were written in one second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[:19]
 
 
 def url_encoded(text: str) -> str:
