@@ -348,7 +348,7 @@ def killed_while_it_completes() -> None:
 
 
 def part_is_replaced_while_it_completes() -> None:
-    """Another part of the number reaches B before its Complete does: it gets a copy, as there is no other."""
+    """Another part of the number reaches B before its Complete does: B gets a copy."""
     with scene_with_upload(replicas=3) as (s, upload):
         sent(s, upload, b"v2")
         for node in (s.a, s.b):
