@@ -195,7 +195,7 @@ def bodies_go_on_from_another_version() -> Patches:
     read = _Opening._read
 
     async def any_version(
-        self: _Opening, candidate: Candidate, wanted: Any, version: ObjectHead | None
+        self: _Opening, candidate: Candidate, wanted: Any, version: ObjectHead | None = None
     ) -> IReading:
         return await read(self, candidate, wanted, None)
 

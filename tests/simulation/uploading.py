@@ -13,6 +13,7 @@ from typing import Any
 from aosd.model.objects import SYSTEM_BUCKET
 from aosd.testing.simulation.upload_operations import ClientUpload
 from aosd.testing.simulation.weather import Fate
+from tests.simulation.moving import expect
 from tests.simulation.scenes import KEY, Scene, scene
 
 DAY_S = 86400.0
@@ -356,7 +357,8 @@ def part_is_replaced_while_it_completes() -> None:
         s.b.weather.foretell("complete_upload", KEY, Fate.WELL, there_s=2.0)
         completing = s.world.complete_upload(upload)
         s.world.send_part(upload, 1, b"v3")
-        s.does(completing)
+        s.ends(completing)
+        expect(completing.error is None, "it is completed")
         s.world.pass_time(10.0)
         s.read_in_every_way()
 
