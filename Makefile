@@ -36,7 +36,7 @@ fuzz: tools ## the express lane, fuzzed by atheris for SECONDS seconds (default 
 	@tools/venv.sh fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
-itest: tools ## integration and fault tests, on real servers and a real Docker Engine
+itest: tools ## integration and fault tests, on real servers and Docker (LANE=standard: without the express lane)
 	@tools/itest_packages.sh
 	@tools/clients.sh
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(JOBS) \

@@ -227,8 +227,8 @@ class Settings(BaseModel):
     log_format: LogFormat = Field("text", description="How the log is written.")
     access_log: Switch = Field(True, description="Whether each request is logged.")
     express: Switch = Field(
-        False,
-        description="Whether requests for objects take the express lane, which is faster, and new; "
+        True,
+        description="Whether requests for objects take the express lane, which is faster; "
         "the standard lane serves all others, and all without it.",
     )
     plain_door: PlainDoor = Field(

@@ -115,9 +115,12 @@ class Process(subprocess.Popen[bytes]):
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without the caller's own settings of aosd, and with `more`.
 
-    This tree's aosd is the one that is imported, whichever one is installed.
+    This tree's aosd is the one that is imported, whichever one is installed. LANE=standard in
+    the caller's turns the express lane off, where a test doesn't say itself which one it is for.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AOSD_")}
+    if kept.pop("LANE", None) == "standard":
+        kept["AOSD_EXPRESS"] = "false"
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(each for each in (root, os.environ.get("PYTHONPATH")) if each)
     return {**kept, "PYTHONPATH": path, **more}
