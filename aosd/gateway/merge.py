@@ -50,7 +50,7 @@ class Merged:
         self._store = store
         self._members = members
         self._doubts = doubts
-        self._failed = failed
+        self.failed = failed
         self._without: set[str] = set()  # who hasn't got the bucket
         self._prefix = prefix
         self._delimiter = delimiter
@@ -75,6 +75,11 @@ class Merged:
     def says_more(self) -> bool:
         """Whether there are certainly more keys, though none is at hand."""
         return any(isinstance(each, Keys) and each.says_more for each in self._names.values())
+
+    @property
+    def at_hand(self) -> int:
+        """How many names nodes have told that weren't taken."""
+        return sum(len(each.ready) for each in self._names.values())
 
     async def take(self, size: int) -> list[Name]:
         """The next names, `size` at most; none at the end. Raises NoQuorum and NodeError."""
@@ -105,11 +110,11 @@ class Merged:
             elif isinstance(outcome, Exception):
                 if not isinstance(outcome, NodeError):
                     raise outcome
-                self._failed[name] = outcome
-        for name in self._failed.keys() & self._names.keys():
+                self.failed[name] = outcome
+        for name in self.failed.keys() & self._names.keys():
             del self._names[name]
-        if self._failed and not self._names and not self._without:
-            raise next(iter(self._failed.values()))
+        if self.failed and not self._names and not self._without:
+            raise next(iter(self.failed.values()))
         self._store.check_absence(self._members, self._names.keys() | self._without, self._doubts)
 
     def _holders(self) -> list[Level | Keys] | None:
