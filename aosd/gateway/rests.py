@@ -73,12 +73,17 @@ class Rest:
     standing: tuple[Any, ...]
     began_s: float
 
+    @property
+    def size(self) -> int:
+        """How many names it has."""
+        return self.names.at_hand + len(self.seen)
+
 
 @dataclass
 class Rests:
     """The rests of some pages, for a while, each for one who goes on right there.
 
-    At most 8, of 16,000 names each, for 20 s since nodes were asked. One counts while nothing
+    At most 8, of 16,000 names together, for 20 s since nodes were asked. One counts while nothing
     moved and nothing is known otherwise about nodes and the bucket than it was then; what was
     written meanwhile is told of by `Changed`, but for what a delete may have brought to light
     on a node that hides keys beneath an object.
@@ -89,13 +94,13 @@ class Rests:
     def keep(self, place: Place, rest: Rest) -> None:
         """Keep it; its `changed` is ended by us from here on."""
         rest.changed.after = place[2]
-        if rest.names.at_hand + len(rest.seen) > _MOST_NAMES:
-            rest.changed.end()
-            return
         if (before := self._kept.pop(place, None)) is not None:
             before.changed.end()
         self._kept[place] = rest
-        while len(self._kept) > _MOST_RESTS:
+        while (
+            len(self._kept) > _MOST_RESTS
+            or sum(each.size for each in self._kept.values()) > _MOST_NAMES
+        ):
             self._kept.popitem(last=False)[1].changed.end()
 
     def take(self, store: Store, place: Place, standing: tuple[Any, ...]) -> Rest | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from aosd.gateway import rests
 from aosd.gateway.list import Listing, list_objects
 from aosd.model.errors import NoQuorum
 from aosd.model.objects import Entry
@@ -184,6 +185,19 @@ class RestsTests(GatewayTestCase):
         self.clock.advance(21)
         self.next_page(limit=1000)
         self.assertEqual(len(writes._told), 0)
+
+    def test_so_many_names_together(self) -> None:
+        writes: Any = self.store.writes
+        self.patch(rests, "_MOST_NAMES", 100)
+        for number in range(7):
+            # Of each node some more than a third of 21 names are asked for.
+            self.next_page(self.keys[number], limit=20)
+        self.assertGreater(len(writes._told), 1)
+        self.assertLess(len(writes._told), 7)
+        self.patch(rests, "_MOST_NAMES", 3)
+        page = self.next_page(limit=20)
+        self.assertEqual(len(writes._told), 0)
+        self.assertEqual(self.names(self.on(page)), self.keys[20:30])
 
     def test_nobody_watches_when_it_failed(self) -> None:
         writes: Any = self.store.writes
