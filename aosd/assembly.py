@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import succeed
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from aosd.certainty import Certainty
 from aosd.cluster.admission import Admission, Equip
 from aosd.cluster.adopting import Adopting
+from aosd.cluster.advancing import Advancing
 from aosd.cluster.beginning import Beginning, BeginningTimes
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.changes import Changes
@@ -25,6 +25,7 @@ from aosd.cluster.outlook import Outlook
 from aosd.cluster.roster import Roster
 from aosd.cluster.standings import Standings
 from aosd.cluster.unfinished import Unfinished
+from aosd.comparing import Comparing
 from aosd.consistency.buckets import Buckets
 from aosd.consistency.copying import Copier
 from aosd.consistency.heartbeat import Heartbeat
@@ -45,21 +46,18 @@ from aosd.gateway.buckets import take_up
 from aosd.gateway.lanes import Lanes
 from aosd.gateway.store import Limits, Store
 from aosd.membership import Members
-from aosd.model.errors import AosdError, NodeError
+from aosd.model.errors import NodeError
 from aosd.model.node import Member
 from aosd.model.stamp import StampClock
 from aosd.observe.metrics import Metrics
-from aosd.ports import IDiscovery, INode
+from aosd.ports import IDiscovery
 from aosd.repair.beneath import Beneath
-from aosd.repair.conflicts import Conflicts
 from aosd.repair.forecast import Forecaster
 from aosd.repair.forecasts import Forecasts
-from aosd.repair.gathered import Gathered, gathered
 from aosd.repair.keeper import Keeper
 from aosd.repair.mend import Mender
 from aosd.settings import Settings
 from aosd.streams.budget import MemoryBudget
-from aosd.streams.deadlines import cancelled
 
 
 class Assembly:
@@ -93,13 +91,11 @@ class Assembly:
         self._chance = chance
         self._metrics = metrics
         self._stopping = False
-        self._advancing: Deferred[None] | None = None
         self.run = make_id()
         replicas = settings.replicas
         self.roster = roster = Roster(
             providers, self._make_member, clock, metrics, settings.probe_interval_s
         )
-        roster.ticked = self.advance
         self.to_the_end = to_the_end = ToTheEnd()
         stamps = StampClock(now, self.run[:8])
         self.memory = memory = Memory(
@@ -154,7 +150,7 @@ class Assembly:
         )
         self.heartbeat = Heartbeat(memory, roster.members, clock, self.run, lambda: stamps.reading)
         admission.contested = lambda: bool(self.heartbeat.other)
-        self._writes = writes = Writes(clock.seconds)
+        writes = Writes(clock.seconds)
         budget = MemoryBudget(settings.body_memory_bytes, clock, settings.turn_timeout_s)
         copier = Copier(
             turns=turns,
@@ -278,12 +274,13 @@ class Assembly:
             keys_per_s=settings.sweep_keys_per_s,
             found=self.progress.expects,
         )
+        comparing = Comparing(roster, buckets, journal, writes, clock)
         self.forecasts = Forecasts(
             outlook,
             forecaster,
             lambda name: roster.watched[name].node if name in roster.watched else None,
             outlook.awaited,
-            self._conflicts,
+            comparing.conflicts,
             self.store.absent,
         )
         self.cleaning = cleaning = Cleaning(
@@ -317,13 +314,17 @@ class Assembly:
             cleaning=cleaning,
             changes=changes,
             outlook=outlook,
-            gathered=self._gathered,
+            gathered=comparing.gathered,
             forecast=forecaster.forecast,
             marks=lambda: len(marks),
             unexplained=lambda: (self.keeper.last or {}).get("reported", 0),
             absent=self._absent,
             space=space,
         )
+        self._advancing = Advancing(
+            self.beginning, admission, changes, self.leaving, cleaning, self._became_ready
+        )
+        roster.ticked = self._advancing.advance
         metrics.body_memory_bytes.set_function(lambda: budget.used_bytes)
 
     # -- life -------------------------------------------------------------------------------------
@@ -332,48 +333,16 @@ class Assembly:
         """Start discovery; what follows begins as nodes are found."""
         self.roster.start()
 
-    def advance(self) -> None:
-        """One step further in what membership asks for, unless one is under way."""
-        if self._advancing is not None or self._stopping:
-            return
-        advancing = self._advancing = Deferred.fromCoroutine(self._advance())
-
-        def over(_: object) -> None:
-            self._advancing = None
-
-        def failed(failure: Failure) -> None:
-            if not (self._stopping and cancelled(failure)):
-                self._log.failure("membership", failure)
-
-        advancing.addErrback(failed)
-        advancing.addBoth(over)
-
-    async def _advance(self) -> None:
-        if self.cleaning.has_begun:
-            await self.leaving.advance()
-            return
-        if self.beginning.ready:
-            await self.admission.consider_all()
-            await self.changes.tend()
-            await self.leaving.advance()
-            return
-        try:
-            ready = await self.beginning.advance()
-        except AosdError as error:
-            self._log.info("not yet: {error}", error=error)
-            return
-        if ready:
-            self._log.info("ready")
-            if self.beginning.is_new and not self.roster.strays():
-                self.store.folders.completed()
-            self.heartbeat.start()
-            self.keeper.start()
+    def _became_ready(self) -> None:
+        if self.beginning.is_new and not self.roster.strays():
+            self.store.folders.completed()
+        self.heartbeat.start()
+        self.keeper.start()
 
     async def stop(self) -> None:
         """Stop what runs by itself, and leave the note of a clean stop; then discovery."""
         self._stopping = True
-        if self._advancing is not None:
-            self._advancing.cancel()
+        self._advancing.stop()
         if self.beginning.ready and not self.cleaning.is_quiet:
             await self._quiet()
             if not self.cleaning.has_begun:
@@ -412,13 +381,6 @@ class Assembly:
     def _absent(self) -> str:
         return self.leaving.absent or self.beginning.why
 
-    async def _gathered(self, name: str, surely: bool) -> Gathered:
-        """Whether a node has all that any lists."""
-        members = self.roster.members()
-        nodes = {each.name: each.node for each in members if each.node is not None}
-        buckets = [each.name for each in self.buckets.live()]
-        return await gathered(nodes, buckets, name, self._writes, self._clock, look=surely)
-
     async def _tend_buckets(self) -> None:
         """End deletes of buckets that were cut short; nodes have what there is, and no more."""
         await take_up(self.store)
@@ -428,22 +390,6 @@ class Assembly:
                     await self.presence.level(each.node)
                 except NodeError as error:
                     self._log.info("its buckets aren't levelled: {error}", error=error)
-
-    def _conflicts(self, adopted: Sequence[INode]) -> Conflicts:
-        """Who gathers what is decided by adopting some nodes."""
-        members = self.roster.members()
-        nodes = {each.name: each.node for each in members if each.node is not None}
-        hiding = [each.hides for each in members]
-        for each in adopted:
-            if (watched := self.roster.watched.get(each.name)) is not None:
-                hiding.append(watched.hides)
-            nodes[each.name] = each
-        return Conflicts(
-            [each.name for each in adopted],
-            nodes,
-            self.journal,
-            hides=any(each is not False for each in hiding),
-        )
 
     def _make_member(self, member: Member) -> WatchedMember:
         settings = self._settings
@@ -463,7 +409,7 @@ class Assembly:
             self._introduce,
             self.settled,
             self._metrics,
-            met=lambda: self._clock.callLater(0, self.advance),
+            met=lambda: self._clock.callLater(0, self._advancing.advance),
             consented=member.name in settings.adopt,
             probe_timeout_s=settings.probe_timeout_s,
             down_after_s=settings.node_down_after_s,

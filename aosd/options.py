@@ -16,9 +16,9 @@ from aosd.settings import (
     flag_of,
     from_flags,
     is_repeatable,
-    load_settings,
     variable_of,
 )
+from aosd.settings_sources import load_settings
 
 
 class Options(usage.Options):

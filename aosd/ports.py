@@ -66,6 +66,7 @@ class IReading(Interface):
 
     head: ObjectHead = Attribute("What the node says of the object (its size is the whole one).")
     span: Span = Attribute("The bytes that will come.")
+    at_hand: bool = Attribute("Whether all of them have come: no node can fail any more.")
 
     def deliver(consumer: IConsumer) -> Deferred[None]:
         """Let the body flow into `consumer`, which is registered as a push consumer.

@@ -24,7 +24,7 @@ from aosd.descriptors import allow_many
 from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.routes import Routes
-from aosd.doors.load import Load, most_of_one
+from aosd.doors.load import Load
 from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
@@ -43,11 +43,11 @@ from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials
 from aosd.nodes.cleaning import clean
 from aosd.nodes.examine import examine
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.provision import equip, introduce
 from aosd.nodes.s3 import S3Node
 from aosd.nodes.space import space_of
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.access import AccessLog
 from aosd.observe.logs import json_observer
 from aosd.observe.metrics import Metrics
@@ -83,8 +83,13 @@ class Daemon(Service):
         self._settings = settings
         self._reactor = reactor
         self._now = now
+        self._random = random.Random()
         self._metrics = metrics = Metrics()
-        self._load = Load(settings.max_requests, lambda door: metrics.refused.labels(door).inc())
+        self._load = Load(
+            settings.max_requests,
+            settings.most_requests_of_one,
+            lambda door: metrics.refused.labels(door).inc(),
+        )
         self._threads = ThreadPool(0, _THREADS, "aosd-blocking")
         self._deadlines = Deadlines(
             first_byte_s=settings.first_byte_timeout_s,
@@ -102,7 +107,7 @@ class Daemon(Service):
             self._make_node,
             self._introduce,
             self._equip,
-            random.Random(),
+            self._random,
             self._metrics,
             lambda: secrets.token_hex(8),
             self._clean,
@@ -209,7 +214,7 @@ class Daemon(Service):
             doors,
             clock=self._reactor,
             observer=AccessLog(self._reactor, self._metrics, self._settings.access_log),
-            make_request_id=lambda: secrets.token_hex(8).upper(),
+            make_request_id=lambda: f"{self._random.getrandbits(64):016X}",
             door_of=doors.door_of,
             client_idle_timeout_s=self._settings.client_idle_timeout_s,
             load=self._load,
@@ -244,17 +249,19 @@ class Daemon(Service):
     ) -> INode:
         make = ExpressNode if self._settings.express else S3Node
         return make(
-            name,
-            address,
-            credentials,
-            reactor=self._reactor,
-            now=self._now,
-            health=health,
-            metrics=self._metrics,
-            deadlines=self._deadlines,
-            connect_timeout_s=self._settings.connect_timeout_s,
-            connections=self._settings.node_connections,
-            most_waiting=most_of_one(self._settings.max_requests),
+            Wiring(
+                name,
+                address,
+                credentials,
+                reactor=self._reactor,
+                now=self._now,
+                health=health,
+                metrics=self._metrics,
+                deadlines=self._deadlines,
+                connect_timeout_s=self._settings.connect_timeout_s,
+                connections=self._settings.node_connections,
+                most_waiting=self._settings.most_requests_of_one,
+            )
         )
 
     def _introduce(

@@ -6,187 +6,61 @@ else from the TOML file that `config` names, else it has its default.
 
 from __future__ import annotations
 
-import difflib
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+from typing import get_args, get_origin
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
-from twisted.internet.endpoints import serverFromString
+from pydantic_core import PydanticCustomError
 
-from aosd.identity_tables import (
-    ACCESS_KEY_WORDS,
-    SECRET_KEY_WORDS,
-    DoorAccessKey,
-    DoorSecretKey,
-    IdentityTable,
-    explain,
-    first_twice,
-)
-from aosd.model.errors import ConfigurationError
+from aosd.identity_tables import IdentityTable, first_twice
 from aosd.model.node import Credentials
+from aosd.settings_kinds import (
+    DAY_S,
+    GIB,
+    MIB,
+    AccessKey,
+    Bytes,
+    Count,
+    DirectoryPath,
+    Domain,
+    Endpoint,
+    Endpoints,
+    FilePath,
+    GraceSeconds,
+    Kind,
+    LogFormat,
+    LongSeconds,
+    NodeNames,
+    OperatorToken,
+    PartBytes,
+    PlainDoor,
+    Providers,
+    Rate,
+    Replicas,
+    RootAccessKey,
+    RootSecretKey,
+    Seconds,
+    SecretKey,
+    SinglePutBytes,
+    Switch,
+    Tables,
+    Zone,
+)
 
 ENVIRONMENT_PREFIX = "AOSD_"
-
-# Names that begin like ours but belong to docker-compose.yml.
-COMPOSE_NAMES = frozenset(
-    {"AOSD_IMAGE", "AOSD_BASE_IMAGE", "AOSD_NODE_IMAGE", "AOSD_PORT"}
-    | {f"AOSD_NODE_{n}_{part}" for n in (1, 2, 3) for part in ("USER", "PASSWORD")}
-)
-
-# And what aosctl is told of a daemon elsewhere.
-CONTROL_NAMES = frozenset({"AOSD_URL"})
 
 # What no flag and no variable can hold.
 FILE_ONLY = frozenset({"identities"})
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
-
-_RELATION = "aosd_relation"
-_ENDPOINT = "aosd_endpoint"
-_PORT = re.compile(r"(?:tcp|tcp6|ssl):(?:port=)?(\d+)(?::|$)")
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-# With a bucket's name in front it has to be a host's name still.
-_DOMAIN = re.compile(rf"(?=.{{1,189}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
-_ALL_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
-_PROVIDER = re.compile(r"[a-z][a-z0-9_.+-]*(:.*)?", re.DOTALL)
-_LONGEST_SHOWN = 120
-# What an Authorization header can hold as one word.
-_TOKEN = re.compile(r"[!-~]{16,512}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a value of some type has to be, in words: for the reference and for errors."""
-
-    words: str
-
-
-def _endpoint(description: str) -> str:
-    """Parse a Twisted server endpoint without listening on it."""
-    try:
-        # No endpoint uses its reactor before it listens.
-        serverFromString(None, description)
-        port = _PORT.match(description)
-        if port and int(port[1]) > 65535:
-            raise ValueError(f"there is no port {port[1]}")
-    except Exception as error:
-        why = str(error) or type(error).__name__
-        raise PydanticCustomError(_ENDPOINT, "{why}", {"why": why}) from error
-    return description
-
-
-def _provider(text: str) -> str:
-    if not _PROVIDER.fullmatch(text):
-        raise ValueError("no provider")
-    return text
-
-
-def _domain(text: str) -> str:
-    domain = text.lower()
-    if _DOMAIN.fullmatch(domain) is None or _ALL_DIGITS.fullmatch(domain):
-        raise ValueError("no domain")
-    return domain
-
-
-def _token(token: SecretStr) -> SecretStr:
-    if _TOKEN.fullmatch(token.get_secret_value()) is None:
-        raise ValueError("no token")
-    return token
-
-
-_DAY_S = 86400
-Seconds = Annotated[
-    float,
-    Field(gt=0, le=_DAY_S, allow_inf_nan=False),
-    Kind(f"a number of seconds, more than 0 and at most {_DAY_S}"),
-]
-GraceSeconds = Annotated[
-    float,
-    Field(ge=0, le=_DAY_S, allow_inf_nan=False),
-    Kind(f"a number of seconds from 0 to {_DAY_S}"),
-]
-LongSeconds = Annotated[
-    float,
-    Field(gt=0, le=400 * _DAY_S, allow_inf_nan=False),
-    Kind(f"a number of seconds, more than 0 and at most {400 * _DAY_S}"),
-]
-Rate = Annotated[
-    float, Field(gt=0, le=1e9, allow_inf_nan=False), Kind("a number more than 0 a second")
-]
-Replicas = Annotated[int, Field(ge=1, le=9), Kind("a whole number from 1 to 9")]
-Count = Annotated[int, Field(ge=1, le=10_000), Kind("a whole number from 1 to 10000")]
-Bytes = Annotated[int, Field(ge=0), Kind("a whole number of bytes")]
-PartBytes = Annotated[
-    int,
-    Field(ge=5 * MIB, le=5 * GIB),
-    Kind(f"a whole number of bytes from {5 * MIB} to {5 * GIB}, as S3 wants its parts"),
-]
-SinglePutBytes = Annotated[
-    int,
-    Field(ge=5 * MIB, le=5 * GIB),
-    Kind(f"a whole number of bytes from {5 * MIB} to {5 * GIB}, the most that S3 takes at once"),
-]
-Switch = Annotated[bool, Kind("true or false")]
-Endpoint = Annotated[
-    str,
-    AfterValidator(_endpoint),
-    Kind("a Twisted server endpoint, such as tcp:3000 or tcp:3000:interface=127.0.0.1"),
-]
-Provider = Annotated[
-    str,
-    AfterValidator(_provider),
-    Kind("a provider of nodes, such as docker, static:nodes.toml, dns:NAMES or embedded:3"),
-]
-Endpoints = Annotated[
-    tuple[Endpoint, ...],
-    Field(min_length=1),
-    Kind("one or more Twisted server endpoints, such as tcp:3000 or tcp:3000:interface=127.0.0.1"),
-]
-Providers = Annotated[
-    tuple[Provider, ...],
-    Field(min_length=1),
-    Kind(
-        "one or more providers of nodes, such as docker, static:nodes.toml, dns:NAMES or embedded:3"
-    ),
-]
-FilePath = Annotated[Path, Kind("the path of a readable TOML file")]
-DirectoryPath = Annotated[Path, Kind("the path of a directory")]
-LogFormat = Annotated[Literal["text", "json"], Kind("text or json")]
-PlainDoor = Annotated[Literal["open", "off"], Kind("open or off")]
-AccessKey = Annotated[str, Field(min_length=1), Kind("an access key")]
-SecretKey = Annotated[SecretStr, Field(min_length=1), Kind("a secret key")]
-RootAccessKey = Annotated[DoorAccessKey, Kind(ACCESS_KEY_WORDS)]
-RootSecretKey = Annotated[DoorSecretKey, Kind(SECRET_KEY_WORDS)]
-OperatorToken = Annotated[
-    SecretStr,
-    AfterValidator(_token),
-    Kind("16 to 512 characters of ASCII without white space"),
-]
-Domain = Annotated[
-    str,
-    AfterValidator(_domain),
-    Kind("the name of a host, such as s3.example.org, in front of which buckets' names may stand"),
-]
-Tables = Annotated[tuple[IdentityTable, ...], Kind("tables of an identity each")]
-NodeName = Annotated[str, Field(min_length=1), Kind("the name of a node")]
-NodeNames = Annotated[tuple[NodeName, ...], Kind("names of nodes")]
-Zone = Annotated[str, Field(min_length=1, max_length=63), Kind("the name of a zone")]
+RELATION_ERROR = "aosd_relation"
 
 
 class Settings(BaseModel):
@@ -303,9 +177,9 @@ class Settings(BaseModel):
         100 * MIB, description="Bytes a second that repair copies between nodes."
     )
     sweep_interval_s: LongSeconds = Field(
-        7 * _DAY_S, description="Time between two sweeps of everything, without an occasion."
+        7 * DAY_S, description="Time between two sweeps of everything, without an occasion."
     )
-    journal_keep_s: LongSeconds = Field(7 * _DAY_S, description="How long deletes are remembered.")
+    journal_keep_s: LongSeconds = Field(7 * DAY_S, description="How long deletes are remembered.")
     breaker_failures: Count = Field(
         3, description="Failures in a row after which a node isn't asked for a while."
     )
@@ -354,6 +228,14 @@ class Settings(BaseModel):
             return None
         return Credentials(self.access_key, self.secret_key.get_secret_value())
 
+    @property
+    def most_requests_of_one(self) -> int:
+        """How many of `max_requests` may be held up by the same one: three quarters, at least 1.
+
+        The same client's address, or the same node: what is left is for the others.
+        """
+        return max(1, self.max_requests * 3 // 4)
+
     @field_validator("node_secret_key", "secret_key")
     @classmethod
     def _goes_with_access_key(
@@ -362,7 +244,7 @@ class Settings(BaseModel):
         other = str(info.field_name).replace("secret_key", "access_key")
         if other in info.data and (info.data[other] is None) != (value is None):
             raise PydanticCustomError(
-                _RELATION, "given together with {other} or not at all", {"other": other}
+                RELATION_ERROR, "given together with {other} or not at all", {"other": other}
             )
         return value
 
@@ -375,7 +257,9 @@ class Settings(BaseModel):
         keys = [each.access_key for each in value]
         if twice := first_twice(keys if root is None else [root, *keys]):
             raise PydanticCustomError(
-                _RELATION, "of an access key each, and {twice} is there twice", {"twice": twice}
+                RELATION_ERROR,
+                "of an access key each, and {twice} is there twice",
+                {"twice": twice},
             )
         return value
 
@@ -386,7 +270,9 @@ class Settings(BaseModel):
         least = info.data.get(start)
         if least is not None and value < least:
             raise PydanticCustomError(
-                _RELATION, "at least {start}, which is {least}", {"start": start, "least": least}
+                RELATION_ERROR,
+                "at least {start}, which is {least}",
+                {"start": start, "least": least},
             )
         return value
 
@@ -396,7 +282,7 @@ class Settings(BaseModel):
         bound = info.data.get("body_memory_bytes")
         if bound is not None and value > bound:
             raise PydanticCustomError(
-                _RELATION, "at most body_memory_bytes, which is {bound}", {"bound": bound}
+                RELATION_ERROR, "at most body_memory_bytes, which is {bound}", {"bound": bound}
             )
         return value
 
@@ -454,99 +340,3 @@ def default_of(name: str) -> str:
 
 def _metadata(annotated: object) -> Iterable[object]:
     return getattr(annotated, "__metadata__", ())
-
-
-class Loaded(NamedTuple):
-    """Settings, and the names in the environment that look like settings but are none."""
-
-    settings: Settings
-    unknown_environment: tuple[str, ...]
-
-
-def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Loaded:
-    """Read and validate all settings.
-
-    `flags` maps settings' names to what the command line said (a list for a repeatable
-    one). A variable that is empty counts as absent; one for a repeatable setting holds
-    values separated by white space. Raises ConfigurationError, whose one line names the
-    setting as it was written, its value (but for a secret) and what would be right.
-    """
-    given, unknown = _from_environment(environment)
-    origins = {name: variable_of(name) for name in given} | {name: flag_of(name) for name in flags}
-    given |= flags
-    if config := given.get("config"):
-        from_file = _from_file(Path(config), origins["config"])
-        for name in from_file.keys() - given.keys():
-            origins[name] = f"{name} in {config}"
-        given = from_file | given
-    try:
-        return Loaded(Settings(**given), unknown)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        _refuse(first, origins)
-
-
-def _from_environment(
-    environment: Mapping[str, str],
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    given: dict[str, Any] = {}
-    unknown = []
-    names = {variable_of(name): name for name in from_flags()}
-    for variable, value in sorted(environment.items()):
-        if not variable.startswith(ENVIRONMENT_PREFIX):
-            continue
-        name = names.get(variable)
-        if name is None:
-            if variable not in COMPOSE_NAMES | CONTROL_NAMES:
-                unknown.append(variable)
-        elif value:
-            given[name] = value.split() if is_repeatable(name) else value
-    return given, tuple(unknown)
-
-
-def _from_file(path: Path, origin: str) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigurationError(
-            _line(origin, str(path), f"the path of a readable TOML file ({why})")
-        ) from error
-    known = Settings.model_fields.keys() - {"config"}
-    for name in content.keys() - known:
-        raise ConfigurationError(
-            f"{name} in {path} is no setting{_meant(name, known)}; docs/settings.md lists them all"
-        )
-    return content
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f": {close[0]} may be meant" if close else ""
-
-
-def _refuse(error: ErrorDetails, origins: Mapping[str, str]) -> NoReturn:
-    name = str(error["loc"][0])
-    if name in FILE_ONLY and error["type"] != _RELATION:
-        raise ConfigurationError(f"{origins[name]}: {explain(error)}")
-    origin = origins.get(name, f"the default of {flag_of(name)}")
-    if error["type"] == _RELATION:
-        right = error["msg"]
-    else:
-        right = kind_of(name, of_each=len(error["loc"]) > 1)
-        if error["type"] == _ENDPOINT:
-            right += f" ({error['msg']})"
-    raise ConfigurationError(_line(origin, error["input"], right, secret=is_secret(name)))
-
-
-def _line(origin: str, value: object, right: str, *, secret: bool = False) -> str:
-    if value is None:
-        shown = "not set"
-    elif secret:
-        shown = "a secret not shown here"
-    else:
-        shown = repr(value)
-    if len(shown) > _LONGEST_SHOWN:
-        shown = shown[:_LONGEST_SHOWN] + "…"
-    return " ".join(f"{origin} is {shown}, but must be {right}".split())

@@ -22,6 +22,7 @@ from aosd.cluster.breaker import Breaker
 from aosd.model.node import Address, Credentials
 from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.s3 import S3Node
+from aosd.nodes.wiring import Wiring
 from aosd.observe.metrics import Metrics
 from aosd.streams.bodies import HeldBody
 from aosd.testing.bodies import CollectingConsumer
@@ -82,13 +83,15 @@ async def _main(reactor: Any) -> None:
         (port,) = start_null_nodes(stack, home / "null", home / "files", [1])
         nodes = {
             each.__name__: each(
-                "n",
-                Address("http", "127.0.0.1", port),
-                Credentials("access", "secret-key"),
-                reactor=reactor,
-                now=time.time,
-                health=Breaker("n", reactor, None, failures=9, backoff_s=1, backoff_max_s=2),  # type: ignore[arg-type]
-                metrics=Metrics(),
+                Wiring(
+                    "n",
+                    Address("http", "127.0.0.1", port),
+                    Credentials("access", "secret-key"),
+                    reactor=reactor,
+                    now=time.time,
+                    health=Breaker("n", reactor, None, failures=9, backoff_s=1, backoff_max_s=2),  # type: ignore[arg-type]
+                    metrics=Metrics(),
+                )
             )
             for each in (S3Node, ExpressNode)
         }

@@ -15,6 +15,7 @@ PUT_LONG = "PUT 1 GiB"
 READERS = "64 slow readers of 1 GiB"
 LISTING = "list 100,000 keys"
 LOGGED = ", access logs on"
+REAL = ", real nodes"
 
 AOSD, STANDARD, NGINX, NODE = "aosd", "standard lane", "nginx", "node"
 ONCE, TWICE = "aosd, R = 1", "aosd, R = 2"
@@ -80,6 +81,9 @@ GOALS = (
     Goal("listing, R = 2, one node", LISTING, TWICE, NODE),
     Goal("p99 of 1 KiB GET, nginx at its rate", PACED, against=SAME_RATE, of="p99_ms", less=True),
     Goal("1 KiB PUT, own standard lane", PUT_SMALL, against=STANDARD),
+    Goal("1 KiB GET, own standard lane" + REAL, GET_SMALL + REAL, against=STANDARD),
+    Goal("1 KiB GET, nginx" + REAL, GET_SMALL + REAL, must=0.4, goal=0.5),
+    Goal("1 KiB PUT, nginx" + REAL, PUT_SMALL + REAL, must=0.3, goal=0.5),
     Goal("1 KiB GET, own standard lane" + LOGGED, GET_SMALL + LOGGED, against=STANDARD),
     Goal("1 KiB GET, nginx" + LOGGED, GET_SMALL + LOGGED),
     Goal("1 KiB PUT, nginx" + LOGGED, PUT_SMALL + LOGGED),

@@ -22,6 +22,7 @@ from bench.goals import (
     PUT_LONG,
     PUT_SMALL,
     READERS,
+    REAL,
     SAME_RATE,
     STANDARD,
     TWICE,
@@ -157,9 +158,11 @@ def listing(stack: ExitStack, plan: Plan) -> list[Row]:
 def real(stack: ExitStack, plan: Plan) -> list[Row]:
     """Small and long bodies on the nodes themselves, where what is written is really written."""
     ours = stage(stack, plan, null=False)
+    standard = stage(stack, plan, null=False, express=False)
     proxy = start_proxy(stack, ours.folder / "nginx", ours.ports)
     targets = {
         AOSD: (_prefix(ours), "a", ours.daemon.process),
+        STANDARD: (_prefix(standard), "s", standard.daemon.process),
         NGINX: (_prefix_at(proxy.ports["64k"]), "g", proxy.process),
         NODE: (_node(ours), "d", None),
     }
@@ -167,12 +170,13 @@ def real(stack: ExitStack, plan: Plan) -> list[Row]:
     for url, tag, _ in targets.values():
         load.fill(f"{url}{_SMALL}{tag}")
     figures = []
-    for method in ("GET", "PUT"):
+    for method, figure in (("GET", GET_SMALL), ("PUT", PUT_SMALL)):
         asks: dict[str, Ask] = {
             name: partial(load.small, method, f"{url}{_SMALL}{tag}", plan.seconds, process)
             for name, (url, tag, process) in targets.items()
         }
-        figures.append(Figure(f"{method} 1 KiB by 32, real nodes", _RATE, _CPU, asks))
+        figures.append(Figure(figure + REAL, _RATE, _CPU, asks))
+    del targets[STANDARD]
     puts: dict[str, Ask] = {
         name: partial(load.put_large, f"{url}{_SINK}{tag}", plan.payload.file, process)
         for name, (url, tag, process) in targets.items()
@@ -182,8 +186,8 @@ def real(stack: ExitStack, plan: Plan) -> list[Row]:
         for name, (url, tag, process) in targets.items()
     }
     # What is read was written by the one before.
-    figures.append(Figure("PUT 1 GiB, real nodes", _LONG_RATE, _LONG_CPU, puts))
-    figures.append(Figure("GET 1 GiB, real nodes", _LONG_RATE, _LONG_CPU, gets))
+    figures.append(Figure(PUT_LONG + REAL, _LONG_RATE, _LONG_CPU, puts))
+    figures.append(Figure(GET_LONG + REAL, _LONG_RATE, _LONG_CPU, gets))
     return measure(figures, plan.rounds, plan.tell)
 
 

@@ -48,7 +48,7 @@ def unknown_nodes(call: Call, settings: Settings) -> str:
 
 def settings_of(call: Call) -> Settings:
     """The daemon's settings, as far as they are known here. Raises ConfigurationError."""
-    from aosd.settings import load_settings
+    from aosd.settings_sources import load_settings
 
     return load_settings(call.flags, os.environ).settings
 

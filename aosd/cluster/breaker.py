@@ -47,7 +47,7 @@ class Breaker:
         self._failures = 0
         self._next_backoff_s = backoff_s
         self._probe_at_s = 0.0
-        self._full_until_s = clock.seconds()
+        self._full_until_s = 0.0
         self._watches: dict[object, Callable[[], None]] = {}
         self.on_control_lost: Callable[[bool], None] = lambda _: None
         self.on_confirm: Callable[[], Deferred[None]] = lambda: succeed(None)
@@ -118,7 +118,7 @@ class Breaker:
     @property
     def full(self) -> bool:
         """Whether it refused a write for lack of space lately."""
-        return self._clock.seconds() < self._full_until_s
+        return self._full_until_s > 0 and self._clock.seconds() < self._full_until_s
 
     def probe_due(self) -> bool:
         """Whether an open breaker's node may be probed again."""

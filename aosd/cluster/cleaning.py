@@ -28,6 +28,8 @@ again, whenever it ended: from its beginning to its end the node's marker says t
 LEAVE, CLUSTER = "leave", "cluster"
 """The kind and the name of the register that says how far the cluster is left."""
 
+_NOT_LEFT = Leave()
+
 
 class Cleaning:
     """Cleans node after node. Whoever is met half-clean after a kill is cleaned on.
@@ -190,9 +192,10 @@ def remembered(registers: Registers) -> Leave:
     """How far the cluster is left, by its register."""
     register = registers.get(LEAVE, CLUSTER)
     try:
-        return Leave() if register is None else read_leave(register.value)
+        # Asked for by each request: there is hardly ever one.
+        return _NOT_LEFT if register is None else read_leave(register.value)
     except ValueError:
-        return Leave()
+        return _NOT_LEFT
 
 
 def _is_met(watched: WatchedMember | None) -> bool:

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from aosd.doors.answers import HttpError, http_date
 from aosd.doors.request import DoorRequest
 from aosd.gateway.requests import Found, Get, Put
-from aosd.model.conditions import Conditions
+from aosd.model.conditions import UNCONDITIONAL, Conditions
 from aosd.model.errors import BadRequest
 from aosd.model.objects import KEPT_HEADERS, USER_METADATA, Headers, Span
 from aosd.model.ranges import parse_range
+from aosd.ports import IReading
 
 _CHECKSUM = b"x-amz-checksum-"
 _ABOUT_CHECKSUMS = frozenset(
     {b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode"}
 )
+_CONDITIONAL = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
 _DEFAULT_TYPE = b"application/octet-stream"
 
 
@@ -108,8 +110,21 @@ def write_object_head(request: DoorRequest, found: Found, part: Span | None = No
     request.setHeader(b"content-length", b"%d" % length)
 
 
+async def deliver(request: DoorRequest, reading: IReading) -> None:
+    """Let the object's bytes follow the head, when `write_object_head` has told it.
+
+    That goes out now, also when the first byte takes a while; with a body that is at hand it goes
+    in one piece.
+    """
+    if not reading.at_hand:
+        request.write(b"")
+    await reading.deliver(request)
+
+
 def conditions_of(request: DoorRequest) -> Conditions:
     """The conditional headers of a request."""
+    if not any(map(request.requestHeaders.hasHeader, _CONDITIONAL)):
+        return UNCONDITIONAL
     return Conditions(
         if_match=text_of(request, b"if-match"),
         if_none_match=text_of(request, b"if-none-match"),

@@ -13,21 +13,12 @@ from aosd.doors.s3.problems import write_problem
 from aosd.model.errors import SlowDown
 from aosd.ports import IBodySink
 
-MOST_REQUESTS = 1024
 _UNBOUNDED = "operations"  # its door: who looks after the daemon has to get in
 _SHORT_BODY_BYTES = 64 * 1024
 
 
-def most_of_one(max_requests: int) -> int:
-    """How many of `max_requests` may be held up by the same one: three quarters, at least 1.
-
-    The same client's address, or the same node: what is left is for the others.
-    """
-    return max(1, max_requests * 3 // 4)
-
-
 class Load:
-    """Bounds the requests that are under way: `max_requests`, and fewer of one address.
+    """Bounds the requests that are under way: `max_requests`, and `most_of_one` of one address.
 
     One is under way from when its head is in until its answer is written and its client has
     room for it, so that a client that reads slowly counts as long as it reads. `refused` is
@@ -36,11 +27,12 @@ class Load:
 
     def __init__(
         self,
-        max_requests: int = MOST_REQUESTS,
+        max_requests: int,
+        most_of_one: int,
         refused: Callable[[str], object] = lambda door: None,
     ) -> None:
         self.max_requests = max_requests
-        self._most_of_one = most_of_one(max_requests)
+        self._most_of_one = most_of_one
         self._refused = refused
         self._under_way: dict[DoorRequest, str] = {}
         self._by_address: dict[str, int] = {}

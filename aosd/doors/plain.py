@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from aosd.doors.answers import answer, write_json, wrong_verb
-from aosd.doors.heads import conditions_of, get_request, put_request, write_object_head
+from aosd.doors.heads import conditions_of, deliver, get_request, put_request, write_object_head
 from aosd.doors.request import DoorRequest
 from aosd.gateway.delete import delete
 from aosd.gateway.get import get, head
@@ -104,9 +104,7 @@ class PlainDoor:
         found = await get(self._store, get_request(request, OBJECT_BUCKET, key))
         assert found.reading is not None
         write_object_head(request, found)
-        # The head goes out now, also when the first byte takes a while.
-        request.write(b"")
-        await found.reading.deliver(request)
+        await deliver(request, found.reading)
 
     async def _head(self, request: DoorRequest, key: str) -> None:
         found = await head(self._store, get_request(request, OBJECT_BUCKET, key))

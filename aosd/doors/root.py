@@ -8,12 +8,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from aosd.doors.answers import not_found, write_error
+from aosd.doors.heads_first import HeadFirstRequest
 from aosd.doors.operations.door import OperationsDoor
 from aosd.doors.plain import PlainDoor
 from aosd.doors.request import DoorRequest
 from aosd.doors.s3.door import S3Door
 from aosd.doors.s3.targets import bucket_of_host
-from aosd.doors.site import HeadFirstRequest
 from aosd.model.errors import AosdError
 
 _SIGNED_QUERY = (b"X-Amz-Signature=", b"Signature=")

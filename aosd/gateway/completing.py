@@ -20,6 +20,7 @@ from aosd.model.errors import (
     AosdError,
     BadRequest,
     NodeError,
+    NodeRefused,
     NoQuorum,
     NoSuchKey,
     NoSuchUpload,
@@ -33,6 +34,7 @@ Parts = dict[int, dict[str, Part]]
 """An upload's parts on one node, by number and quoted ETag."""
 
 _PAGE_PARTS = 1000
+_OTHER_PARTS = "InvalidPart"
 
 
 async def complete_upload(store: Store, request: Complete) -> Written:
@@ -231,6 +233,11 @@ class _Completing:
             for name, outcome in answers.items():
                 sent.answered(name, outcome)
             asked = spares(store, bucket, key, sent, among=ready)
+        if sent.etags:
+            # Who has other parts by now can be given a copy.
+            for name, error in list(sent.errors.items()):
+                if isinstance(error, NodeRefused) and error.code == _OTHER_PARTS:
+                    del sent.errors[name]
 
     async def _complete_on(self, node: INode) -> str:
         try:

@@ -141,11 +141,13 @@ def _found(
 
 async def _open(store: Store, request: Get) -> tuple[IReading, bool]:
     """What was asked for of the object, and whether that is a part: judged by what was opened."""
+    if request.wanted is None:
+        return await _Opening(store, request, None).open(), False
     outside: RangeNotSatisfiable | None = None
     try:
         reading = await _Opening(store, request, request.wanted).open()
-        if request.wanted is None or _part_is_wanted(store, request, reading.head):
-            return reading, request.wanted is not None
+        if _part_is_wanted(store, request, reading.head):
+            return reading, True
         reading.abandon()
     except RangeNotSatisfiable as error:
         if request.if_range is None:
@@ -180,7 +182,7 @@ class _Opening:
         if not self._request.newest:
             for candidate in store.preferred(store.settled_primaries(bucket, key)):
                 try:
-                    reading = await self._from(candidate)
+                    reading = await self._read(candidate, self._wanted)
                 except NodeError:
                     continue  # before the head: nobody noticed
                 except (NoSuchKey, RangeNotSatisfiable) as error:
@@ -219,7 +221,7 @@ class _Opening:
             answers: dict[str, ObjectHead | Exception] = {}
             for candidate in likeliest:
                 try:
-                    reading = await self._from(candidate)
+                    reading = await self._read(candidate, self._wanted)
                     answers[candidate.name] = reading.head
                 except RangeNotSatisfiable:
                     answers |= await _heads([candidate], bucket, key)
@@ -251,7 +253,7 @@ class _Opening:
         failure: NodeError | None = None
         for candidate in self._store.preferred(located.holders):
             try:
-                return await self._from(candidate, located.head)
+                return await self._read(candidate, self._wanted, located.head)
             except (NoSuchKey, PreconditionFailed):
                 return None
             except RangeNotSatisfiable:
@@ -264,13 +266,10 @@ class _Opening:
             raise failure
         return None
 
-    async def _from(self, candidate: Candidate, version: ObjectHead | None = None) -> IReading:
-        """Open a copy: of exactly this version, when one is given."""
-        return await self._read(candidate, self._wanted, version)
-
     async def _read(
-        self, candidate: Candidate, wanted: ByteRange | None, version: ObjectHead | None
+        self, candidate: Candidate, wanted: ByteRange | None, version: ObjectHead | None = None
     ) -> IReading:
+        """Open a copy: of exactly this version, when one is given."""
         assert candidate.node is not None
         traffic, clock, name = self._store.traffic, self._store.clock, candidate.name
         began_s = clock.seconds()
@@ -282,7 +281,11 @@ class _Opening:
             traffic.in_flight[name] -= 1
             raise
         traffic.took(name, clock.seconds() - began_s)
-        counted = _Counted(reading, self._store, name)
+        if reading.at_hand:
+            traffic.in_flight[name] -= 1
+            counted = reading
+        else:
+            counted = _Counted(reading, self._store, name)
         if version is not None and not self._same(reading.head, version):
             counted.abandon()
             raise PreconditionFailed("it has another version")
@@ -295,6 +298,8 @@ class _Opening:
         return first == second
 
     def _resumable(self, reading: IReading) -> IReading:
+        if reading.at_hand:
+            return reading
         tried: list[str] = []
 
         async def again(version: ObjectHead, rest: Span) -> IReading:
@@ -316,6 +321,8 @@ class _Opening:
 @implementer(IReading)
 class _Counted:
     """A reading that counts as its node's traffic until it ends."""
+
+    at_hand = False
 
     def __init__(self, reading: IReading, store: Store, name: str) -> None:
         self.head = reading.head

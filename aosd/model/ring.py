@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
@@ -103,6 +104,7 @@ class Ring:
         return (*first, *rest)
 
 
+@lru_cache(maxsize=1024)  # of one key it is asked several times in a row
 def partition(bucket: str, key: str) -> int:
     """The partition of a key, 0 to 65,535."""
     data = f"{bucket}/{key}".encode("utf-8", "surrogatepass")

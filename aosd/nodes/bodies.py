@@ -105,6 +105,8 @@ class WatchedBody:
 class ResponseReading:
     """A node's answer to a GET; see IReading."""
 
+    at_hand = False
+
     def __init__(
         self,
         response: Response,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError
@@ -37,8 +36,7 @@ from aosd.model.objects import Headers
 from aosd.nodes.answers import Answers
 from aosd.nodes.bodies import Collected
 from aosd.nodes.response import Response
-from aosd.observe.metrics import Metrics
-from aosd.ports import IHealth
+from aosd.nodes.wiring import Wiring
 from aosd.streams.bodies import HeldBody
 from aosd.streams.relay import Relay
 
@@ -50,45 +48,22 @@ _CLIENTS_FAULT = frozenset({"MetadataTooLarge", "InvalidArgument", "InvalidReque
 _FULL_CODES = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded"})
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a node may take, in seconds; never one for all.
-
-    `first_byte_s` of an answer to a request without a body; `stall_s` without taking or
-    giving a byte; `answer_s` after a body's last byte; `complete_s` for a Complete;
-    `client_stall_s` that a client may take nothing of a download.
-    """
-
-    first_byte_s: float = 30.0
-    stall_s: float = 10.0
-    answer_s: float = 30.0
-    complete_s: float = 300.0
-    client_stall_s: float = 300.0
-
-
 class Exchange(ABC):
     """Asks one node. Every failure comes out as an AosdError, and its breaker is told.
 
-    At most `most_waiting` requests wait for an answer to begin (None: as many as come). More
-    are NodeUnavailable at once, which nobody blames the node for: it is slow, and whoever can
-    be served by others is not to queue behind it.
+    More requests than may wait for an answer to begin are NodeUnavailable at once, which nobody
+    blames the node for: it is slow, and whoever can be served by others is not to queue behind
+    it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        clock: IReactorTime,
-        health: IHealth,
-        deadlines: Deadlines,
-        metrics: Metrics,
-    ) -> None:
-        self.name = name
-        self.answers = Answers(name)
-        self._clock = clock
-        self._health = health
-        self._deadlines = deadlines
-        self._metrics = metrics
-        self.most_waiting: int | None = None
+    def __init__(self, wiring: Wiring) -> None:
+        self.name = wiring.name
+        self.answers = Answers(wiring.name)
+        self._clock: IReactorTime = wiring.reactor
+        self._health = wiring.health
+        self._deadlines = wiring.deadlines
+        self._metrics = wiring.metrics
+        self._most_waiting = wiring.most_waiting
         self._waiting = 0
 
     async def ask(
@@ -113,7 +88,7 @@ class Exchange(ABC):
         """
         if guarded:
             self._health.check()
-            if self.most_waiting is not None and self._waiting >= self.most_waiting:
+            if self._most_waiting is not None and self._waiting >= self._most_waiting:
                 raise NodeUnavailable(self.name, "too many requests wait for it")
         tries = 2 if repeat and verb in ("GET", "HEAD") else 1
         self._waiting += 1

@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 # The client's exports leave out the one error that says «this isn't HTTP».
@@ -23,12 +22,11 @@ from twisted.web.iweb import IBodyProducer
 from aosd.model.errors import AosdError, NodeError, NodeNonsense, NodeTimeout, NodeUnavailable
 from aosd.model.objects import Headers
 from aosd.nodes.bodies import WatchedBody
-from aosd.nodes.exchange import Deadlines, Exchange, is_held
+from aosd.nodes.exchange import Exchange, is_held
 from aosd.nodes.http import reasons
 from aosd.nodes.response import Response
 from aosd.nodes.signing import UNSIGNED_PAYLOAD, Signer, target
-from aosd.observe.metrics import Metrics
-from aosd.ports import IHealth
+from aosd.nodes.wiring import Wiring
 
 T = TypeVar("T")
 
@@ -36,20 +34,10 @@ T = TypeVar("T")
 class TreqExchange(Exchange):
     """See Exchange."""
 
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        signer: Signer,
-        client: HTTPClient,
-        clock: IReactorTime,
-        health: IHealth,
-        deadlines: Deadlines,
-        metrics: Metrics,
-    ) -> None:
-        super().__init__(name, clock, health, deadlines, metrics)
-        self._base_url = base_url
-        self._signer = signer
+    def __init__(self, wiring: Wiring, client: HTTPClient) -> None:
+        super().__init__(wiring)
+        self._base_url = wiring.address.url
+        self._signer = Signer(wiring.address, wiring.credentials, wiring.now)
         self._client = client
 
     async def _once(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 from xml.sax.saxutils import escape
 
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -24,101 +22,41 @@ from aosd.model.errors import (
 )
 from aosd.model.listing import nearest_before, only
 from aosd.model.marker import MARKER_KEY
-from aosd.model.node import Address, Credentials
 from aosd.model.objects import SYSTEM_BUCKET, Headers, ObjectHead, Page, PartsPage, Span
 from aosd.model.ranges import ByteRange
 from aosd.nodes.bodies import ResponseReading, drop_body
 from aosd.nodes.connections import ControlConnection
-from aosd.nodes.exchange import Deadlines, Exchange
+from aosd.nodes.exchange import Exchange
 from aosd.nodes.http import client_over, make_client
 from aosd.nodes.over_treq import TreqExchange
 from aosd.nodes.parts import part_sizes
 from aosd.nodes.response import Response
-from aosd.nodes.signing import Signer
-from aosd.observe.metrics import Metrics
-from aosd.ports import IHealth, INode, IReading
+from aosd.nodes.wiring import Wiring
+from aosd.ports import INode, IReading
 from aosd.streams.bodies import HeldBody
 
 _THERE_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """What an S3Node was made with."""
-
-    name: str
-    address: Address
-    credentials: Credentials
-    reactor: Any
-    now: Callable[[], float]
-    health: IHealth
-    metrics: Metrics
-    deadlines: Deadlines
-    connect_timeout_s: float
-    connections: int
-
-
-def _over_treq(wiring: Wiring, client: HTTPClient) -> Exchange:
-    signer = Signer(wiring.address, wiring.credentials, wiring.now)
-    return TreqExchange(
-        wiring.name,
-        wiring.address.url,
-        signer,
-        client,
-        wiring.reactor,
-        wiring.health,
-        wiring.deadlines,
-        wiring.metrics,
-    )
-
-
 @implementer(INode)
 class S3Node:
-    """See INode. One instance an address: a node that comes back elsewhere gets a new one.
+    """See INode. One instance an address: a node that comes back elsewhere gets a new one."""
 
-    `now` gives seconds since 1970 (signatures need the time of day; `reactor` measures).
-    `most_waiting`: see Exchange.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        address: Address,
-        credentials: Credentials,
-        *,
-        reactor: Any,
-        now: Callable[[], float],
-        health: IHealth,
-        metrics: Metrics,
-        deadlines: Deadlines | None = None,
-        connect_timeout_s: float = 1.5,
-        connections: int = 64,
-        most_waiting: int | None = None,
-    ) -> None:
-        self.name = name
+    def __init__(self, wiring: Wiring) -> None:
+        self.name = wiring.name
         self.sorts = True
-        self.address = address
-        self._health = health
-        self._now = now
-        metrics.spliced_bytes.labels(name)  # 0 where nothing is
-        self._connection = ControlConnection(reactor, connect_timeout_s, health.control_lost)
-        deadlines = deadlines or Deadlines()
-        self._complete_s = deadlines.complete_s
-        wiring = Wiring(
-            name,
-            address,
-            credentials,
-            reactor,
-            now,
-            health,
-            metrics,
-            deadlines,
-            connect_timeout_s,
-            connections,
+        self.address = wiring.address
+        self._health = wiring.health
+        self._now = wiring.now
+        self._complete_s = wiring.deadlines.complete_s
+        wiring.metrics.spliced_bytes.labels(wiring.name)  # 0 where nothing is
+        self._connection = ControlConnection(
+            wiring.reactor, wiring.connect_timeout_s, wiring.health.control_lost
         )
-        self._control: Exchange = _over_treq(wiring, client_over(self._connection.agent))
+        self._control: Exchange = TreqExchange(
+            replace(wiring, most_waiting=None), client_over(self._connection.agent)
+        )
         self._exchange, self._close_pool = self._lane(wiring)
-        self._exchange.most_waiting = most_waiting
 
     def _lane(self, wiring: Wiring) -> tuple[Exchange, Callable[[], Deferred[None]]]:
         """What requests go by, all but probes, and what closes its idle connections."""
@@ -128,7 +66,7 @@ class S3Node:
             connections=wiring.connections,
             confirm=wiring.health.confirm,
         )
-        return _over_treq(wiring, client), pool.closeCachedConnections
+        return TreqExchange(wiring, client), pool.closeCachedConnections
 
     # -- objects ------------------------------------------------------------------------------
 

@@ -41,6 +41,15 @@ def host_of(address: Address) -> str:
     return host
 
 
+def folded(value: str) -> str:
+    """A header's value as nodes sign it: one space for any white space, and none at the ends.
+
+    Amazon's rules know spaces. MinIO and SeaweedFS, by Go's strings.Fields, count whatever
+    Unicode calls white space, and answer 403 where a no-break space was signed as it is.
+    """
+    return " ".join(value.split())
+
+
 class Signer:
     """Signs for one node. `now` gives seconds since 1970."""
 
@@ -61,7 +70,7 @@ class Signer:
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
         headers: dict[str, Any] = {
-            **amz_headers,
+            **{name: folded(value) for name, value in amz_headers.items()},
             "host": self.host,
             "x-amz-content-sha256": payload,
             "x-amz-date": moment.strftime("%Y%m%dT%H%M%SZ"),
@@ -75,4 +84,4 @@ class Signer:
             content_sha256=payload,
             date=moment,
         )
-        return signed
+        return {**signed, **amz_headers}

@@ -14,6 +14,8 @@ from aosd.ports import IBodySink, IBodySource, IReading
 class NothingRead:
     """See IReading: an empty span of an object, for which no node has to be asked."""
 
+    at_hand = True
+
     def __init__(self, head: ObjectHead, span: Span) -> None:
         self.head = head
         self.span = span

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from zope.interface import implementer
 
-from aosd.model.errors import ClientGone
 from aosd.streams.deadlines import IdleTimer
+from aosd.streams.relaying import Relaying
 
 
 @implementer(IPushProducer)
-class Relay(Protocol):
-    """Passes exactly `length` bytes on to `consumer`, which it is registered with.
+class Relay(Relaying, Protocol):
+    """Passes exactly `length` bytes on to `consumer`. See Relaying.
 
-    `length` None means all until the answer says that it is over (chunked coding).
-
-    `done` fires when all were written; it errbacks with ClientGone when the consumer wants
-    no more or takes nothing for `stall_timeout_s`, and with `broken(why)` when the node
-    ends before, sends too much, or sends nothing for `idle_timeout_s` while it isn't
-    paused: a slow reader is not the node's fault. Cancelling drops the node's connection.
-    `heard` is called whenever bytes come.
+    `length` None means all until the answer says that it is over (chunked coding). The node is
+    broken when it ends before, sends too much, or sends nothing for `idle_timeout_s` while it
+    isn't paused: a slow reader is not the node's fault.
     """
 
     def __init__(
@@ -38,26 +33,19 @@ class Relay(Protocol):
         broken: Callable[[str, bool], Exception],
         heard: Callable[[], None] = lambda: None,
     ) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: self._end())
-        self._consumer = consumer
+        super().__init__(consumer, clock, stall_timeout_s, broken, heard)
         self._left = length
-        self._broken = broken
-        self._heard = heard
-        self._settled = False
-        self._registered = False
         self._idle = IdleTimer(clock, idle_timeout_s, self._node_is_silent)
-        self._stall = IdleTimer(clock, stall_timeout_s, self._client_is_stuck)
 
     # -- the node's side --------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """The body may flow."""
         if self._settled:
-            self._drop_connection()
+            self._drop()
             return
         self._idle.start()
-        self._registered = True
-        self._consumer.registerProducer(self, True)
+        self._register(self)
 
     def dataReceived(self, data: bytes) -> None:
         """The next bytes of the body."""
@@ -68,7 +56,7 @@ class Relay(Protocol):
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:
-                self._fail(self._broken("it sent more bytes than it had said", False))
+                self._node_broke("it sent more bytes than it had said")
                 return
         self._consumer.write(data)
 
@@ -78,11 +66,10 @@ class Relay(Protocol):
             return
         if self._left or (self._left is None and reason.check(ResponseDone) is None):
             left = "somewhere" if self._left is None else f"{self._left} bytes"
-            self._fail(self._broken(f"it stopped {left} before the end", False))
-            return
-        self._left = 0
-        self._end()
-        self.done.callback(None)
+            self._node_broke(f"it stopped {left} before the end")
+        else:
+            self._settle()
+            self.done.callback(None)
 
     # -- the client's side ------------------------------------------------------------------
 
@@ -100,10 +87,6 @@ class Relay(Protocol):
             self._idle.start()
             self._producer().resumeProducing()
 
-    def stopProducing(self) -> None:
-        """The client is gone: the node's connection is released at once."""
-        self._fail(ClientGone("the client went away before the end of the body"))
-
     # -- inside -----------------------------------------------------------------------------
 
     def _producer(self) -> IPushProducer:
@@ -111,28 +94,12 @@ class Relay(Protocol):
         return transport
 
     def _node_is_silent(self) -> None:
-        self._fail(self._broken("it stopped sending", True))
+        self._node_broke("it stopped sending", silent=True)
 
-    def _client_is_stuck(self) -> None:
-        self._fail(ClientGone("the client takes no more bytes"))
-
-    def _fail(self, error: Exception) -> None:
-        if not self._settled:
-            self._end()
-            self._drop_connection()
-            self.done.errback(Failure(error))
-
-    def _end(self) -> None:
-        """Release timers and producer; drops the connection when the body isn't over."""
-        self._settled = True
+    def _settle(self) -> None:
         self._idle.stop()
-        self._stall.stop()
-        if self._registered:
-            self._registered = False
-            self._consumer.unregisterProducer()
-        if self._left != 0:
-            self._drop_connection()
+        super()._settle()
 
-    def _drop_connection(self) -> None:
+    def _drop(self) -> None:
         if self.transport is not None:
             self._producer().stopProducing()

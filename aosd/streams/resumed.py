@@ -27,6 +27,8 @@ class ResumedReading:
     The consumer sees one producer throughout, which pauses and resumes whoever sends now.
     """
 
+    at_hand = False
+
     def __init__(self, first: IReading, again: Again) -> None:
         self.head = first.head
         self.span = first.span

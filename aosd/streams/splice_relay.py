@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aosd.model.errors import ClientGone
-from aosd.streams.deadlines import IdleTimer
+from aosd.streams.relaying import Relaying
 from aosd.streams.splice import (
     SPLICED_FROM_BYTES,
     ISpliceSource,
@@ -32,8 +32,8 @@ def splice_target(consumer: IConsumer, length: int) -> ISpliceTarget | None:
 
 
 @implementer(IPushProducer)
-class SpliceRelay:
-    """Does what Relay does, with `done` and errors alike, for `source` and `target`.
+class SpliceRelay(Relaying):
+    """Does what Relay does for `source` and `target`. See Relaying.
 
     `target` is what `consumer` is when bytes are spliced into it. What had been read already
     is written first.
@@ -52,24 +52,19 @@ class SpliceRelay:
         broken: Callable[[str, bool], Exception],
         heard: Callable[[], None],
     ) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: self._end())
-        self._consumer = consumer
+        super().__init__(consumer, reactor, stall_timeout_s, broken, heard)
         self._source = source
         self._target = target
         self._left = length  # to be read
         self._reactor = reactor
         self._pipes = pipes
         self._timeouts_s = (idle_timeout_s, stall_timeout_s)
-        self._broken = broken
-        self._heard = heard
-        self._stall = IdleTimer(reactor, stall_timeout_s, self._client_is_stuck)
         self._going: Deferred[Any] | None = None
-        self._settled = False
 
     def begin(self) -> None:
         """Let the body flow."""
         self._stall.start()
-        self._consumer.registerProducer(self, True)
+        self._register(self)
         if self._settled:
             return
         for data in self._source.take_over():
@@ -86,10 +81,6 @@ class SpliceRelay:
     def resumeProducing(self) -> None:
         """See IPushProducer."""
 
-    def stopProducing(self) -> None:
-        """The client is gone: the node's connection is released at once."""
-        self._fail(ClientGone("the client went away before the end of the body"))
-
     # -- inside -----------------------------------------------------------------------------
 
     def _flow(self, _: None) -> None:
@@ -101,7 +92,7 @@ class SpliceRelay:
             self.stopProducing()
             return
         if source is None:
-            self._fail(self._broken(f"it stopped {self._left} bytes before the end", False))
+            self._node_broke(f"it stopped {self._left} bytes before the end")
             return
         idle_s, stall_s = self._timeouts_s
         splice = Splice(
@@ -125,36 +116,22 @@ class SpliceRelay:
         self._heard()
 
     def _all_moved(self, _: None) -> None:
-        if self._settled:
-            return
-        self._settled = True
-        self._consumer.unregisterProducer()
-        self._source.give_back()
-        self.done.callback(None)
+        if not self._settled:
+            self._settle()
+            self._source.give_back()
+            self.done.callback(None)
 
     def _splice_broke(self, failure: Failure) -> None:
         if self._settled:
             return  # cancelled by ourselves
         error = failure.value
         if isinstance(error, SourceBroke):
-            self._fail(self._broken(str(error), error.late))
+            self._node_broke(str(error), error.late)
         else:
             self._fail(ClientGone(f"the client: {error}"))
 
-    def _client_is_stuck(self) -> None:
-        self._fail(ClientGone("the client takes no more bytes"))
-
-    def _fail(self, error: Exception) -> None:
-        if not self._settled:
-            self._end()
-            self.done.errback(Failure(error))
-
-    def _end(self) -> None:
-        """Release everything; the node's connection is dropped, with what it was to bring."""
-        self._settled = True
-        self._stall.stop()
+    def _drop(self) -> None:
         going, self._going = self._going, None
         if going is not None:
             going.cancel()
-        self._consumer.unregisterProducer()
         self._source.drop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
@@ -114,6 +114,8 @@ class MemoryReading:
     `ended` is called once, when the body was delivered, failed, was given up or abandoned.
     """
 
+    at_hand = False
+
     def __init__(
         self,
         head: ObjectHead,
@@ -206,3 +208,24 @@ class MemoryReading:
             self._striking.cancel()
         consumer.unregisterProducer()
         self._ended()
+
+
+@implementer(IReading)
+class ReadingAtHand:
+    """See IReading. All of it came with its head."""
+
+    at_hand = True
+
+    def __init__(self, head: ObjectHead, span: Span, data: bytes) -> None:
+        self.head = head
+        self.span = span
+        self._data = data
+
+    def deliver(self, consumer: IConsumer) -> Deferred[None]:
+        """See IReading."""
+        if self._data:
+            consumer.write(self._data)
+        return succeed(None)
+
+    def abandon(self) -> None:
+        """See IReading."""

@@ -24,7 +24,7 @@ from aosd.model.ranges import ByteRange
 from aosd.ports import IHealth, INode, IReading
 from aosd.testing.bodies import PIECE_BYTES
 from aosd.testing.faults import NO_FAULT, Fault
-from aosd.testing.memory_bodies import Intake, MemoryReading
+from aosd.testing.memory_bodies import Intake, MemoryReading, ReadingAtHand
 from aosd.testing.memory_disk import Copy, MemoryDisk, Snapshot, Upload
 
 T = TypeVar("T")
@@ -42,7 +42,8 @@ class MemoryNode:
     does, a folder at a time; with `hides_beneath` as MinIO does, no key beneath another
     one; with `tells_stamps` listings tell them, and with `counts_passed` they end early where
     they begin in a folder, as MinIO's do; without `checks_sha256` it ignores
-    x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5.
+    x-amz-content-sha256, as SeaweedFS does, and without `checks_md5` Content-MD5. A body of
+    up to `at_hand_bytes` is at hand when a GET is answered (IReading).
 
     `health` is told when the control connection breaks (IHealth.control_lost) after a
     probe over it was answered: at `restart`, and when a probe finds no connection, gets no
@@ -62,6 +63,7 @@ class MemoryNode:
         now: Callable[[], float] = lambda: 1_700_000_000.0,
         buckets: Iterable[str] = (OBJECT_BUCKET, SYSTEM_BUCKET),
         piece_bytes: int = PIECE_BYTES,
+        at_hand_bytes: int = -1,
         least_part_bytes: int = 0,
         tree_order: bool = False,
         hides_beneath: bool = False,
@@ -94,6 +96,7 @@ class MemoryNode:
         self.weather = weather
         self._control_answered = False
         self._piece_bytes = piece_bytes
+        self._at_hand_bytes = at_hand_bytes
         self._faults: dict[str, deque[Fault]] = {}
         self._lasting: dict[str, Fault] = {}
 
@@ -183,11 +186,14 @@ class MemoryNode:
 
         def read() -> IReading:
             copy, span = self.disk.get(bucket, key, wanted, etag)
+            data = copy.data[span.first : span.first + span.length]
+            if len(data) <= self._at_hand_bytes and not in_the_body:
+                return ReadingAtHand(copy.head, span, data)
             self.open_readings += 1
             return MemoryReading(
                 copy.head,
                 span,
-                copy.data[span.first : span.first + span.length],
+                data,
                 self._piece_bytes,
                 fault.after_bytes,
                 lambda: Deferred.fromCoroutine(self._strike(fault)),

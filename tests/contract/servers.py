@@ -20,9 +20,9 @@ from aosd.discovery.embedded import EmbeddedDiscovery
 from aosd.model.errors import NodeError
 from aosd.model.marker import Marker
 from aosd.model.node import Address, Credentials, Sighting
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.provision import equip
 from aosd.nodes.s3 import S3Node
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth
 from tests.integration.processes import is_stopped
@@ -183,14 +183,16 @@ class Server:
     ) -> S3Node:
         assert self.address is not None and self.credentials is not None
         return client(
-            self.name,
-            self.address,
-            self.credentials,
-            reactor=self._reactor,
-            now=self._reactor.seconds,
-            health=health,
-            metrics=Metrics(),
-            deadlines=deadlines,
+            Wiring(
+                self.name,
+                self.address,
+                self.credentials,
+                reactor=self._reactor,
+                now=self._reactor.seconds,
+                health=health,
+                metrics=Metrics(),
+                deadlines=deadlines or Deadlines(),
+            )
         )
 
     def _report(self, sightings: Sequence[Sighting]) -> None:

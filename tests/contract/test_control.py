@@ -16,9 +16,9 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 from aosd.model.errors import NodeError, NodeTimeout, NodeUnavailable
 from aosd.model.node import Address, Credentials
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.s3 import S3Node
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.metrics import Metrics
 from aosd.streams.bodies import HeldBody
 from aosd.testing.bodies import BytesBody, CollectingConsumer
@@ -175,14 +175,16 @@ class Told:
         else:
             self._port = reactor.listenSSL(0, self.server, tls, interface="127.0.0.1")
         self.node = client(
-            "n1",
-            Address("https" if tls else "http", "127.0.0.1", self._port.getHost().port),
-            Credentials("access", "secret"),
-            reactor=reactor,
-            now=reactor.seconds,
-            health=self.health,
-            metrics=Metrics(),
-            deadlines=Deadlines(first_byte_s=5.0, stall_s=5.0, answer_s=5.0),
+            Wiring(
+                "n1",
+                Address("https" if tls else "http", "127.0.0.1", self._port.getHost().port),
+                Credentials("access", "secret"),
+                reactor=reactor,
+                now=reactor.seconds,
+                health=self.health,
+                metrics=Metrics(),
+                deadlines=Deadlines(first_byte_s=5.0, stall_s=5.0, answer_s=5.0),
+            )
         )
 
     def break_all(self) -> None:

@@ -23,9 +23,9 @@ from aosd.model.errors import (
     PreconditionFailed,
 )
 from aosd.model.node import Address, Credentials
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.express.node import ExpressNode
 from aosd.nodes.s3 import S3Node
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.metrics import Metrics
 from aosd.streams.bodies import HeldBody
 from aosd.testing.bodies import BytesBody, CollectingConsumer
@@ -108,14 +108,16 @@ class Bad:
         ]
         port, self.port_elsewhere = (each.getHost().port for each in self._ports)
         self.node = client(
-            "n1",
-            Address("http", "127.0.0.1", port),
-            Credentials("access", "secret"),
-            reactor=reactor,
-            now=reactor.seconds,
-            health=self.health,
-            metrics=Metrics(),
-            deadlines=Deadlines(first_byte_s=0.3, stall_s=0.3, answer_s=0.3),
+            Wiring(
+                "n1",
+                Address("http", "127.0.0.1", port),
+                Credentials("access", "secret"),
+                reactor=reactor,
+                now=reactor.seconds,
+                health=self.health,
+                metrics=Metrics(),
+                deadlines=Deadlines(first_byte_s=0.3, stall_s=0.3, answer_s=0.3),
+            )
         )
 
     async def stop(self) -> None:

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import alsoProvides
 
 from aosd.doors.express.factory import ExpressSite
-from aosd.doors.express.routes import Routes
 from aosd.doors.load import Load
-from aosd.doors.plain import PlainDoor
-from aosd.doors.root import Doors
-from aosd.doors.s3.door import S3Door
-from aosd.doors.s3.identities import Identities
 from aosd.doors.site import HeadFirstSite
-from aosd.model.node import Credentials
-from aosd.model.objects import OBJECT_BUCKET, STAMP_HEADER, SYSTEM_BUCKET
 from aosd.observe.access import AccessLog
 from aosd.observe.metrics import Metrics
-from aosd.testing.memory_node import MemoryNode
-from aosd.testing.stores import MemoryPlacement, make_store
-from tests.unit import test_doors_express as express
-from tests.unit.test_doors_site import Root, Sink, Transport, answer
+from tests.fuzz.behind import Recorder
+from tests.unit.test_doors_site import Transport
 
 NOW_S = 1_700_000_000
-DOMAIN = "s3.example.org"
 # Needn't be sent when some of the body is there, as portions have it (RFC 9110, section 10.1.1).
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _SILENCE_S = 200  # longer than any timeout of a connection
@@ -44,88 +36,6 @@ _OWN = re.compile(rb"(?im)^(?:date|last-modified|server|x-amz-request-id):[^\r]*
 def _metrics() -> Metrics:
     """Made once: it takes longer than a short conversation."""
     return Metrics()
-
-
-class Recorder:
-    """Takes whatever is asked, and answers with the path when the body is over.
-
-    What begins with /handed isn't of the express lane.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.resource: Any = Root(self._take)
-        self.routes: Any = express.Routes(self._take)
-        self.door_of: Callable[[Any], str] = lambda request: "plain"
-        self._requests: list[tuple[Any, Sink]] = []
-        self._answered = 0
-
-    def _take(self, request: Any) -> None:
-        sink = Sink()
-        self._requests.append((request, sink))
-        request.body.start(sink)
-
-    def settle(self) -> None:
-        """Answer those whose bodies are over."""
-        while self._answered < len(self._requests):
-            request, sink = self._requests[self._answered]
-            if not (sink.ended or sink.failure):
-                break
-            self._answered += 1
-            request.setResponseCode(200 if sink.ended else 400)
-            answer(request, request.path)
-
-    def seen(self) -> list[Any]:
-        """Verb, target, body, whether that is whole, whether it failed, headers: of each."""
-        return [
-            (
-                *(request.method, request.uri, sink.data, sink.ended, sink.failure is not None),
-                sorted((n.lower(), list(v)) for n, v in request.requestHeaders.getAllRawHeaders()),
-            )
-            for request, sink in self._requests
-        ]
-
-    def check(self) -> None:
-        """Nothing can be left behind."""
-
-
-class StoreInMemory:
-    """The plain door and the S3 door, over a store on one node in memory."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._node = MemoryNode("n1", now=clock.seconds)
-        self._store = make_store(MemoryPlacement([self._node]), clock, replicas=1)
-        self._clock = clock
-        plain = PlainDoor(self._store)
-        identities = Identities(lambda: Credentials("access", "secret"), [])
-        s3 = S3Door(self._store, identities, DOMAIN, clock.seconds)
-        self.resource = Doors(plain, None, s3, DOMAIN)
-        self.routes = Routes(self.resource, plain, s3, DOMAIN)
-        self.door_of = self.resource.door_of
-        self._node.disk.put(OBJECT_BUCKET, "a", b"0123456789", ())
-
-    def settle(self) -> None:
-        """It answers by itself."""
-
-    def seen(self) -> list[Any]:
-        """The objects on the node, but for their stamps: a lane may begin a request later."""
-        return [
-            (
-                bucket,
-                key,
-                copy.data,
-                sorted(each for each in copy.headers if each[0] != STAMP_HEADER),
-            )
-            for bucket, keys in sorted(self._node.buckets.items())
-            for key, copy in sorted(keys.items())
-            if bucket != SYSTEM_BUCKET
-        ]
-
-    def check(self) -> None:
-        """Fail when something is left behind."""
-        assert self._node.open_readings == 0
-        assert self._node.uploads == {}
-        assert self._store.budget.used_bytes == 0
-        assert len(self._store.turns) == 0
 
 
 class _Observer(AccessLog):
@@ -143,14 +53,22 @@ class _Observer(AccessLog):
     def ended(self, request: Any) -> None:
         super().ended(request)
         self.under_way -= 1
-        self.told.append((request.door, request.method, request.path, request.code))
+        came = request.body.received_bytes if request.body.ended else -1
+        self.told.append(
+            (*(request.door, request.method, request.path, request.code), request.sentLength, came)
+        )
 
 
 class _Wire(Transport):
-    """A client's connection as the reactor has it; a slow one takes a write at a time."""
+    """A client's connection as the reactor has it; a slow one takes a write at a time.
 
-    def __init__(self, slow: bool) -> None:
+    `by_tls`: what comes is told after it was closed, too, as the reactor's is not.
+    """
+
+    def __init__(self, slow: bool, by_tls: bool) -> None:
         super().__init__()
+        if by_tls:
+            alsoProvides(self, ISSLTransport)
         self.late = b""
         self._slow = slow
         self._full = False
@@ -163,6 +81,9 @@ class _Wire(Transport):
         if self._slow and data and not self._full and self.producer is not None:
             self._full = True
             self.producer.pauseProducing()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing waits."""
 
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
@@ -192,13 +113,14 @@ class Manner:
     """How bytes come: in portions of these sizes, in turn, `pause_s` apart.
 
     `slow`: the client takes what is written a while later; `stays`: it doesn't leave after the last
-    byte, but waits until it is closed.
+    byte, but waits until it is closed; `by_tls`: the connection is encrypted.
     """
 
     sizes: Sequence[int] = (100_000,)
     pause_s: float = 0.0
     slow: bool = False
     stays: bool = False
+    by_tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -227,6 +149,8 @@ def _log() -> Iterator[list[str]]:
 
     def observe(event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
+        if event.get("status") == 401:
+            return  # who hasn't the operator's token is to be seen
         if event.get("isError") or level >= LogLevel.warn:
             failure = event.get("log_failure")
             found.append(failure.getTraceback() if failure is not None else formatEvent(event))
@@ -243,7 +167,7 @@ def converse(lane: str, data: bytes, manner: Manner, behind: Any = Recorder) -> 
     clock = Clock()
     clock.advance(NOW_S)
     served = behind(clock)
-    observer, load = _Observer(clock), Load()
+    observer, load = _Observer(clock), Load(1024, 1024)
     standard = HeadFirstSite(
         served.resource,
         clock=clock,
@@ -256,7 +180,7 @@ def converse(lane: str, data: bytes, manner: Manner, behind: Any = Recorder) -> 
     site: Any = standard
     if lane == "express":
         site = ExpressSite(standard, served.routes, _metrics())
-    channel, wire = site.buildProtocol(None), _Wire(manner.slow)
+    channel, wire = site.buildProtocol(None), _Wire(manner.slow, manner.by_tls)
     with _log() as log:
         channel.makeConnection(wire)
         stuck = _send(channel, wire, clock, served, data, manner)
@@ -297,9 +221,9 @@ def _send(
             wire.taken()
             clock.advance(1)
             served.settle()
-        if wire.disconnecting:
+        if wire.aborted or (wire.disconnecting and not manner.by_tls):
             break
-        if not wire.reads:
+        if not wire.reads and not wire.disconnecting:
             return True
         size = manner.sizes[turn % len(manner.sizes)] if turn < _MOST_PORTIONS else len(data)
         turn += 1

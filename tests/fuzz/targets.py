@@ -5,7 +5,7 @@ four are the sizes of portions in turn: up to `}` as many as the byte's value an
 `~` on all that is left. The fifth has flags, `@` none: 1, a recorder is behind the lane and not a
 store; 2, the client takes answers slowly; 4, it waits 7 s after each portion; 8, it stays until it
 is closed; 16, the first bytes 254 stand for 5,500 letters each, so that short inputs reach what is
-too long.
+too long; 32, it comes by TLS. Bytes 253 and 252 stand for signatures (`tests/fuzz/signing.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain, repeat
 
-from tests.fuzz.conversation import Manner, Recorder, StoreInMemory, Told, converse
+from tests.fuzz.behind import Recorder, StoreInMemory
+from tests.fuzz.conversation import Manner, Told, converse
 from tests.fuzz.reading import Message, Stream, answers, read
+from tests.fuzz.signing import sign
 
 HEADER_BYTES = 5
 _ALL = 0x7E
@@ -26,17 +28,18 @@ _MOST_LONG = 4
 def opened(data: bytes) -> tuple[bytes, Manner, type[Recorder | StoreInMemory]]:
     """The bytes of the connection, how they come, and what is behind the lane."""
     sizes, flags = data[: HEADER_BYTES - 1], data[HEADER_BYTES - 1 : HEADER_BYTES] or b"@"
-    slow, waits, stays = (bool(flags[0] & each) for each in (2, 4, 8))
+    slow, waits, stays, by_tls = (bool(flags[0] & each) for each in (2, 4, 8, 32))
     manner = Manner(
         [100_000 if each >= _ALL else each + 1 for each in sizes] or [100_000],
         _PAUSE_S if waits else 0.0,
         slow,
         stays,
+        by_tls,
     )
     sent = data[HEADER_BYTES:]
     if flags[0] & 16:
         sent = sent.replace(_LONG, b"a" * 5_500, _MOST_LONG)
-    return sent, manner, Recorder if flags[0] & 1 else StoreInMemory
+    return sign(sent), manner, Recorder if flags[0] & 1 else StoreInMemory
 
 
 def head_path(data: bytes) -> None:

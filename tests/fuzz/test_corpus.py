@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fuzz.behind import StoreInMemory
+from tests.fuzz.conversation import Manner, converse
 from tests.fuzz.corpus import KEPT, kept
 from tests.fuzz.reading import answers, read
-from tests.fuzz.seeds import seeds
+from tests.fuzz.seeds import SIGNED, seeds
+from tests.fuzz.signing import sign
 from tests.fuzz.targets import TARGETS, opened
 from tests.integration.smuggling_cases import CHUNKS, HEADS, TAKEN
 
@@ -69,3 +72,19 @@ def test_answers_are_told_apart() -> None:
 def test_seeds_are_of_both_kinds() -> None:
     behind = [opened(each)[2] for each in seeds()]
     assert len(set(behind)) == 2
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_signed_requests_hold(target: str) -> None:
+    for data, _ in SIGNED.values():
+        # In one piece, and in odd ones by TLS to a slow client that stays.
+        for manner in (b"~~~~@", b"\x1c~\6~j"):
+            TARGETS[target](manner + data + _NEXT)
+
+
+@pytest.mark.parametrize("lane", ["express", "standard"])
+def test_what_is_signed_right_is_served(lane: str) -> None:
+    for name, (data, status) in SIGNED.items():
+        told = converse(lane, sign(data), Manner(), StoreInMemory)
+        assert told.raw.startswith(b"HTTP/1.1 %d " % status), (name, told.raw)
+        assert told.counted[0][0] == "s3", name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _TARGET = b"/object/smuggled"
 _CHUNKED = b"Transfer-Encoding: chunked"
-_HIDDEN = b"DELETE /object/kept HTTP/1.1\r\nHost: h\r\n\r\n"
+HIDDEN = b"DELETE /object/kept HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 def request(
@@ -31,9 +31,9 @@ def get(*lines: bytes, **others: bytes | None) -> bytes:
 HEADS: dict[str, tuple[bytes, int]] = {
     name: (data, 400)
     for name, data in {
-        "length, then chunks": request(b"Content-Length: 5", _CHUNKED, body=b"0\r\n\r\n" + _HIDDEN),
-        "chunks, then length": request(_CHUNKED, b"Content-Length: 5", body=b"0\r\n\r\n" + _HIDDEN),
-        "two lengths": request(b"Content-Length: 0", b"Content-Length: 41", body=_HIDDEN),
+        "length, then chunks": request(b"Content-Length: 5", _CHUNKED, body=b"0\r\n\r\n" + HIDDEN),
+        "chunks, then length": request(_CHUNKED, b"Content-Length: 5", body=b"0\r\n\r\n" + HIDDEN),
+        "two lengths": request(b"Content-Length: 0", b"Content-Length: 41", body=HIDDEN),
         "two equal lengths": request(b"Content-Length: 3", b"content-length: 3", body=b"abc"),
         "lengths in a list": request(b"Content-Length: 3, 3", body=b"abc"),
         "a signed length": request(b"Content-Length: +3", body=b"abc"),
@@ -47,7 +47,7 @@ HEADS: dict[str, tuple[bytes, int]] = {
         "a coding after": request(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
         "chunked twice in one": request(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
         "chunked twice": request(_CHUNKED, _CHUNKED, body=b"0\r\n\r\n"),
-        "identity": request(b"Transfer-Encoding: identity", body=_HIDDEN),
+        "identity": request(b"Transfer-Encoding: identity", body=HIDDEN),
         "identity with a length": request(b"Transfer-Encoding: identity", b"Content-Length: 0"),
         "a quoted coding": request(b'Transfer-Encoding: "chunked"', body=b"0\r\n\r\n"),
         "a coding with a parameter": request(b"Transfer-Encoding: chunked;q=1", body=b"0\r\n\r\n"),
@@ -139,7 +139,7 @@ TAKEN: dict[str, tuple[bytes, int]] = {
     "spaces around a value": (request(b"Content-Length: \t3 \t", body=b"abc"), 201),
     "zeros before a length": (request(b"Content-Length: 0003", body=b"abc"), 201),
     "a body that looks like a request": (
-        request(b"Content-Length: %d" % len(_HIDDEN), body=_HIDDEN),
+        request(b"Content-Length: %d" % len(HIDDEN), body=HIDDEN),
         201,
     ),
     "Chunked": (request(b"Transfer-Encoding: Chunked", body=b"3\r\nabc\r\n0\r\n\r\n"), 201),
@@ -149,7 +149,7 @@ TAKEN: dict[str, tuple[bytes, int]] = {
         201,
     ),
     "a chunk that looks like a request": (
-        request(_CHUNKED, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(_HIDDEN), _HIDDEN)),
+        request(_CHUNKED, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)),
         201,
     ),
     "Upgrade": (get(b"Connection: Upgrade", b"Upgrade: h2c", b"HTTP2-Settings: AA"), 200),

@@ -23,8 +23,8 @@ TARGETS = {
     goals.PUT_LONG: {goals.AOSD, goals.TWICE, goals.NGINX, goals.NODE},
     goals.READERS: {goals.AOSD},
     goals.LISTING: {goals.ONCE, goals.TWICE, goals.NODE},
-    "GET 1 KiB by 32, real nodes": {goals.AOSD, goals.NGINX, goals.NODE},
-    "PUT 1 KiB by 32, real nodes": {goals.AOSD, goals.NGINX, goals.NODE},
+    "GET 1 KiB by 32, real nodes": {goals.AOSD, goals.STANDARD, goals.NGINX, goals.NODE},
+    "PUT 1 KiB by 32, real nodes": {goals.AOSD, goals.STANDARD, goals.NGINX, goals.NODE},
     "GET 1 GiB, real nodes": {goals.AOSD, goals.NGINX, goals.NODE},
     "PUT 1 GiB, real nodes": {goals.AOSD, goals.NGINX, goals.NODE},
 }

@@ -17,6 +17,7 @@ from aosd.gateway.requests import Get, Put
 from aosd.gateway.store import Store
 from aosd.model.errors import BucketNotEmpty, NoSuchBucket, NoSuchKey
 from aosd.nodes.s3 import S3Node
+from aosd.nodes.wiring import Wiring
 from aosd.observe.metrics import Metrics
 from aosd.testing.bodies import BytesSource
 from aosd.testing.contract.subject import raises
@@ -56,13 +57,15 @@ async def test_buckets_on_servers_of_both_kinds(tmp_path: Path) -> None:
 def _node(name: str, server: Server, reactor: Any) -> S3Node:
     assert server.address is not None and server.credentials is not None
     return S3Node(
-        name,
-        server.address,
-        server.credentials,
-        reactor=reactor,
-        now=reactor.seconds,
-        health=AlwaysWell(),
-        metrics=Metrics(),
+        Wiring(
+            name,
+            server.address,
+            server.credentials,
+            reactor=reactor,
+            now=reactor.seconds,
+            health=AlwaysWell(),
+            metrics=Metrics(),
+        )
     )
 
 

@@ -159,4 +159,10 @@ def test_by_tls_too(other_nodes: list[RealNode], tmp_path: Path) -> None:
             wire.send_request("GET", target, {"Connection": "close"})
             assert wire.answer("GET").body == b"abcde"
             assert wire.is_over()
+        # Refused, with much behind it: the answer and TLS's goodbye come all the same.
+        with Wire(port, 30.0) as wire:
+            wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+            wire.send(head("PUT", target, {"Host": "other"}, len(_LONG)) + _LONG[:700_000])
+            assert wire.answer("PUT").status == 400
+            assert wire.ends_well()
         assert daemon.metric("aosd_lane_requests_total", lane="express") >= 10

@@ -175,6 +175,10 @@ class Wire:
         """Whether the server closes the connection, with nothing more to say."""
         return not self._held and self.receive() == b""
 
+    def ends_well(self) -> bool:
+        """The same, without a reset: what the server said before couldn't get lost."""
+        return not self._held and self.socket.recv(_RECEIVE_BYTES) == b""
+
 
 def head(
     verb: str, target: str, headers: Mapping[str, str] | None = None, length: int | None = None

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError
 import aosd.certainty
 import aosd.cluster.beginning
 import aosd.consistency.memory
+import aosd.gateway.delete
 import aosd.gateway.finishing
 import aosd.gateway.get
 import aosd.gateway.look
@@ -241,6 +242,16 @@ def a_node_joins_at_once() -> Patches:
         await enter(self, member, incarnation, Membership.MEMBER, **more)
 
     return [(Standings, "enter", member)]
+
+
+@mutant(writing.delete_that_too_few_remember)
+def deletes_in_vain_leave_no_mark() -> Patches:
+    """Marks: what a delete made dead, that couldn't be put on record, is looked at."""
+
+    async def nothing(*_: Any) -> None:
+        """Leave none."""
+
+    return [(aosd.gateway.delete, "_outlived", nothing)]
 
 
 @mutant(writing.delete_carried_out_late)

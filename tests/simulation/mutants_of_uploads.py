@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aosd.consistency.uploads
+import aosd.gateway.completing
 import aosd.gateway.rewrite
 from aosd.consistency.copying import _Copying
 from aosd.consistency.memory import Memory
@@ -97,6 +98,12 @@ def aborts_nobody_remembers() -> Patches:
 def parts_here_and_there() -> Patches:
     """Uploads: a part is acknowledged while there is a node that has all before it."""
     return [(Uploads, "lacking", lambda self, upload, number: set())]
+
+
+@mutant(uploading.part_is_replaced_while_it_completes)
+def nodes_with_other_parts_get_no_copy() -> Patches:
+    """Uploads: a node whose parts were replaced meanwhile is one that lacks the object."""
+    return [(aosd.gateway.completing, "_OTHER_PARTS", "")]
 
 
 @mutant(uploading.copied_to_a_node_that_has_it_open)

@@ -347,6 +347,20 @@ def killed_while_it_completes() -> None:
             s.read_in_every_way()
 
 
+def part_is_replaced_while_it_completes() -> None:
+    """Another part of the number reaches B before its Complete does: B gets a copy."""
+    with scene_with_upload(replicas=3) as (s, upload):
+        sent(s, upload, b"v2")
+        for node in (s.a, s.b):
+            node.weather.foretell("put_part", KEY, Fate.WELL, there_s=5.0 if node is s.a else 1.0)
+        s.b.weather.foretell("complete_upload", KEY, Fate.WELL, there_s=2.0)
+        completing = s.world.complete_upload(upload)
+        s.world.send_part(upload, 1, b"v3")
+        s.does(completing)
+        s.world.pass_time(10.0)
+        s.read_in_every_way()
+
+
 def completed_with_one_node_left() -> None:
     """Two of its nodes are away, which took no part of it: the Complete makes R copies."""
     with scene_with_upload(nodes=5, notices_stops=True) as (s, upload):
@@ -397,5 +411,6 @@ STORIES: tuple[Callable[[], None], ...] = (
     killed_between_any_two,
     killed_while_it_completes,
     completed_with_one_node_left,
+    part_is_replaced_while_it_completes,
     upload_of_the_bucket_before,
 )

@@ -138,6 +138,17 @@ def delete_carried_out_late() -> None:
             s.read_in_every_way()
 
 
+def delete_that_too_few_remember() -> None:
+    """It failed, and counts all the same: what it made dead goes, and no read finds it any more."""
+    with scene() as s:
+        s.world.fates({Fate.RESET: 1.0}, s.a.name, s.c.name)
+        s.fails(s.world.delete(KEY))
+        s.world.fates({})
+        s.world.quiet()
+        assert s.read(newest=True) is None
+        assert s.read() is None
+
+
 def late_delete_where_a_stray_is_left() -> None:
     """A DELETE lands late on A, after v3 went to A and C, and to B by mending; then B is wiped."""
     with scene() as s:
@@ -237,6 +248,7 @@ def one_lands_late_and_the_other_primary_is_lost() -> None:
 
 
 STORIES: tuple[Callable[[], None], ...] = (
+    delete_that_too_few_remember,
     second_creation_while_the_first_is_made_up,
     writes_of_a_killed_gateway_land_late,
     one_lands_late_and_the_other_primary_is_lost,

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.routes import Routes
+from aosd.doors.load import Load
 from aosd.doors.operations.acts import Acts
 from aosd.doors.operations.doctor import Doctor
 from aosd.doors.operations.door import OperationsDoor
@@ -202,6 +203,7 @@ class DoorTestCase(ClusterTestCase):
             make_request_id=lambda: "0123456789ABCDEF",
             door_of=self.doors.door_of,
             client_idle_timeout_s=25.0,
+            load=Load(100, 100),
         )
         self.site: Any = self.standard
         if self.express:

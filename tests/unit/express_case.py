@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -13,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.model.errors import NodeError
 from aosd.model.node import Address, Credentials
-from aosd.nodes.exchange import Deadlines
 from aosd.nodes.express.node import ExpressNode
+from aosd.nodes.wiring import Deadlines, Wiring
 from aosd.observe.metrics import Metrics
 
 T = TypeVar("T")
@@ -89,6 +91,85 @@ class Wire(StringTransport):
             self.breaks(ConnectionDone())
 
 
+class Handle(socket.socket):
+    """What is sent straight to the kernel goes the same way as what is written.
+
+    `given` are the very objects that were sent by it, `broken` what happens in place of that.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self.given: list[Any] = []
+        self.broken: OSError | None = None
+        self._kernel = kernel
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.given.append(data)
+        if self.broken is not None:
+            raise self.broken
+        count = self._kernel.take(data)
+        if not count:
+            raise BlockingIOError
+        return count
+
+    def sendmsg(self, buffers: Any, *_: Any) -> int:
+        """Several pieces by one call."""
+        count = self.send(b"".join(buffers))
+        self.given[-1] = buffers
+        return count
+
+    def recv(self, count: int, flags: int = 0) -> bytes:
+        """The node says no last words."""
+        return b""
+
+
+class Kernel(FileDescriptor):
+    """A connection by plain TCP, whose kernel has room for so many bytes more.
+
+    `makes_room` lets it send more; `breaks` is what the reactor does when writing fails.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.connected = 1
+        self.room = 0
+        self.taken = b""
+        self.handle = Handle(self)
+        self.protocol: Any = None
+
+    def makes_room(self, count: int) -> None:
+        """There is room, and the reactor says so if anybody waits for it."""
+        self.room += count
+        if self in self.reactor.getWriters():
+            self.doWrite()
+
+    def breaks(self) -> None:
+        """The connection is gone; what writes is told first."""
+        reason = Failure(ConnectionLost())
+        self.connectionLost(reason)
+        self.protocol.connectionLost(reason)
+
+    def writeSomeData(self, data: bytes) -> int:  # noqa: N802
+        return self.take(data[: self.SEND_LIMIT])
+
+    def take(self, data: bytes) -> int:
+        """Take what there is room for; returns how many bytes."""
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        self.taken += taken
+        return len(taken)
+
+    def getHandle(self) -> Handle:
+        return self.handle
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing waits."""
+
+    def abortConnection(self) -> None:
+        """As Twisted's: it is gone a turn of the reactor later."""
+        self.reactor.callLater(0, self.breaks)
+
+
 class Well:
     """A breaker that remembers."""
 
@@ -136,6 +217,7 @@ class ExpressCase(SynchronousTestCase):
     """A node whose connections are in the test's hands."""
 
     connections = 2
+    most_waiting: int | None = None
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -143,15 +225,18 @@ class ExpressCase(SynchronousTestCase):
         self.metrics = Metrics()
         self.wires: list[Wire] = []
         self.node = ExpressNode(
-            "n1",
-            Address("http", "127.0.0.1", 9000),
-            Credentials("access", "secret"),
-            reactor=self.reactor,
-            now=lambda: 1_700_000_000.0,
-            health=self.health,  # type: ignore[arg-type]
-            metrics=self.metrics,
-            deadlines=DEADLINES,
-            connections=self.connections,
+            Wiring(
+                "n1",
+                Address("http", "127.0.0.1", 9000),
+                Credentials("access", "secret"),
+                reactor=self.reactor,
+                now=lambda: 1_700_000_000.0,
+                health=self.health,  # type: ignore[arg-type]
+                metrics=self.metrics,
+                deadlines=DEADLINES,
+                connections=self.connections,
+                most_waiting=self.most_waiting,
+            )
         )
 
     def connect(self) -> Wire:

@@ -55,6 +55,7 @@ class GatewayTestCase(SynchronousTestCase):
     count = 3
     limits = LIMITS
     budget_bytes = 4000
+    at_hand_bytes = -1  # bodies of up to so many come with their heads
     a: MemoryNode
     b: MemoryNode
     c: MemoryNode
@@ -67,7 +68,12 @@ class GatewayTestCase(SynchronousTestCase):
         self.uploads_may_stay = False
         self.use(
             [
-                MemoryNode(f"n{number}", now=self.clock.seconds, piece_bytes=300)
+                MemoryNode(
+                    f"n{number}",
+                    now=self.clock.seconds,
+                    piece_bytes=300,
+                    at_hand_bytes=self.at_hand_bytes,
+                )
                 for number in range(1, self.count + 1)
             ]
         )

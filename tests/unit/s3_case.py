@@ -18,6 +18,7 @@ from urllib3.response import HTTPResponse
 
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.routes import Routes
+from aosd.doors.load import Load
 from aosd.doors.operations.report import Oversight
 from aosd.doors.plain import PlainDoor
 from aosd.doors.root import Doors
@@ -87,6 +88,7 @@ class S3TestCase(ClusterTestCase):
             make_request_id=lambda: "0123456789ABCDEF",
             door_of=self.doors.door_of,
             client_idle_timeout_s=25.0,
+            load=Load(100, 100),
         )
         self.site: Any = self.standard
         if self.express:

@@ -26,7 +26,8 @@ from aosd.discovery import DiscoveryContext
 from aosd.discovery.providers import context_of, make_provider
 from aosd.model.errors import ConfigurationError, NoNodes
 from aosd.model.node import Address, Credentials, Sighting
-from aosd.settings import Settings, load_settings
+from aosd.settings import Settings
+from aosd.settings_sources import load_settings
 from aosd.testing.discovery import ScriptedDiscovery
 from tests.unit.aosctl_case import QUIET, AosctlCase, ScriptedDaemon, node, nodes
 

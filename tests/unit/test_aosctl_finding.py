@@ -19,7 +19,8 @@ from aosd.aosctl.finding import find_daemon, find_token, url_listened, url_said
 from aosd.aosctl.words import brief, many, number, size, time
 from aosd.consistency.registers import Register
 from aosd.model.errors import ConfigurationError, NoNodes
-from aosd.settings import Settings, load_settings
+from aosd.settings import Settings
+from aosd.settings_sources import load_settings
 
 TOLD = keys.Told("c", Register("keys", "cluster", "1", {"token": "the-clusters-own"}))
 

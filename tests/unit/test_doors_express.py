@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.request import ExpressRequest
-from aosd.doors.site import HeadFirstRequest
+from aosd.doors.heads_first import HeadFirstRequest
 from aosd.model.errors import ClientGone, IncompleteBody
 from tests.unit import test_doors_site
 from tests.unit.test_doors_site import IDLE_S, Sink, Transport, answer
@@ -245,6 +246,35 @@ class ExpressTests(test_doors_site.SiteTests):
         self.send(b"56789")
         self.assertTrue(body.ended)
         self.assertEqual(self.transport.producerState, "producing")
+
+    def test_a_long_body_is_read_by_larger_pieces_and_passed_on_as_it_came(self) -> None:
+        length, came = 4 * 256 * 1024, []
+        self.send(self.head(length=b"Content-Length: %d\r\n" % length))
+        self.assertEqual(self.transport.bufferSize, 256 * 1024)
+        sink = Sink()
+        sink.body_data = came.append  # type: ignore[method-assign, assignment]
+        self.requests[0].body.start(sink)
+        pieces = [bytes(self.transport.bufferSize) for _ in range(4)]
+        for piece in pieces:
+            self.send(piece)
+        self.assertEqual([id(each) for each in came], [id(each) for each in pieces])
+        answer(self.requests[0])
+        # What comes after is held, and its answer counts as slow where it always did.
+        self.assertEqual(self.transport.bufferSize, FileDescriptor.bufferSize)
+        self.send(self.head(length=b"Content-Length: %d\r\n" % (256 * 1024 - 1)))
+        self.assertEqual(self.transport.bufferSize, FileDescriptor.bufferSize)
+
+    def test_so_is_one_that_is_handed_over(self) -> None:
+        length = 256 * 1024
+        self.send(b"PUT /handed HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length)
+        self.assertEqual(self.transport.bufferSize, 256 * 1024)
+        sink = Sink()
+        self.requests[0].body.start(sink)
+        self.send(bytes(length) + GET)
+        self.assertEqual((len(sink.data), sink.ended), (length, True))
+        answer(self.requests[0])
+        self.assertEqual(len(self.requests), 2)
+        self.assertEqual(self.transport.bufferSize, FileDescriptor.bufferSize)
 
     def test_the_quiet_time_counts_from_the_last_answer(self) -> None:
         self.on_request = answer

@@ -7,9 +7,8 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
-from aosd.doors.load import Load, most_of_one
+from aosd.doors.load import Load
 from aosd.model.errors import NodeUnavailable
 from tests.unit import door_case
 from tests.unit.express_case import ExpressCase, found
@@ -26,7 +25,7 @@ class LoadTests(door_case.DoorTestCase):
     def setUp(self) -> None:
         super().setUp()
         refused = self.metrics.refused
-        self.standard.load = self.load = Load(4, lambda door: refused.labels(door).inc())
+        self.standard.load = self.load = Load(4, 3, lambda door: refused.labels(door).inc())
         self.nodes_up()
         self.assertEqual(self.ask("/object/a", "PUT", b"x").status, 201)
         self.addresses: list[str] = []
@@ -43,7 +42,7 @@ class LoadTests(door_case.DoorTestCase):
 
     def client(self, address: str) -> tuple[Any, Any]:
         channel, transport = self.connect()
-        transport.peerAddr = IPv4Address("TCP", address, 1)
+        transport.peerAddr = channel.peer = IPv4Address("TCP", address, 1)
         return channel, transport
 
     def refused(self) -> float | None:
@@ -127,17 +126,10 @@ class StandardLoadTests(LoadTests):
     express = False
 
 
-class ShareTests(SynchronousTestCase):
-    def test_one_gets_in_where_there_is_room_for_one_only(self) -> None:
-        self.assertEqual([most_of_one(each) for each in (1, 2, 4, 1024)], [1, 1, 3, 768])
-
-
 class SlowNodeTests(ExpressCase):
     """What waits for one node is bounded, and nobody blames the node for it."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.node._exchange.most_waiting = 2
+    most_waiting = 2
 
     def test_more_than_may_wait_are_refused_at_once_and_probes_never(self) -> None:
         waiting = [self.begin(self.node.head("object", "a")) for _ in range(2)]

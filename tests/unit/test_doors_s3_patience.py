@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from aosd.doors.load import Load
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.patience import patiently
@@ -63,6 +64,7 @@ class PatienceTests(SynchronousTestCase):
             make_request_id=lambda: "0123456789ABCDEF",
             door_of=lambda path: "s3",
             client_idle_timeout_s=25.0,
+            load=Load(100, 100),
         )
         self.channel = site.buildProtocol(None)
         self.transport = StringTransport()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -14,7 +15,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from aosd.doors.site import HeadFirstChannel, HeadFirstRequest, HeadFirstSite
+from aosd.doors.heads_first import HeadFirstChannel, HeadFirstRequest
+from aosd.doors.load import Load
+from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone, IncompleteBody, RequestTimeout
 from aosd.observe.access import AccessLog
 from aosd.observe.metrics import Metrics
@@ -58,9 +61,10 @@ class Root(Resource):
 
 
 class Transport(StringTransport):
-    """A transport that remembers being aborted."""
+    """A transport that remembers being aborted, and how much it is to read at once."""
 
     aborted = False
+    bufferSize = FileDescriptor.bufferSize  # noqa: N815
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -90,6 +94,7 @@ class SiteTests(SynchronousTestCase):
             make_request_id=lambda: next(ids),
             door_of=lambda path: "plain",
             client_idle_timeout_s=IDLE_S,
+            load=Load(100, 100),
         )
         self.channel: HeadFirstChannel = self.site.buildProtocol(None)
         self.transport = Transport()
@@ -288,6 +293,15 @@ class SiteTests(SynchronousTestCase):
         self.assertIn(b"\r\nx-amz-meta-who: Me", head)
         self.assertIn(b"\r\nx-amz-request-id: ID0", head)
         self.assertNotIn(b"content-type", head.lower())
+
+    def test_a_client_that_does_not_take_its_last_answer_is_dropped(self) -> None:
+        self.on_request = answer
+        self.send(self.head(b"Connection: close\r\n", length=b""))
+        self.assertTrue(self.transport.disconnecting)
+        self.clock.advance(14)
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(2)
+        self.assertTrue(self.transport.aborted)
 
     def test_keep_alive_goes_on_after_a_body(self) -> None:
         self.send(self.head() + b"0123456789")

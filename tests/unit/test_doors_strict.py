@@ -8,9 +8,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import _ChunkedTransferDecoder
 
+from aosd.doors.cutter import HeadCutter, is_one_head
 from aosd.doors.framing import MOST_LINE_BYTES, MOST_TRAILER_BYTES, ChunkScanner
 from aosd.doors.strict import (
+    MOST_HEAD_BYTES,
     MOST_HEADERS,
+    TOO_LONG,
     Problem,
     check_head,
     end_of_head,
@@ -66,6 +69,76 @@ class HeadTests(SynchronousTestCase):
             b"HTTP/1.1 505 HTTP Version Not Supported\r\n"
             b"connection: close\r\ncontent-length: 0\r\n\r\n",
         )
+
+
+class CutterTests(SynchronousTestCase):
+    HEAD = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.held = bytearray()
+        self.heads = HeadCutter(self.held)
+
+    def of_length(self, length: int) -> bytes:
+        """A head of so many bytes."""
+        return self.HEAD[:-2] + b"a: " + b"b" * (length - len(self.HEAD) - 5) + b"\r\n\r\n"
+
+    def test_heads_that_come_byte_by_byte_with_something_between(self) -> None:
+        found = []
+        for byte in b"\r\n" + self.HEAD + b"\r\n\r\n" + self.HEAD:
+            self.held.append(byte)
+            if (head := self.heads.cut()) is not None:
+                found.append(head)
+        self.assertEqual(found, [self.HEAD, self.HEAD])
+        self.assertEqual(self.held, b"")
+
+    def test_a_short_one_after_a_long_one_that_came_in_pieces(self) -> None:
+        short = b"GET / HTTP/1.0\r\n\r\n"
+        self.held += self.HEAD[:-1]
+        self.assertIsNone(self.heads.cut())
+        self.held += self.HEAD[-1:] + short
+        self.assertEqual([self.heads.cut(), self.heads.cut()], [self.HEAD, short])
+
+    def test_what_comes_after_a_head_is_its_owners(self) -> None:
+        self.held += self.HEAD + b"body" + self.HEAD[:9]
+        self.assertEqual(self.heads.cut(), self.HEAD)
+        self.assertEqual(self.held, b"body" + self.HEAD[:9])
+        del self.held[:4]
+        self.assertIsNone(self.heads.cut())
+        self.held += self.HEAD[9:]
+        self.assertEqual(self.heads.cut(), self.HEAD)
+
+    def test_the_longest(self) -> None:
+        head = self.of_length(MOST_HEAD_BYTES)
+        self.held += head[:-1]
+        self.assertIsNone(self.heads.cut())
+        self.held += head[-1:]
+        self.assertEqual(self.heads.cut(), head)
+        self.held += self.of_length(MOST_HEAD_BYTES + 1)
+        self.assertIs(self.heads.cut(), TOO_LONG)
+
+    def test_one_that_is_too_long_already_isnt_waited_for(self) -> None:
+        self.held += self.of_length(MOST_HEAD_BYTES + 1)[:-1]
+        self.assertIs(self.heads.cut(), TOO_LONG)
+
+    def test_one_that_is_in_no_order(self) -> None:
+        self.held += b"GET /a HTTP/1.1\nHost: h\n\n"
+        problem = self.heads.cut()
+        assert isinstance(problem, Problem)
+        self.assertEqual(problem.status, 400)
+
+    def test_what_is_one_head(self) -> None:
+        for data in (self.HEAD, self.of_length(MOST_HEAD_BYTES)):
+            self.assertTrue(is_one_head(data))
+        for data in (
+            self.HEAD[:-1],
+            self.HEAD + b"a",
+            self.HEAD + self.HEAD,
+            b"\r\n" + self.HEAD,
+            b"\r\n\r\n",
+            b"a\n\n",
+            self.of_length(MOST_HEAD_BYTES + 1),
+        ):
+            self.assertFalse(is_one_head(data), data[:40])
 
 
 class ChunkTests(SynchronousTestCase):

@@ -58,3 +58,7 @@ class GetTests(GatewayTestCase):
         wanted = parse_range("bytes=0-1")
         self.assertEqual(self.read("k", wanted=wanted, if_range=etag), b"01")
         self.assertEqual(self.read("k", wanted=wanted, if_range='"other"'), b"0123456789")
+
+
+class AtHandGetTests(GetTests):
+    at_hand_bytes = 100_000

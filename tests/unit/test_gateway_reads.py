@@ -23,6 +23,7 @@ from aosd.testing.faults import (
     timed_out,
     unavailable,
 )
+from aosd.testing.memory_bodies import ReadingAtHand
 from tests.unit.gateway_case import BUCKET, FLOWING, KEY, S1, S2, S3, SMALL, GatewayTestCase
 
 
@@ -482,3 +483,28 @@ class AbsenceTests(GatewayTestCase):
         self.absent()
         self.down(self.b)
         self.unknown()
+
+
+class SettledAtHandTests(SettledTests):
+    at_hand_bytes = len(SMALL)
+
+
+class UnsettledAtHandTests(UnsettledTests):
+    at_hand_bytes = 100_000
+
+
+class AtHandTests(GatewayTestCase):
+    at_hand_bytes = len(SMALL)
+
+    def test_a_body_that_came_with_its_head_is_nobodys_to_resume_or_to_count(self) -> None:
+        self.stored(KEY, SMALL)
+        found = self.successResultOf(self.getting(KEY))
+        self.assertIsInstance(found.reading, ReadingAtHand)
+        self.assertEqual(+self.store.traffic.in_flight, {})
+        self.assertEqual(self.deliver(found), SMALL)
+
+    def test_a_longer_one_counts_until_it_is_read(self) -> None:
+        self.stored(KEY, SMALL + b"x")
+        found = self.successResultOf(self.getting(KEY))
+        self.assertEqual(self.store.traffic.in_flight.total(), 1)
+        self.assertEqual(self.deliver(found), SMALL + b"x")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from typing import Any
-
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
@@ -24,7 +20,7 @@ from aosd.nodes.express.connection import NodeConnection
 from aosd.ports import IReading
 from aosd.streams.bodies import HeldBody
 from aosd.testing.bodies import BytesBody, CollectingConsumer
-from tests.unit.express_case import ExpressCase, Wire, answer, found
+from tests.unit.express_case import ExpressCase, Kernel, Wire, answer, found
 
 KIB = 1024
 STORED = answer(b"200 OK", b'ETag: "abc"')
@@ -413,42 +409,6 @@ class Waiting(BytesBody):
 
     def resumeProducing(self) -> None:
         self.paused = False
-
-
-class Handle(socket.socket):
-    """What is sent straight to the kernel goes the same way as what is written."""
-
-    kernel: Kernel
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        count = self.kernel.writeSomeData(data)
-        if not count:
-            raise BlockingIOError
-        return count
-
-
-class Kernel(FileDescriptor):
-    """A connection by plain TCP, whose kernel has room for so many bytes more."""
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor)
-        self.connected = 1
-        self.room = 0
-        self.taken = b""
-        self.handle = Handle()
-        self.handle.kernel = self
-
-    def writeSomeData(self, data: bytes) -> int:  # noqa: N802
-        taken = bytes(data[: self.room])
-        self.room -= len(taken)
-        self.taken += taken
-        return len(taken)
-
-    def getHandle(self) -> Handle:
-        return self.handle
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing waits."""
 
 
 class OrderTests(SynchronousTestCase):

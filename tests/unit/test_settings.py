@@ -12,8 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from aosd.model.errors import ConfigurationError
 from aosd.model.node import Credentials
 from aosd.settings import (
-    COMPOSE_NAMES,
-    MIB,
     Settings,
     default_of,
     flag_of,
@@ -21,9 +19,10 @@ from aosd.settings import (
     is_repeatable,
     is_secret,
     kind_of,
-    load_settings,
     variable_of,
 )
+from aosd.settings_kinds import MIB
+from aosd.settings_sources import COMPOSE_NAMES, load_settings
 from tools.settings_reference import reference
 
 ROOT = Path(__file__).parent.parent.parent
@@ -270,6 +269,11 @@ class SettingsTests(SynchronousTestCase):
             "AOSD_SECRET_KEY is a secret not shown here, but must be given together",
             self.refused(AOSD_SECRET_KEY="hushhush"),
         )
+
+    def test_one_gets_in_where_there_is_room_for_one_only(self) -> None:
+        shares = [self.load({"max_requests": most}).most_requests_of_one for most in (1, 2, 4)]
+        self.assertEqual(shares, [1, 1, 3])
+        self.assertEqual(self.load().most_requests_of_one, 768)
 
     def test_a_domain_is_folded(self) -> None:
         for domain in ("localhost", "S3.Example.org", "a" * 63 + ".1.example"):

@@ -6,8 +6,9 @@ import os
 import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IProducer
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -18,8 +19,15 @@ from aosd.ports import IBodySink, IBodySource, IReading
 from aosd.streams.digests import Digests
 from aosd.streams.fanout import Fanout
 from aosd.streams.resumed import ResumedReading
-from aosd.streams.splice import ISpliceBody, ISplicer, ISpliceTarget, SourceBroke
-from aosd.streams.splice_relay import splice_target
+from aosd.streams.splice import (
+    ISpliceBody,
+    ISplicer,
+    ISpliceSource,
+    ISpliceTarget,
+    Pipes,
+    SourceBroke,
+)
+from aosd.streams.splice_relay import SpliceRelay, splice_target
 from aosd.testing.bodies import CollectingConsumer
 
 MIB = 1024 * 1024
@@ -52,6 +60,8 @@ class Target(CollectingConsumer):
 
 @implementer(IReading)
 class SplicedReading:
+    at_hand = False
+
     """Splices so many bytes, and then fails unless that is all."""
 
     def __init__(self, span: Span, count: int) -> None:
@@ -108,6 +118,97 @@ class TargetTests(SynchronousTestCase):
             del os.splice
             self.addCleanup(setattr, os, "splice", splice)
         self.assertIsNone(splice_target(self.client, MIB))
+
+
+@implementer(ISpliceSource)
+class Source:
+    """A node's answer whose connection is gone by the time that it is to be spliced."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def source_socket(self) -> socket.socket | None:
+        return None
+
+    def take_over(self) -> list[bytes]:
+        return [b"ab", b"cd"]
+
+    def taken(self, count: int) -> None:
+        raise AssertionError("nothing is spliced")
+
+    def give_back(self) -> None:
+        self.told.append("give back")
+
+    def drop(self) -> None:
+        self.told.append("drop")
+
+
+class SlowTarget(Target):
+    """A client that takes its time with what is written before anything is spliced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushing: Deferred[None] = Deferred()
+
+    def flushed(self) -> Deferred[None]:
+        return self.flushing
+
+
+class RelayEndTests(SynchronousTestCase):
+    """However it ends, once, nothing is held any more."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.client = SlowTarget()
+        self.addCleanup(self.client.close)
+        self.node = Source()
+        self.relay = SpliceRelay(
+            self.client,
+            self.node,
+            self.client,
+            MIB,
+            self.clock,
+            Pipes(),
+            10.0,
+            300.0,
+            lambda why, silent: NodeUnavailable("n", why),
+            lambda: None,
+        )
+        self.relay.begin()
+        self.assertEqual(self.client.data, b"abcd")
+        self.assertIs(self.client.producer, self.relay)
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.node.told, ["drop"])
+        self.assertTrue(self.client.ended)
+        self.assertTrue(self.client.flushing.called)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_client_that_leaves(self) -> None:
+        self.relay.stopProducing()
+        self.failureResultOf(self.relay.done, ClientGone)
+        self.relay.stopProducing()
+
+    def test_a_client_that_takes_nothing(self) -> None:
+        self.clock.advance(299)
+        self.assertNoResult(self.relay.done)
+        self.clock.advance(1)
+        self.failureResultOf(self.relay.done, ClientGone)
+
+    def test_a_client_that_has_left_when_it_would_begin(self) -> None:
+        self.client.close()
+        self.client.plain = None
+        self.client.flushing.callback(None)
+        self.failureResultOf(self.relay.done, ClientGone)
+
+    def test_a_node_that_has_left_when_it_would_begin(self) -> None:
+        self.client.flushing.callback(None)
+        failure = self.failureResultOf(self.relay.done, NodeUnavailable)
+        self.assertIn(f"stopped {MIB - 4} bytes before", str(failure.value))
+
+    def test_given_up(self) -> None:
+        self.relay.done.cancel()
+        self.failureResultOf(self.relay.done, CancelledError)
 
 
 @implementer(ISpliceBody, IBodySource)

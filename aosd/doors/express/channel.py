@@ -16,27 +16,23 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aosd.doors.cutter import HeadCutter, is_one_head
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
+from aosd.doors.lingering import FLUSH_S, Lingering
 from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
-from aosd.doors.strict import (
-    MOST_HEAD_BYTES,
-    TOO_LONG,
-    TOO_SLOW,
-    Problem,
-    check_head,
-    end_of_head,
-    skip_empty_lines,
-)
+from aosd.doors.strict import TOO_SLOW, Problem, check_head
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Flush
 
 if TYPE_CHECKING:
     from aosd.doors.express.factory import ExpressSite
 
 _MOST_HELD_BYTES = 64 * 1024
-_ABORT_AFTER_S = 15.0  # what is written last has that long to go out
+_LONG_BYTES = 256 * 1024  # a body as long as that is read by as much at once
+_READ_BYTES = 64 * 1024  # what Twisted's transports read at once otherwise
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,11 +41,14 @@ class ExpressChannel(Protocol):
     """Serves one request after the other; what it doesn't know it hands over.
 
     `site` is the standard lane's, which has what both share. What comes after the present
-    request is held, at most some 64 KiB of it. To its transport it is the one producer: it
-    passes pauses on to whoever writes the present answer, and starts no other meanwhile.
+    request is held, at most some 64 KiB of it and what is read at once. To its transport it
+    is the one producer: it passes pauses on to whoever writes the present answer, and starts
+    no other meanwhile.
     """
 
     transport: Any
+    outgoing: Outgoing
+    peer: object
 
     def __init__(self, lane: ExpressSite, site: HeadFirstSite) -> None:
         self.site = site
@@ -57,18 +56,20 @@ class ExpressChannel(Protocol):
         self.secure = False
         self._lane = lane
         self._held = bytearray()
-        self._looked_at = 0
+        self._heads = HeadCutter(self._held)
         self._current: ExpressRequest | Handover | None = None
         self._advancing = False
         self._producer: IPushProducer | None = None
         self._write_blocked = False
         self._body_holds = False
         self._reads = True
+        self._reads_long = False
         self.closing = False
         self._gone = False
         self._quiet_since_s = 0.0
         self._quiet: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
+        self._lingering: Lingering | None = None
 
     # -- the transport's side -------------------------------------------------------------------
 
@@ -78,6 +79,8 @@ class ExpressChannel(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         self.secure = ISSLTransport.providedBy(transport)
+        self.outgoing = Outgoing(transport)
+        self.peer = transport.getPeer()
         transport.registerProducer(self, True)
         self._lane.channels.add(self)
         clock = self.site.clock
@@ -87,6 +90,8 @@ class ExpressChannel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         if self.closing:
+            if self._lingering is not None:
+                self._lingering.take(data)
             return
         current = self._current
         if current is not None and current.wants:
@@ -103,8 +108,11 @@ class ExpressChannel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone."""
         self._gone = self.closing = True
+        self.outgoing.lost()
         self._held.clear()
         self._stop_timers()
+        if self._lingering is not None:
+            self._lingering.stop()
         self._lane.channels.discard(self)
         current, self._current = self._current, None
         if current is not None:
@@ -147,10 +155,7 @@ class ExpressChannel(Protocol):
 
     def plain_socket(self) -> socket.socket | None:
         """See PlainLine."""
-        if self._gone or self.secure:
-            return None
-        handle = getattr(self.transport, "getHandle", lambda: None)()
-        return handle if isinstance(handle, socket.socket) else None
+        return self.outgoing.socket
 
     def body_taken(self, count: int) -> None:
         """See PlainLine."""
@@ -166,7 +171,7 @@ class ExpressChannel(Protocol):
 
     def send_continue(self) -> None:
         """See Line."""
-        self.transport.write(_CONTINUE)
+        self.outgoing.send(_CONTINUE)
 
     def pause_reading(self) -> None:
         """See Line."""
@@ -186,6 +191,8 @@ class ExpressChannel(Protocol):
         if not self.persistent:
             self.close()
             return
+        if self._reads_long:
+            self._read_by(_READ_BYTES)
         self._quiet_since_s = self.site.clock.seconds()
         if self._held:
             self._advance()
@@ -199,7 +206,7 @@ class ExpressChannel(Protocol):
         self.closing = True
         self._held.clear()
         self._stop_timers()
-        self._quiet = self.site.clock.callLater(_ABORT_AFTER_S, self.abort)
+        self._quiet = self.site.clock.callLater(FLUSH_S, self.abort)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -245,8 +252,7 @@ class ExpressChannel(Protocol):
 
     def _begin_whole(self, data: bytes) -> bytes:
         """Begin a request that came in one piece, as most do; what isn't used of `data`."""
-        end = data.find(b"\r\n\r\n") + 4
-        if end != len(data) or not 4 <= end <= MOST_HEAD_BYTES or data[0] in b"\r\n":
+        if not is_one_head(data):
             return data
         self._advancing = True
         try:
@@ -261,26 +267,17 @@ class ExpressChannel(Protocol):
 
     def _begin_next(self) -> bool:
         """Whether a head was held, and its request begun."""
-        held = self._held
-        if held[0] in b"\r\n":
-            skip_empty_lines(held)
-            self._looked_at = 0
-        end = end_of_head(held, self._looked_at)
-        if end > MOST_HEAD_BYTES or (not end and len(held) >= MOST_HEAD_BYTES):
-            self._refuse(TOO_LONG)
-            return False
-        self._looked_at = 0 if end else len(held)
-        if not end:
+        head = self._heads.cut()
+        if head is None:
             return False
         self._stop_watching_head()
-        raw = bytes(held[:end])
-        rest = bytes(held[end:])
-        held.clear()
-        problem = check_head(raw)
-        if problem is not None:
-            self._refuse(problem)
+        if isinstance(head, Problem):
+            self._refuse(head)
             return False
-        rest = self._begin(raw, parse_head(raw), rest)
+        held = self._held
+        rest = bytes(held)
+        held.clear()
+        rest = self._begin(head, parse_head(head), rest)
         if not self.closing:
             held += rest
         return not self.closing
@@ -289,6 +286,8 @@ class ExpressChannel(Protocol):
         """Begin a request; what is left of what came after its head."""
         length = head.length
         serve = None
+        if length is not None and length >= _LONG_BYTES:
+            self._read_by(_LONG_BYTES)
         if _is_plain(head) and length is not None:
             request = ExpressRequest(self, head)
             serve = self._lane.routes.find(request)
@@ -317,8 +316,11 @@ class ExpressChannel(Protocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""
-        self.transport.write(problem.answer())
-        self.close()
+        self.closing = True
+        self._held.clear()
+        self._stop_timers()
+        self.outgoing.send(problem.answer())
+        self._lingering = Lingering(self.transport, self.site.clock)
 
     def _regulate(self) -> None:
         """Read, or don't: what is held is bounded, and a body flows at its reader's pace."""
@@ -331,6 +333,11 @@ class ExpressChannel(Protocol):
                 self.transport.resumeProducing()
             else:
                 self.transport.pauseProducing()
+
+    def _read_by(self, count: int) -> None:
+        """Read so many bytes at once: what a long body costs is by piece as well as by byte."""
+        self._reads_long = count > _READ_BYTES
+        self.transport.bufferSize = count  # with TLS nobody looks at it
 
     def _watch_head(self) -> None:
         """Count the time of a head that hasn't come whole."""

@@ -13,7 +13,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from aosd.doors.express.request import Connection
 from aosd.doors.framing import ChunkScanner
-from aosd.doors.site import HeadFirstChannel
+from aosd.doors.heads_first import HeadFirstChannel
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -34,10 +34,10 @@ class _Facade:
         """It is set already."""
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        self._connection.outgoing.write(data)
 
     def writeSequence(self, data: Any) -> None:
-        self._transport.writeSequence(data)
+        self._connection.outgoing.write(b"".join(data))
 
     def loseConnection(self) -> None:
         self._connection.close()

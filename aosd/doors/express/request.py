@@ -6,7 +6,7 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES, RESPONSES
 from zope.interface import implementer
@@ -14,8 +14,10 @@ from zope.interface import implementer
 from aosd.doors.body import NO_BODY, NoBody, RequestBody
 from aosd.doors.express.body import ExpressBody, PlainLine
 from aosd.doors.express.head import ExpressHeaders, Head
-from aosd.doors.site import LINGER_BYTES, LINGER_S, HeadFirstSite
+from aosd.doors.lingering import Patience
+from aosd.doors.site import HeadFirstSite
 from aosd.model.errors import ClientGone
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import ISpliceTarget
 
 _STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in RESPONSES.items()}
@@ -26,6 +28,8 @@ class Connection(PlainLine, Protocol):
 
     site: HeadFirstSite
     transport: Any
+    outgoing: Outgoing
+    peer: object
     secure: bool
     persistent: bool
     closing: bool
@@ -64,9 +68,8 @@ class ExpressRequest:
         "_gone",
         "_headers",
         "_left",
-        "_linger_until_bytes",
-        "_lingering",
         "_notify",
+        "_patience",
         "_told",
         "aborted",
         "began_s",
@@ -106,8 +109,7 @@ class ExpressRequest:
         self._notify: list[Deferred[None]] = []
         self._answering: Deferred[None] | None = None
         self._left = 0
-        self._lingering: IDelayedCall | None = None
-        self._linger_until_bytes = 0
+        self._patience: Patience | None = None
 
     # -- the connection's side ------------------------------------------------------------------
 
@@ -144,13 +146,12 @@ class ExpressRequest:
         self._left = left - len(data)
         body.data(data)
         if self._left:
-            if self._lingering is not None and body.received_bytes > self._linger_until_bytes:
-                self._hang_up()
+            if self._patience is not None:
+                self._patience.took(len(data))
         else:
             self._connection.resume_reading()
             body.end()
-            if self._lingering is not None:
-                self._end_linger()
+            if self._patience is not None and self._patience.end():
                 self._connection.done()
         return rest
 
@@ -166,7 +167,8 @@ class ExpressRequest:
     def lost(self, reason: Failure) -> None:
         """The connection is gone."""
         self._gone = True
-        self._end_linger()
+        if self._patience is not None:
+            self._patience.end()
         if isinstance(self.body, RequestBody):
             self.body.fail(ClientGone("the client went away"))
         notify, self._notify = self._notify, []
@@ -191,32 +193,33 @@ class ExpressRequest:
         """See DoorRequest."""
         if self._gone or self._finished:
             return
+        outgoing = self._connection.outgoing
         if self.startedWriting:
             if data and self._has_body():
                 self.sentLength += len(data)
                 if self._chunked:
-                    self._connection.transport.writeSequence((b"%x\r\n" % len(data), data, b"\r\n"))
-                else:
-                    self._connection.transport.write(data)
+                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                outgoing.send(data)
             return
         head = self._head()
         if not data or not self._has_body():
-            self._connection.transport.write(head)
+            outgoing.send(head)
             return
         self.sentLength += len(data)
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         # Short: joining costs less than a second piece. Otherwise the copy would cost more.
         if len(data) <= 16384:
-            self._connection.transport.write(head + data)
+            outgoing.send(head + data)
         else:
-            self._connection.transport.writeSequence((head, data))
+            outgoing.send(head)
+            outgoing.send(data)
 
     def finish(self) -> None:
         """See DoorRequest.
 
-        With the body still on its way no other request can follow: some of the rest is taken
-        so that the client gets to read the answer, and the connection is closed.
+        With the body still on its way no other request can follow: the connection is closed,
+        once the client could read the answer.
         """
         if self.aborted or self._gone or self._finished:
             return
@@ -224,13 +227,13 @@ class ExpressRequest:
         if not self.startedWriting:
             self.write(b"")
         if self._chunked:
-            connection.transport.write(b"0\r\n\r\n")
+            connection.outgoing.send(b"0\r\n\r\n")
         self._finished = True
         lingers = not body.ended
         if lingers and isinstance(body, RequestBody):
             connection.persistent = False
-            self._linger_until_bytes = body.received_bytes + LINGER_BYTES
-            self._lingering = connection.site.clock.callLater(LINGER_S, self._hang_up)
+            self._patience = Patience(connection.site.clock, self.abort)
+            self._patience.begin()
             body.drain()
         notify, self._notify = self._notify, []
         for each in notify:
@@ -287,7 +290,7 @@ class ExpressRequest:
 
     def getClientAddress(self) -> object:
         """See DoorRequest."""
-        return self._connection.transport.getPeer()
+        return self._connection.peer
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -330,18 +333,7 @@ class ExpressRequest:
         if not self.aborted:
             self.finish()
 
-    def _hang_up(self) -> None:
-        self._end_linger()
-        self.abort()
-
-    def _end_linger(self) -> None:
-        call, self._lingering = self._lingering, None
-        if call is not None and call.active():
-            call.cancel()
-
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            site = self._connection.site
-            site.load.leave(self)
-            site.observer.ended(self)
+            self._connection.site.over(self)

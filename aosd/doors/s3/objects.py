@@ -5,7 +5,14 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, and 
 
 from __future__ import annotations
 
-from aosd.doors.heads import check_length, conditions_of, content_md5, text_of, write_object_head
+from aosd.doors.heads import (
+    check_length,
+    conditions_of,
+    content_md5,
+    deliver,
+    text_of,
+    write_object_head,
+)
 from aosd.doors.s3 import checksums, metadata
 from aosd.doors.s3.call import Call
 from aosd.doors.s3.errors import S3Error
@@ -71,9 +78,7 @@ async def get_object(call: Call) -> None:
     found = await get(call.store, _get_of(call))
     assert found.reading is not None
     _write_head(call, found, None, overrides)
-    # The head goes out now, also when the first byte takes a while.
-    call.request.write(b"")
-    await found.reading.deliver(call.request)
+    await deliver(call.request, found.reading)
 
 
 async def head_object(call: Call) -> None:

@@ -16,6 +16,7 @@ from twisted.web.iweb import IBodyProducer
 from aosd.nodes.express.answer import Answer, Head, NotHttp
 from aosd.nodes.express.sending import Sending
 from aosd.nodes.express.watchdog import Watchdog
+from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Pipes
 
 _LONGEST_HEAD_BYTES = 64 * 1024
@@ -42,6 +43,8 @@ class NodeConnection(Protocol):
     `state` is QUIESCENT or CONNECTION_LOST, as ConfirmedEndpoint looks at it.
     """
 
+    outgoing: Outgoing
+
     def __init__(
         self,
         clock: IReactorTime,
@@ -67,8 +70,6 @@ class NodeConnection(Protocol):
         self._paused = False
         self._ending = False
         self._unsent = False
-        self._written = False
-        self._socket: socket.socket | None = None
 
     # -- what the pool and the exchange do with it ------------------------------------------------
 
@@ -96,7 +97,7 @@ class NodeConnection(Protocol):
         if body is None:
             self._late = f"didn't begin to answer within {first_byte_s:g} s"
             self._dog.watch(due_s)
-            self.send(head)
+            self.outgoing.send(head)
         else:
             self._sending = Sending(self, head, body, self._dog, stall_s, answer_s)
             self._sending.begin()
@@ -124,30 +125,10 @@ class NodeConnection(Protocol):
 
     # -- what a body on its way out does with it --------------------------------------------------
 
-    def send(self, data: bytes) -> None:
-        """Send at once what the kernel takes: by the reactor it would take another turn of it.
-
-        Nothing overtakes what was written before: a node may have answered before it read that.
-        """
-        sent = 0
-        if self._socket is not None and not self._is_behind():
-            try:
-                sent = self._socket.send(data)
-            except OSError:
-                # Not now, or never again: the transport finds out, and says so.
-                sent = 0
-        if sent < len(data):
-            self.write(data[sent:] if sent else data)
-
-    def write(self, data: bytes) -> None:
-        """Send by the reactor, at the node's pace."""
-        self._written = True
-        self._transport.write(data)
-
     def read_the_last(self) -> None:
         """Read what the kernel still has: the transport is about to close the socket."""
         try:
-            while self._socket is not None and (data := self._socket.recv(_READ_BYTES)):
+            while (plain := self.outgoing.socket) and (data := plain.recv(_READ_BYTES)):
                 self.dataReceived(data)
         except OSError:
             return  # that was all
@@ -192,7 +173,7 @@ class NodeConnection(Protocol):
 
     def plain_socket(self) -> socket.socket | None:
         """See Line."""
-        return None if self._ending and self._answer is None else self._socket
+        return None if self._ending and self._answer is None else self.outgoing.socket
 
     def body_taken(self, count: int) -> None:
         """See Line."""
@@ -208,9 +189,7 @@ class NodeConnection(Protocol):
     def connectionMade(self) -> None:
         """See IProtocol."""
         self._transport.setTcpNoDelay(True)
-        handle = self._transport.getHandle()
-        if isinstance(handle, socket.socket):  # with TLS it is another thing
-            self._socket = handle
+        self.outgoing = Outgoing(self._transport)
 
     def dataReceived(self, data: bytes) -> None:
         """See IProtocol."""
@@ -227,7 +206,7 @@ class NodeConnection(Protocol):
         """See IProtocol."""
         self.state = "CONNECTION_LOST"
         self._ending = True
-        self._socket = None
+        self.outgoing.lost()
         self._dog.stop()
         self._lost(self)
         self._stop_sending()
@@ -242,13 +221,6 @@ class NodeConnection(Protocol):
     @property
     def _transport(self) -> Any:
         return self.transport
-
-    def _is_behind(self) -> bool:
-        """Whether something that was written waits in the transport, and not only for its turn."""
-        if self._written:
-            self._transport.doWrite()
-            self._written = bool(self._transport.dataBuffer)
-        return self._written
 
     def _head_came(self, data: bytes) -> None:
         received = self._received + data if self._received else data

@@ -6,21 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 
 from aosd.model.errors import AosdError, NodeError, NodeNonsense, NodeTimeout, NodeUnavailable
 from aosd.model.objects import Headers
-from aosd.nodes.exchange import Deadlines, Exchange, is_held
+from aosd.nodes.exchange import Exchange, is_held
 from aosd.nodes.express.answer import Answer, NotHttp
 from aosd.nodes.express.connection import Broke, NodeConnection, TookTooLong
 from aosd.nodes.express.pool import ConnectionPool
 from aosd.nodes.express.signing import UNSIGNED, QuickSigner, quick_target
 from aosd.nodes.response import Response
 from aosd.nodes.signing import target
-from aosd.observe.metrics import Metrics
-from aosd.ports import IHealth
+from aosd.nodes.wiring import Wiring
 from aosd.streams.splice_relay import SpliceRelay, splice_target
 
 _NO_QUERY: Mapping[str, str] = {}
@@ -30,18 +29,9 @@ _WITH_LENGTH = frozenset({"PUT", "POST"})
 class ExpressExchange(Exchange):
     """See Exchange."""
 
-    def __init__(
-        self,
-        name: str,
-        signer: QuickSigner,
-        pool: ConnectionPool,
-        clock: IReactorTime,
-        health: IHealth,
-        deadlines: Deadlines,
-        metrics: Metrics,
-    ) -> None:
-        super().__init__(name, clock, health, deadlines, metrics)
-        self._signer = signer
+    def __init__(self, wiring: Wiring, pool: ConnectionPool) -> None:
+        super().__init__(wiring)
+        self._signer = QuickSigner(wiring.address, wiring.credentials, wiring.now)
         self._pool = pool
         # By verb, so that no label is looked up with each request.
         self._counters: dict[str, tuple[Callable[[], object], Callable[[float], object]]] = {}

@@ -12,10 +12,10 @@ from aosd.nodes.express.answer import Answer
 from aosd.nodes.express.exchange import ExpressExchange
 from aosd.nodes.express.pool import ConnectionPool
 from aosd.nodes.express.reading import AnswerReading
-from aosd.nodes.express.signing import QuickSigner
 from aosd.nodes.heads import head_of
 from aosd.nodes.response import Response
-from aosd.nodes.s3 import S3Node, Wiring
+from aosd.nodes.s3 import S3Node
+from aosd.nodes.wiring import Wiring
 from aosd.ports import IReading
 
 
@@ -31,17 +31,8 @@ class ExpressNode(S3Node):
             confirm=wiring.health.confirm,
             spliced=wiring.metrics.spliced_bytes.labels(wiring.name).inc,
         )
-        exchange = ExpressExchange(
-            wiring.name,
-            QuickSigner(wiring.address, wiring.credentials, wiring.now),
-            pool,
-            wiring.reactor,
-            wiring.health,
-            wiring.deadlines,
-            wiring.metrics,
-        )
-        self._express = exchange
-        return exchange, pool.close
+        self._express = ExpressExchange(wiring, pool)
+        return self._express, pool.close
 
     def _object_head(self, response: Response, size_bytes: int) -> ObjectHead:
         if isinstance(response, Answer):

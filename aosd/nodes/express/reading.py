@@ -39,6 +39,11 @@ class AnswerReading:
         self._make_relay = make_relay
         self._make_splice = make_splice
 
+    @property
+    def at_hand(self) -> bool:
+        """See IReading."""
+        return self.answer.over
+
     def deliver(self, consumer: IConsumer) -> Deferred[None]:
         """See IReading. No producer is registered for a body that is here already."""
         whole = self.answer.take_whole()

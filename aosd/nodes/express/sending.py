@@ -11,6 +11,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from aosd.nodes.express.watchdog import Watchdog
+from aosd.nodes.express.writing import Writer
 from aosd.streams.splice import (
     SPLICED_FROM_BYTES,
     Flush,
@@ -41,7 +42,7 @@ class Sending:
     bytes were written.
 
     The head goes out with the first bytes of the body, in one packet, unless a long body
-    keeps them waiting.
+    keeps them waiting. By a plain socket what comes after them is sent by a Writer.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Sending:
         self._stall_s = stall_s
         self._answer_s = answer_s
         self._registered = False
+        self._writer: Writer | None = None
         self._splicing: Deferred[None] | None = None
 
     def begin(self) -> None:
@@ -104,12 +106,14 @@ class Sending:
             self._fail(Failure(OtherLength("a body has more bytes than it said")))
         elif self._head:
             head, self._head = self._head, b""
-            self._connection.send(head + data)
+            self._connection.outgoing.send(head + data)
         else:
             if not self._registered:
-                self._registered = True
-                self._transport.registerProducer(self, True)
-            self._connection.write(data)
+                self._register()
+            if self._writer is not None:
+                self._writer.write(data)
+            else:
+                self._connection.outgoing.write(data)
 
     def splice_from(self, source: ISpliceBody, count: int) -> Deferred[None] | None:
         """See ISplicer."""
@@ -228,9 +232,24 @@ class Sending:
     def _flush_head(self) -> None:
         head, self._head = self._head, b""
         if head:
-            self._connection.send(head)
+            self._connection.outgoing.send(head)
+
+    def _register(self) -> None:
+        self._registered = True
+        if self._connection.plain_socket() is None:
+            self._transport.registerProducer(self, True)
+        else:
+            self._writer = Writer(self._connection.outgoing, self, self._moved)
 
     def _unregister(self) -> None:
-        if self._registered:
-            self._registered = False
+        if not self._registered:
+            return
+        self._registered = False
+        writer, self._writer = self._writer, None
+        if writer is None:
             self._transport.unregisterProducer()
+        else:
+            writer.end()
+
+    def _moved(self) -> None:
+        self._dog.watch_for(self._stall_s)

@@ -12,9 +12,8 @@ from hmac import digest
 from time import gmtime, strftime
 
 from aosd.model.node import Address, Credentials
-from aosd.nodes.signing import REGION, UNSIGNED_PAYLOAD, host_of, target
+from aosd.nodes.signing import REGION, UNSIGNED_PAYLOAD, folded, host_of, target
 
-_SPACES = re.compile(rb" +")
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+/[A-Za-z0-9/._~-]+")
 UNSIGNED = UNSIGNED_PAYLOAD.encode()
 _HOST, _DATE, _SHA256 = b"host", b"x-amz-date", b"x-amz-content-sha256"
@@ -53,9 +52,9 @@ class QuickSigner:
     ) -> bytes:
         """The lines of a head that say and sign who asks, from Host on, each with its CRLF.
 
-        `amz_headers` (lower-case names, values in UTF-8 without line breaks; none of the
-        signature's own) are among them. `path` and `query` are encoded as `target` does;
-        `payload` is the body's SHA-256 in hex, or UNSIGNED-PAYLOAD.
+        `amz_headers` (lower-case names, values in UTF-8 with no control characters but tabs;
+        none of the signature's own) are among them. `path` and `query` are encoded as `target`
+        does; `payload` is the body's SHA-256 in hex, or UNSIGNED-PAYLOAD.
         """
         second = int(self._now())
         if second != self._second:
@@ -78,9 +77,7 @@ class QuickSigner:
         lines = b"".join([b"%b: %b\r\n" % each for each in headers])
         headers.sort()
         names = b";".join([name for name, _ in headers])
-        canonical = b"".join(
-            [b"%b:%b\n" % (name, _SPACES.sub(b" ", value).strip()) for name, value in headers]
-        )
+        canonical = b"".join([b"%b:%b\n" % (name, _folded(value)) for name, value in headers])
         request = sha256(
             b"%b\n%b\n%b\n%b\n%b\n%b" % (verb, path, _sorted(query), canonical, names, payload)
         )
@@ -127,6 +124,13 @@ def quick_target(bucket: str, key: str) -> bytes:
     if _PLAIN.fullmatch(plain) and "/" not in bucket:
         return b"/" + plain.encode("ascii")
     return target(bucket, key, {})[0].encode("ascii")
+
+
+def _folded(value: bytes) -> bytes:
+    """See nodes.signing.folded."""
+    if value.isascii() and b"  " not in value and b"\t" not in value:
+        return value.strip()
+    return folded(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def _sorted(query: bytes) -> bytes:

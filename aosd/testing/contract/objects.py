@@ -59,6 +59,18 @@ async def an_empty_object_is_an_object(subject: Subject) -> None:
     assert error.size_bytes == 0
 
 
+_SPACED = (
+    b"  a  b   c  ",
+    b"\ta\tb\t\tc\t",
+    b" \t a \t b",
+    "\u00a0a\u00a0b\u00a0".encode(),
+    " \u00a0 a \u00a0 b \u00a0 ".encode(),
+    "a\u2003\u3000b\u0085c\u2028d".encode(),
+    "\u3000".encode(),
+    "a\u200b\ufeffb \u180e".encode(),  # no white space to anybody
+)
+
+
 @OBJECTS.add
 async def a_newer_object_replaces_an_older_one(subject: Subject) -> None:
     key = subject.key("a")
@@ -109,6 +121,18 @@ async def metadata_comes_back_untouched(subject: Subject) -> None:
     for head in (await subject.node.head(subject.bucket, key), reading.head):
         assert head.stamp == STAMP
         assert sorted(head.headers) == sorted(headers), head.headers
+
+
+@OBJECTS.add
+async def white_space_of_any_kind_in_metadata_is_signed_as_nodes_read_it(subject: Subject) -> None:
+    for number, value in enumerate(_SPACED):
+        key = subject.key(f"{number}")
+        metadata = ((b"x-amz-meta-a", value), (b"x-amz-meta-b", b"end"))
+        await subject.put(key, b"data", ((b"content-type", b"a/b"), *metadata))
+        head = await subject.node.head(subject.bucket, key)
+        # What is before and behind a value on the wire is no part of it; doors never give it.
+        kept = dict(head.headers)[b"x-amz-meta-a"].strip(b" \t")
+        assert kept == value.strip(b" \t"), (value, head.headers)
 
 
 @OBJECTS.add

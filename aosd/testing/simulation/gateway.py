@@ -16,7 +16,7 @@ from aosd.model.marker import Introduction
 from aosd.model.node import Address, Credentials, Sighting
 from aosd.observe.metrics import Metrics
 from aosd.ports import IHealth, INode
-from aosd.settings import load_settings
+from aosd.settings_sources import load_settings
 from aosd.testing.discovery import ScriptedDiscovery
 from aosd.testing.simulation.clocks import MortalClock, WorldClock
 from aosd.testing.simulation.line import Line

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aosd.testing.simulation.operations import Operation
     from aosd.testing.simulation.world import World
 
+_LOOKED_S = 5.0  # between a look at a node and what is sent to it because of that
 _NOTICED_S = 3.0
 _MAYBE_REFUSED_FROM_S = 4.5
 _REFUSED_FROM_S = 7.0  # 5 s, and what whole seconds in Date and a probe's age make of it
@@ -30,6 +31,8 @@ class Promise:
         self._world = world
         self._problems: list[str] = []
         self._touched_s: dict[str, float] = {}
+        # When a request that nobody waited for last changed a node's copy of a key.
+        self._landed_s: dict[tuple[str, str], float] = {}
 
     def broken(self, why: str) -> None:
         """The promise is broken; raised by the step that runs."""
@@ -84,8 +87,13 @@ class Promise:
             world.tally["carried out when nobody waited"] += 1
         if world.is_tracing:
             world.trace(f"    {mutation.node} {key}: {shown(before)} -> {shown(after)}{late}")
+        place = mutation.node, key
+        if mutation.late:
+            self._landed_s[place] = mutation.at_s
         if mutation.late or before is None or world.gateway is None:
             return
+        if mutation.at_s - self._landed_s.get(place, -_LOOKED_S) < _LOOKED_S:
+            return  # it came after the look, and nobody had been told of it
         if not world.operator.counts(mutation.node):
             return
         was = self.effective(key, before)

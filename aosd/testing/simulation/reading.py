@@ -25,6 +25,8 @@ _STALL_S = 10.0
 class BrittleReading:
     """See IReading. What of `copy` is in `span`, piece by piece, as long as the node lives."""
 
+    at_hand = False
+
     def __init__(self, line: Line, copy: Copy, span: Span, fate: Fate, epoch: int) -> None:
         self.head = copy.head
         self.span = span
