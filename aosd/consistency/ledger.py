@@ -71,8 +71,15 @@ class Ledger:
             "SELECT key FROM deletes WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?",
             (beneath, last, beneath + b"\xff", most),
         )
-        start = len(bucket.encode()) + 1
-        return [key[start:].decode("utf-8", "surrogatepass") for (key,) in rows]
+        return _keys(bucket, rows)
+
+    def deleted_between(self, bucket: str, first: str, last: str, most: int) -> list[str]:
+        """Keys with a delete on record, the first `most` of `first` to `last`, both inclusive."""
+        rows = self._db.execute(
+            "SELECT key FROM deletes WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?",
+            (_name(bucket, first), _name(bucket, last), most),
+        )
+        return _keys(bucket, rows)
 
     def restamped(self, bucket: str, key: str, was: str, counts_as: str) -> None:
         """The copy stamped `was` counts as `counts_as`."""
@@ -156,6 +163,11 @@ class Ledger:
 def _name(bucket: str, key: str) -> bytes:
     """Sorts as keys do in S3, bucket by bucket."""
     return f"{bucket}\0{key}".encode("utf-8", "surrogatepass")
+
+
+def _keys(bucket: str, rows: Iterable[tuple[bytes]]) -> list[str]:
+    start = len(bucket.encode()) + 1
+    return [key[start:].decode("utf-8", "surrogatepass") for (key,) in rows]
 
 
 def _digest(bucket: str, key: str) -> bytes:

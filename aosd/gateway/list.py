@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
 from aosd.gateway.look import look
 from aosd.gateway.merge import Merged, Name, group_of
+from aosd.gateway.rests import Changed, Place, Rest, standing
 from aosd.gateway.store import Store, cluster_errors, gather
 from aosd.model.listing import begins_no_key, nearest_before, utf8
 from aosd.model.objects import Entry
@@ -62,13 +63,18 @@ async def list_objects(
             return Listing((), (), False, "")
         if begins_no_key(prefix):
             return Listing((), (), False, "")
+        place = (bucket, prefix, after)
         if after != group_of(after, prefix, delimiter):
             after = nearest_before(after)
         if not after.startswith(prefix):
             after = ""
-        reading = _Reading(store, members, bucket, wanted)
+        # Only for keys without anything about them are rests kept.
+        flat = wanted is None and not delimiter
+        reading = _Reading(store, members, bucket, wanted, place if flat else None)
         try:
             found, more = await reading.page(prefix, after, limit, delimiter)
+            if more:
+                reading.keep((bucket, prefix, found[-1].text))
         finally:
             reading.end()
     return Listing(
@@ -83,7 +89,9 @@ class _Reading:
     """One page being made. What was known at its beginning counts to its end.
 
     Each node is gone through by itself. A copy may have come to one after it was asked, and
-    gone from another before that was: so keys that move meanwhile are looked for by name.
+    gone from another before that was: so keys that move meanwhile are looked for by name. And
+    so is what was written since nodes were asked, when that was for the page before: this one
+    goes on where that one ended, at `place` (None: no page goes on from another).
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class _Reading:
         members: Sequence[Candidate],
         bucket: str,
         wanted: Callable[[str], bool] | None,
+        place: Place | None,
     ) -> None:
         self._store = store
         self._bucket = bucket
@@ -101,7 +110,24 @@ class _Reading:
         self._moves = store.writes.watch_moves(bucket)
         # From before anything is listed: what becomes settled meanwhile wasn't so then.
         self._since = store.settling
-        self._failed: dict[str, Exception] = {}
+        self._failed: MutableMapping[str, Exception] = {}
+        self._seen: Sequence[Name] = ()
+        self._changed: Changed | None = None
+        # What was written before this page was asked for, but after nodes were: it is looked for.
+        self._overtaken: frozenset[str] = frozenset()
+        self._names: Merged | None = None
+        if place is None:
+            return
+        self._began_s = store.clock.seconds()
+        self._standing = standing(store, members, bucket)
+        rest = store.rests.take(store, place, self._standing)
+        if rest is None:
+            self._changed = Changed(store.writes, bucket, *place[1:])
+            return
+        self._began_s, self._changed = rest.began_s, rest.changed
+        self._names, self._failed = rest.names, rest.names.failed
+        self._overtaken = frozenset(key for key in rest.changed.keys if key > place[2])
+        self._seen = [each for each in rest.seen if each.text not in self._overtaken]
 
     async def page(
         self, prefix: str, after: str, limit: int, delimiter: str
@@ -110,27 +136,37 @@ class _Reading:
         found, more = await self._listed(prefix, after, limit, delimiter)
         if missed := await self._missed(found, more, prefix, after, delimiter):
             found = sorted([*found, *missed], key=lambda each: utf8(each.text))
+        self._seen = [*found[limit:], *self._seen]
         return found[:limit], more or len(found) > limit
+
+    def keep(self, place: Place) -> None:
+        """Keep what is left for a page that goes on at `place`, if that can be."""
+        if self._changed is None or self._names is None or self._failed:
+            return
+        rest = Rest(self._names, self._seen, self._changed, self._standing, self._began_s)
+        self._changed = None
+        self._store.rests.keep(place, rest)
 
     def end(self) -> None:
         """Watch no more."""
         self._moves.end()
+        if self._changed is not None:
+            self._changed.end()
 
     async def _listed(
         self, prefix: str, after: str, limit: int, delimiter: str
     ) -> tuple[list[Name], bool]:
         """What the nodes' pages amount to."""
-        found: list[Name] = []
+        found, self._seen = list(self._seen), ()
         group = group_of(after, prefix, delimiter)
         if group and after != group:
             found = await self._living([Name(group, None, certain=False)], after)
             after = group
-        names = self._merged(prefix, after, delimiter, limit)
-        while some := await names.take(limit + 1 - len(found)):
+        names = self._names = self._names or self._merged(prefix, after, delimiter, limit)
+        while len(found) <= limit and (some := await names.take(limit + 1 - len(found))):
             found += await self._living(some)
-            if len(found) > limit:
-                return found[:limit], True
-            is_plain = self._wanted is None and not delimiter
+            # What the node has more may be what was deleted since it said so.
+            is_plain = self._wanted is None and not delimiter and not self._overtaken
             if (
                 len(found) == limit
                 and is_plain
@@ -138,18 +174,19 @@ class _Reading:
                 and not self._hides_dead(prefix, some[-1].text)
             ):
                 return found, True
-        return found, False
+        self._seen = found[limit:]
+        return found[:limit], len(found) > limit
 
     async def _missed(
         self, found: Sequence[Name], more: bool, prefix: str, after: str, delimiter: str
     ) -> list[Name]:
-        """Names that belong among those found, of keys which moved."""
+        """Names that belong among those found, of keys which moved, or were overtaken."""
         there = {each.text for each in found}
         passed = after if after == group_of(after, prefix, delimiter) else ""
         last = found[-1].text if more else None
         wanted: dict[str, list[str]] = {}
         # There may be a hundred thousand. As text they sort as they do in UTF-8.
-        for key in self._moves.keys:
+        for key in self._moves.keys | self._overtaken:
             if key <= after or key in there or not key.startswith(prefix):
                 continue
             if passed and key.startswith(passed):
@@ -193,8 +230,14 @@ class _Reading:
 
     async def _living(self, names: Sequence[Name], after: str = "") -> list[Name]:
         """Those of these that are wanted, and not dead; of prefixes what comes `after` counts."""
-        wanted = [each for each in names if self._wanted is None or self._wanted(each.text)]
-        doubtful = [each for each in wanted if self._is_doubtful(each)]
+        wanted = [each for each in names if self._is_wanted(each.text)]
+        deleted = self._deleted_among(wanted)
+        doubtful = [
+            each
+            for each in wanted
+            if (each.entry is None or deleted is None or each.text in deleted)
+            and self._is_doubtful(each)
+        ]
         dead: set[str] = set()
         for first in range(0, len(doubtful), _AT_ONCE):
             some = doubtful[first : first + _AT_ONCE]
@@ -203,6 +246,20 @@ class _Reading:
                 if not lives:
                     dead.add(each.text)
         return [each for each in wanted if each.text not in dead]
+
+    def _deleted_among(self, names: Sequence[Name]) -> frozenset[str] | None:
+        """The keys among these, which are in order, that have a delete on record; None: any."""
+        if not names or self._store.buckets.died(self._bucket):
+            return None
+        first, last = names[0].text, names[-1].text
+        # One question instead of a thousand.
+        keys = self._store.ledger.deleted_between(self._bucket, first, last, _MOST_DELETES)
+        return None if len(keys) == _MOST_DELETES else frozenset(keys)
+
+    def _is_wanted(self, text: str) -> bool:
+        if text in self._overtaken:
+            return False  # as it was; what it is now is looked for
+        return self._wanted is None or self._wanted(text)
 
     def _is_doubtful(self, name: Name) -> bool:
         if name.entry is not None:

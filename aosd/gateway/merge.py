@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
+from itertools import chain
 from math import sqrt
+from operator import itemgetter
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -50,7 +52,7 @@ class Merged:
         self._store = store
         self._members = members
         self._doubts = doubts
-        self._failed = failed
+        self.failed = failed
         self._without: set[str] = set()  # who hasn't got the bucket
         self._prefix = prefix
         self._delimiter = delimiter
@@ -76,11 +78,18 @@ class Merged:
         """Whether there are certainly more keys, though none is at hand."""
         return any(isinstance(each, Keys) and each.says_more for each in self._names.values())
 
+    @property
+    def at_hand(self) -> int:
+        """How many names nodes have told that weren't taken."""
+        return sum(len(each.ready) for each in self._names.values())
+
     async def take(self, size: int) -> list[Name]:
         """The next names, `size` at most; none at the end. Raises NoQuorum and NodeError."""
         found: list[Name] = []
         while not found:
             await self._fill()
+            if not self._delimiter:
+                return self._next_keys(size)
             while len(found) < size and (holders := self._holders()) is not None:
                 if not holders:
                     return found
@@ -105,11 +114,11 @@ class Merged:
             elif isinstance(outcome, Exception):
                 if not isinstance(outcome, NodeError):
                     raise outcome
-                self._failed[name] = outcome
-        for name in self._failed.keys() & self._names.keys():
+                self.failed[name] = outcome
+        for name in self.failed.keys() & self._names.keys():
             del self._names[name]
-        if self._failed and not self._names and not self._without:
-            raise next(iter(self._failed.values()))
+        if self.failed and not self._names and not self._without:
+            raise next(iter(self.failed.values()))
         self._store.check_absence(self._members, self._names.keys() | self._without, self._doubts)
 
     def _holders(self) -> list[Level | Keys] | None:
@@ -147,6 +156,32 @@ class Merged:
                     names.pass_over(group)
             return Name(group, None, certain)
         return Name(text, counting(entries))
+
+    def _next_keys(self, size: int) -> list[Name]:
+        """The same as `_next`, many at once: each of the nodes has some ready, or has ended."""
+        ready = [each.ready for each in self._names.values()]
+        # Beyond what one has told so far, it may have keys before the others'.
+        ends = [each.ready[-1][0] for each in self._names.values() if not each.ended]
+        end = min(ends, default=None)
+        entries: dict[str, list[Entry]] = {}
+        last = b""
+        # Sorting goes from one run that is in order to the next.
+        for key, text, entry in sorted(chain.from_iterable(ready), key=itemgetter(0)):
+            if end is not None and key > end:
+                break
+            assert entry is not None
+            if (there := entries.get(text)) is not None:
+                there.append(entry)
+            elif len(entries) < size:
+                entries[text] = [entry]
+                last = key
+            else:
+                break
+        if entries:
+            for names in ready:
+                while names and names[0][0] <= last:
+                    names.popleft()
+        return [Name(text, counting(copies)) for text, copies in entries.items()]
 
     def _page_keys(self, limit: int) -> int:
         """How many keys to ask a node for at first, so that one page of each will do mostly."""

@@ -26,6 +26,7 @@ from aosd.consistency.turns import Turns
 from aosd.consistency.uploads import Uploads
 from aosd.consistency.writes import Writes
 from aosd.gateway.lanes import Lanes
+from aosd.gateway.rests import Rests
 from aosd.model.errors import (
     ClusterError,
     NodeError,
@@ -130,6 +131,7 @@ class Store:
     folders: Folders = field(default_factory=Folders)
     # Originals on nodes that may hide them, of which all primaries were found to have copies.
     compared: Recent = field(default_factory=Recent)
+    rests: Rests = field(default_factory=Rests)
 
     # -- whom to ask ------------------------------------------------------------------------------
 

@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from aosd.gateway.delete import delete
 from aosd.gateway.list import Listing, list_objects
+from aosd.gateway.put import put
+from aosd.gateway.requests import Put, Written
 from aosd.gateway.store import Store
+from aosd.model.listing import begins_no_key
 from aosd.model.objects import STAMP_HEADER, ObjectHead, Page
+from aosd.testing.bodies import BytesSource
 from aosd.testing.memory_node import Copy, MemoryNode
 from aosd.testing.stores import MemoryPlacement, make_store
 
@@ -59,7 +64,7 @@ def now(work: Coroutine[Any, Any, T]) -> T:
     results: list[Any] = []
     Deferred.fromCoroutine(work).addBoth(results.append)
     (result,) = results
-    if not isinstance(result, (Listing, type(None))):
+    if not isinstance(result, (Listing, Written, type(None))):
         result.raiseException()
     return result  # type: ignore[no-any-return]
 
@@ -211,6 +216,67 @@ def test_keys_that_move_meanwhile_are_told_all_the_same(
         node.move = move
     wanted = expected(living, prefix, after, delimiter)
     assert pages(store, prefix, after, delimiter, limit) == wanted
+
+
+class Change(NamedTuple):
+    """Before so many pages, a key is written, or deleted."""
+
+    page: int
+    key: str
+    data: bytes | None
+
+
+@given(
+    st.dictionaries(keys, st.integers(0, 3), min_size=1, max_size=25),
+    st.lists(st.booleans(), min_size=1, max_size=4),
+    st.one_of(st.just(""), cuts),
+    st.integers(1, 4),
+    st.lists(
+        st.builds(
+            Change, st.integers(0, 8), keys, st.one_of(st.none(), st.binary(min_size=1, max_size=2))
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
+    places: dict[str, int],
+    trees: list[bool],
+    prefix: str,
+    limit: int,
+    changes: list[Change],
+    settled: bool,
+) -> None:
+    store = make({}, trees, settled)
+    there: dict[str, int] = {}
+
+    def change(key: str, data: bytes | None) -> None:
+        # What lies beneath an object, or over one, isn't taken.
+        if any(
+            each.startswith(f"{key}/") or key.startswith(f"{each}/") for each in there
+        ) or begins_no_key(f"{key}/"):
+            return
+        if data is None:
+            now(delete(store, BUCKET, key))
+            there.pop(key, None)
+        else:
+            now(put(store, Put(BUCKET, key, BytesSource(data))))
+            there[key] = len(data)
+
+    for key, size in places.items():
+        change(key, bytes(size))
+    waiting = sorted(changes, key=lambda each: each.page)
+    number, after, more = 0, "", True
+    while more:
+        while waiting and waiting[0].page <= number:
+            change(*waiting.pop(0)[1:])
+        left = sorted(key for key in there if key.startswith(prefix) and key > after)
+        page = now(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
+        found = [(each.key, each.size_bytes) for each in page.entries]
+        assert found == [(key, there[key]) for key in left[:limit]]
+        assert page.more == (len(left) > limit)
+        number, after, more = number + 1, page.last, page.more
 
 
 def pages(store: Store, prefix: str, after: str, delimiter: str, limit: int) -> list[str]:

@@ -465,6 +465,21 @@ class LedgerTests(JournalTestCase):
         ledger.forget_before(stamp(10_000))
         self.assertEqual(ledger.deletes, 10_000)
 
+    def test_what_was_deleted_between_two_keys(self) -> None:
+        keys = ("a", "b", "b/c", "bé", "c")
+        self.ledger.deleted((BUCKET, key, stamp(1)) for key in keys)
+        self.ledger.deleted([("another", "b", stamp(1))])
+        for first, last, most, expected in (
+            ("a", "c", 9, keys),
+            ("aa", "bz", 9, ("b", "b/c")),
+            ("b", "b", 9, ("b",)),
+            ("b0", "bÿ", 9, ("bé",)),
+            ("a", "c", 2, ("a", "b")),
+            ("d", "e", 9, ()),
+        ):
+            found = self.ledger.deleted_between(BUCKET, first, last, most)
+            self.assertEqual(tuple(found), expected)
+
     def test_a_write_is_forgotten_alone(self) -> None:
         for number, key in enumerate(("a", "b")):
             self.ledger.wrote(BUCKET, key, stamp(number))

@@ -127,7 +127,10 @@ class Removing(_Changing):
 
 
 class Listing(Operation):
-    """All pages of a listing of one level of the tree: what is under `prefix`, and no deeper."""
+    """All pages of a listing of one level of the tree: what is under `prefix`, and no deeper.
+
+    By an odd limit all keys are listed, and what is deeper is left out afterwards.
+    """
 
     def __init__(
         self, world: World, limit: int, prefix: str = "", bucket: str = OBJECT_BUCKET
@@ -140,6 +143,10 @@ class Listing(Operation):
         self.what = f"LIST {joined(bucket, prefix)} by {limit}"
 
     async def _run(self) -> list[str]:
+        def is_of_the_level(key: str) -> bool:
+            return "/" not in key.removeprefix(self._prefix)
+
+        flat = self._limit % 2 == 1
         found: list[str] = []
         after, more = "", True
         while more:
@@ -149,14 +156,14 @@ class Listing(Operation):
                 prefix=self._prefix,
                 after=after,
                 limit=self._limit,
-                delimiter="/",
-                wanted=lambda key: "/" not in key.removeprefix(self._prefix),
+                delimiter="" if flat else "/",
+                wanted=None if flat else is_of_the_level,
             )
             found += [entry.key for entry in page.entries]
             more = page.more
             if more:
                 after = found[-1]
-        return found
+        return [key for key in found if is_of_the_level(key)]
 
     def _done(self, result: Any) -> str:
         self._found(result)

@@ -1,0 +1,138 @@
+"""What is left of a listing's page: a client that goes on needn't have all nodes asked anew.
+
+A node that is asked for what comes after a key looks through its whole folder first, however
+few it tells then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aosd.consistency.writes import Writes
+from aosd.ports import Candidate
+
+if TYPE_CHECKING:  # a store has rests
+    from aosd.gateway.merge import Merged, Name
+    from aosd.gateway.store import Store
+
+_MOST_RESTS = 8
+_MOST_NAMES = 16_000
+_MOST_CHANGED = 32
+_KEPT_S = 20.0
+
+Place = tuple[str, str, str]
+"""Where a listing goes on: bucket, prefix, and the last key that was told."""
+
+
+class Changed:
+    """The keys of a bucket with a prefix that were written or deleted since it began.
+
+    So for all whose effect is acknowledged after that: who writes tells of it before. Of those
+    that matter to what comes after `after`, 32 at most; past that there are `too_many`.
+    """
+
+    def __init__(self, writes: Writes, bucket: str, prefix: str, after: str) -> None:
+        self.keys: set[str] = set()
+        self.after = after
+        self.too_many = False
+        self._bucket = bucket
+        self._prefix = prefix
+        self._end = writes.tell(self._told)
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._end()
+
+    def _told(self, name: tuple[str, str]) -> None:
+        bucket, key = name
+        if self.too_many or bucket != self._bucket:
+            return
+        # What is beneath a key may come after what comes after the key, and may have been hidden.
+        beneath = f"{key}/"
+        is_passed = beneath <= self.after and not self.after.startswith(beneath)
+        if is_passed or not (key.startswith(self._prefix) or self._prefix.startswith(beneath)):
+            return
+        self.keys.add(key)
+        self.too_many = len(self.keys) > _MOST_CHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """`names` as nodes had them when they were asked, after those that were `seen`, not told.
+
+    What has `changed` since the first was asked, at `began_s`, is to be looked for by name.
+    `standing` is how things stood then.
+    """
+
+    names: Merged
+    seen: Sequence[Name]
+    changed: Changed
+    standing: tuple[Any, ...]
+    began_s: float
+
+    @property
+    def size(self) -> int:
+        """How many names it has."""
+        return self.names.at_hand + len(self.seen)
+
+
+@dataclass
+class Rests:
+    """The rests of some pages, for a while, each for one who goes on right there.
+
+    At most 8, of 16,000 names together, for 20 s since nodes were asked. One counts while nothing
+    moved and nothing is known otherwise about nodes and the bucket than it was then; what was
+    written meanwhile is told of by `Changed`, but for what a delete may have brought to light
+    on a node that hides keys beneath an object.
+    """
+
+    _kept: OrderedDict[Place, Rest] = field(default_factory=OrderedDict)
+
+    def keep(self, place: Place, rest: Rest) -> None:
+        """Keep it; its `changed` is ended by us from here on."""
+        rest.changed.after = place[2]
+        if (before := self._kept.pop(place, None)) is not None:
+            before.changed.end()
+        self._kept[place] = rest
+        while (
+            len(self._kept) > _MOST_RESTS
+            or sum(each.size for each in self._kept.values()) > _MOST_NAMES
+        ):
+            self._kept.popitem(last=False)[1].changed.end()
+
+    def take(self, store: Store, place: Place, standing: tuple[Any, ...]) -> Rest | None:
+        """What is left from there on, if it still counts; its `changed` is the taker's to end."""
+        now_s = store.clock.seconds()
+        for each, rest in list(self._kept.items()):
+            if rest.changed.too_many or now_s - rest.began_s > _KEPT_S:
+                del self._kept[each]
+                rest.changed.end()
+        found = self._kept.pop(place, None)
+        if found is None:
+            return None
+        if found.standing != standing or _uncovered(store, place[0], found.changed.keys):
+            found.changed.end()
+            return None
+        return found
+
+
+def _uncovered(store: Store, bucket: str, keys: Iterable[str]) -> bool:
+    """Whether there may be keys beneath one of these that no node listed before it was deleted."""
+    return any(
+        store.journal.delete_of(bucket, key) is not None and store.hiding(f"{key}/0")
+        for key in keys
+    )
+
+
+def standing(store: Store, members: Sequence[Candidate], bucket: str) -> tuple[Any, ...]:
+    """What has to be as it was: who is there and how far to be believed, and what has moved."""
+    return (
+        tuple(members),
+        store.doubts(members),
+        store.settling,
+        store.writes.moves_in_all,
+        store.buckets.get(bucket),
+    )
