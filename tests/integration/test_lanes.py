@@ -137,6 +137,8 @@ def test_by_tls_too(other_nodes: list[RealNode], tmp_path: Path) -> None:
     )
     nodes_file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
     context = ssl.create_default_context(cafile=str(authority.ca))
+    # As clients of urllib3 and Go say: without a common one there is no connection.
+    context.set_alpn_protocols(["h2", "http/1.1"])
     target = "/object/bytls"
     with running_daemon(
         tmp_path / "daemon", nodes_file, "--express=true", endpoint, up=NAMES

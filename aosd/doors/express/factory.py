@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory
 from twisted.web.http import datetimeToString
+from zope.interface import implementer
 
 from aosd.doors.draining import Draining
 from aosd.doors.express.channel import ExpressChannel
@@ -13,6 +14,7 @@ from aosd.doors.site import HeadFirstSite
 from aosd.observe.metrics import Metrics
 
 
+@implementer(IProtocolNegotiationFactory)
 class ExpressSite(Draining[ExpressChannel], Factory):
     """A site whose connections are the express lane's; `site` serves what isn't of it.
 
@@ -35,6 +37,10 @@ class ExpressSite(Draining[ExpressChannel], Factory):
     def buildProtocol(self, addr: IAddress | None) -> ExpressChannel:
         """A channel for a new connection."""
         return ExpressChannel(self, self.site)
+
+    def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 — Twisted's
+        """See IProtocolNegotiationFactory: what the other lane speaks, which is HTTP/1.1."""
+        return [each for each in self.site.acceptableProtocols() if each == b"http/1.1"]
 
     def date(self) -> bytes:
         """The present time, as HTTP has it; made once a second."""
