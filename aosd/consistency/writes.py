@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from aosd.consistency.begun import Begun
 from aosd.consistency.of_late import OfLate
-from aosd.model.objects import OBJECT_BUCKET
 
 _Name = tuple[str, str]
 
@@ -20,9 +19,8 @@ class Writes:
     keys touched while it lasts; who remembers otherwise is told of each.
 
     What was written of late is remembered, too, by `seconds`: nodes may answer with listings
-    of a while ago. Not so of the bucket `object`, where nobody asks. And so is what moved:
-    who goes through the nodes one by one may have been at the one before a copy came, and at
-    the other after it went.
+    of a while ago. And so is what moved: who goes through the nodes one by one may have been at
+    the one before a copy came, and at the other after it went.
 
     `in_flight` counts the objects that are being written now, by clients.
     """
@@ -77,7 +75,7 @@ class Writes:
         if delete:
             self._written.discard(bucket, key)
             self._moved.discard(bucket, key)
-        elif bucket != OBJECT_BUCKET:
+        else:
             self._written.add(bucket, key)
         for flight in self._flights.get((bucket, key), ()):
             flight.newest = max(flight.newest, stamp)

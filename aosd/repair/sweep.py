@@ -207,10 +207,14 @@ class Sweep:
         )
         nesting = Nesting()
         hides = any(each.hides is not False for each in self._placement.members())
+        # A node may answer with a page of a while ago, which leaves these out; another one may
+        # have lost them since.
+        unseen = {key for key in self._windows.of_late(bucket) if key > so_far.after}
         async for batch in walk.batches(_BATCH_KEYS):
             doubtful: list[tuple[Found, _Verdict]] = []
             self._by_stamp = 0
             for found in batch:
+                unseen.discard(found.key)
                 self._on_key(bucket, found.key)
                 if why := why_no_key(found.key):
                     self._report(bucket, found, f"it is left where it lies: {why}")
@@ -232,6 +236,17 @@ class Sweep:
             so_far.after = batch[-1].key
             self._check()
             await self._keys.spend(len(batch))
+        await self._mend_unseen(bucket, sorted(unseen))
+
+    async def _mend_unseen(self, bucket: str, keys: Sequence[str]) -> None:
+        """Look at keys that were written shortly before, and that no node has listed."""
+        window = self._windows.current
+        for first in range(0, len(keys), _AT_ONCE):
+            some = keys[first : first + _AT_ONCE]
+            self._check()
+            self.is_mending = True
+            await self._settle(bucket, [(Found(each, {}, window), _Verdict.MEND) for each in some])
+            await self._keys.spend(len(some))
 
     def _report(self, bucket: str, found: Found, why: str) -> None:
         """Tell people of what no mending changes."""

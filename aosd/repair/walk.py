@@ -60,6 +60,7 @@ class Windows:
         self._oldest = 0
         # In which window each key was written last, the longest ago first.
         self._last: dict[tuple[str, str], int] = {}
+        self._writes = writes
         self._end = writes.tell(self._touch)
 
     def roll(self) -> None:
@@ -84,6 +85,10 @@ class Windows:
         """As `touched`, or up to half a minute before the window; True when it isn't known."""
         before = window - _STALE_WINDOWS
         return before < self._oldest or self.touched(before, bucket, key)
+
+    def of_late(self, bucket: str) -> set[str]:
+        """The bucket's keys that were written within the last minute, and not deleted since."""
+        return self._writes.of_late(bucket)
 
     def end(self) -> None:
         """Forget all."""

@@ -48,6 +48,7 @@ from aosd.repair.mend import _Mending
 from aosd.repair.occasions import Occasions
 from aosd.repair.plan import Plan, Remove, plan
 from aosd.repair.sweep import Sweep
+from aosd.repair.walk import Windows
 from aosd.streams.digests import Digests
 from aosd.streams.fanout import Fanout
 from aosd.streams.reader import BodyReader
@@ -242,6 +243,12 @@ def a_node_joins_at_once() -> Patches:
         await enter(self, member, incarnation, Membership.MEMBER, **more)
 
     return [(Standings, "enter", member)]
+
+
+@mutant(repairing.lost_before_any_page_shows_it)
+def swept_by_pages_alone() -> Patches:
+    """Repair: what was written shortly before a sweep is looked at, listed or not."""
+    return [(Windows, "of_late", lambda self, bucket: set())]
 
 
 @mutant(writing.delete_that_too_few_remember)

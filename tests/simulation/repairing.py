@@ -10,6 +10,7 @@ from collections.abc import Callable
 from aosd.model.node import Member
 from aosd.model.objects import OBJECT_BUCKET, SYSTEM_BUCKET
 from aosd.model.ring import Ring
+from aosd.testing.simulation.nodes import SimulatedNode
 from aosd.testing.simulation.reference import PromiseBroken
 from aosd.testing.simulation.weather import Fate
 from tests.simulation.scenes import KEY, Scene, is_wiped, scene
@@ -389,7 +390,27 @@ def _sweeps(s: Scene) -> int:
     return sum("swept" in line for line in s.lines)
 
 
+def _until(s: Scene, node: SimulatedNode, state: str) -> None:
+    s.until(lambda: s.state(node) == state, state)
+
+
+def lost_before_any_page_shows_it() -> None:
+    """A loses what was just written with its power; B's page is of before that was written."""
+    for number in range(4):
+        with scene() as s:
+            key = f"new{number}"
+            first, _ = s.world.primaries(key)
+            s.does(s.world.put(key, b"1"))
+            s.world.fates({Fate.STALE: 1.0})
+            s.reboots(first, lost_s=2.0)
+            _until(s, first, "returning")
+            _until(s, first, "up")
+            for _ in range(4):
+                s.ends(s.world.get(key))
+
+
 STORIES: tuple[Callable[[], None], ...] = (
+    lost_before_any_page_shows_it,
     full_node_returns_and_others_go_on,
     node_refuses_its_memory_and_others_go_on,
     joining_nodes_refuse_their_copies,

@@ -63,7 +63,7 @@ class WritesTests(SynchronousTestCase):
         writes.effect("other", "d", S1)
         writes.effect("object", "e", S1)
         self.assertEqual(writes.of_late("b"), {"a", "b", "c"})
-        self.assertEqual(writes.of_late("object"), set())
+        self.assertEqual(writes.of_late("object"), {"e"})
         writes.effect("b", "b", S2, delete=True)
         self.assertEqual(writes.of_late("b"), {"a", "c"})
         now[0] = 50.0
