@@ -31,7 +31,7 @@ class Promise:
         self._world = world
         self._problems: list[str] = []
         self._touched_s: dict[str, float] = {}
-        # When a request that nobody waited for last changed a node's copy of a key.
+        # When a node's copy of a key came by a request that nobody waited for.
         self._landed_s: dict[tuple[str, str], float] = {}
 
     def broken(self, why: str) -> None:
@@ -88,11 +88,12 @@ class Promise:
         if world.is_tracing:
             world.trace(f"    {mutation.node} {key}: {shown(before)} -> {shown(after)}{late}")
         place = mutation.node, key
+        landed_s = self._landed_s.pop(place, float("-inf"))
         if mutation.late:
             self._landed_s[place] = mutation.at_s
         if mutation.late or before is None or world.gateway is None:
             return
-        if mutation.at_s - self._landed_s.get(place, -_LOOKED_S) < _LOOKED_S:
+        if mutation.at_s - landed_s < _LOOKED_S:
             return  # it came after the look, and nobody had been told of it
         if not world.operator.counts(mutation.node):
             return
