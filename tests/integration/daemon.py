@@ -69,7 +69,17 @@ class Daemon:
 
     def wait_until_settled(self, deadline_s: float = 60.0) -> None:
         """Wait until its copies are known to lie where they belong."""
-        until(lambda: self.repair()["settled"], "all is settled", deadline_s)
+        told: dict[str, Any] = {}
+
+        def is_settled() -> bool:
+            told.update(self.repair())
+            return bool(told["settled"])
+
+        try:
+            until(is_settled, "all is settled", deadline_s)
+        except AssertionError as error:
+            error.add_note(f"{told}\n{self.process.log_tail()}")
+            raise
 
     def wait_until_it_lives(self) -> None:
         until(lambda: self._status("/-/health") == 200, "the daemon lives", _START_S)

@@ -18,7 +18,7 @@ from minio.error import MinioException
 
 from aosd.discovery.servers import choose_server, launch
 from aosd.model.node import Credentials
-from tests.integration.processes import Process, is_stopped
+from tests.integration.processes import Process, is_ours, is_stopped
 from tests.integration.waiting import until
 
 BUCKET = "object"
@@ -49,7 +49,7 @@ class RealNode:
         server = choose_server(kind)
         self.kind = server.kind
         self.folder = folder
-        self._launch = launch(server, folder, self.credentials)
+        self._launch = launch(server, folder, self.credentials, is_ours)
         self._environment = environment or {}
         self.port = self._launch.port
         self._process: Process | None = None

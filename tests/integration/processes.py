@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 import signal
@@ -15,13 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from aosd.discovery import servers
+
 _PROC = Path("/proc")
 _ESTABLISHED = "01"
 _LOG_TAIL_BYTES = 2000
 _LOOK_EVERY_S = 0.05
-
-_PORTS = range(10_000, 32_000)
-_WORKERS = 8  # of tests side by side, at most, that have ports of their own
 
 
 def heed_interrupts() -> None:
@@ -132,25 +130,19 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, all different.
+    """Ports of 127.0.0.1 that nobody listens on, all different; none is given twice."""
+    return servers.free_ports(count, is_ours)
 
-    They lie below those that the kernel gives to outgoing connections: the load itself
-    would take one of these before the server that it is meant for. Of tests that run side by
-    side each process has its own: another would take them meanwhile, too.
+
+def is_ours(port: int) -> bool:
+    """Whether a server of these tests could listen on this port of 127.0.0.1.
+
+    Of tests that run side by side each process has its own: a server takes seconds to open its
+    ports, and another process would take them meanwhile.
     """
-    found: list[int] = []
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw").removeprefix("gw")
-    ours = _PORTS[int(worker) % _WORKERS :: _WORKERS] if worker else _PORTS
-    for port in random.sample(ours, len(ours)):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise OSError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]}")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    return port % int(workers) == int(worker) and servers.is_free_here(port)
 
 
 def listens(port: int) -> bool:
