@@ -294,6 +294,10 @@ class Candidate(NamedTuple):
 class IPlacement(Interface):
     """Where keys belong, and who can be asked now."""
 
+    changes: int = Attribute(
+        "Grows whenever orders or strays change, or who of them can be asked, or is returning."
+    )
+
     def orders(bucket: str, key: str) -> Sequence[Sequence[Candidate]]:
         """The key's order of all members, in each ring that counts.
 

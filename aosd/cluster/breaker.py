@@ -51,6 +51,7 @@ class Breaker:
         self._watches: dict[object, Callable[[], None]] = {}
         self.on_control_lost: Callable[[bool], None] = lambda _: None
         self.on_confirm: Callable[[], Deferred[None]] = lambda: succeed(None)
+        self.on_changed: Callable[[], object] = lambda: None
 
     # -- as requests see it -------------------------------------------------------------------
 
@@ -109,6 +110,7 @@ class Breaker:
         if self.open:
             return
         self.open = True
+        self.on_changed()
         self._next_backoff_s = self._backoff_s
         self._probe_at_s = self._clock.seconds() + self._jittered()
         watches, self._watches = self._watches, {}
@@ -137,7 +139,9 @@ class Breaker:
 
     def close(self) -> None:
         """A probe was answered."""
-        self.open = False
+        was_open, self.open = self.open, False
+        if was_open:
+            self.on_changed()
         self.why = ""
         self._failures = 0
         self.alive_at_s = self._clock.seconds()

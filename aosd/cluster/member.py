@@ -28,6 +28,8 @@ it joins with the objects that it holds.
 
 
 _MEET_AGAIN_S = 30.0
+# Of a member: where it is asked, if at all, depends on these, and on its breaker.
+_PLACING = frozenset({"member", "node", "incarnation", "_lost"})
 # A Date header tells whole seconds: half a second more or less isn't known.
 CLOCK_WARNING_S = 1.5
 CLOCK_REFUSAL_S = 5.5
@@ -70,6 +72,8 @@ class WatchedMember:
         probe_timeout_s: float,
         down_after_s: float,
     ) -> None:
+        # Whoever remembers where keys belong has to look anew.
+        self.on_changed: Callable[[], object] = lambda: None
         self.member = member
         self.breaker = breaker
         self.sighting: Sighting | None = None
@@ -105,6 +109,13 @@ class WatchedMember:
         self._confirming: list[Deferred[None]] = []
         breaker.on_control_lost = self._control_lost
         breaker.on_confirm = self._confirm
+        breaker.on_changed = lambda: self.on_changed()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        is_news = name in _PLACING and getattr(self, name, None) != value
+        super().__setattr__(name, value)
+        if is_news:
+            self.on_changed()
 
     # -- what it is -------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ class Roster:
         self.troubles: Mapping[str, str] = {}
         self.providers = [ProviderState(each) for each in providers]
         self.changed_s = clock.seconds()
+        self.changes = 0
         self.ticked: Callable[[], object] = lambda: None
         self._clock = clock
         self._make_member = make_member
@@ -140,6 +141,7 @@ class Roster:
         self._members = tuple(sorted(each.name for each in standings if each.membership.counts))
         self._strays = tuple(sorted(each.name for each in standings if each.strays))
         self._metrics.ring_members.set(len(ring.members))
+        self._changed()
         if before == (ring.name, former and former.name):
             return False
         self._log.info(
@@ -257,8 +259,12 @@ class Roster:
         watched = self.watched.get(member.name)
         if watched is None:
             watched = self.watched[member.name] = self._make_member(member)
+            watched.on_changed = self._changed
             self._log.info("node {node} was found", node=member.name)
         return watched
+
+    def _changed(self) -> None:
+        self.changes += 1
 
     def _candidates(self, names: Iterable[str]) -> list[Candidate]:
         return [self.watched[name].candidate for name in names]

@@ -47,6 +47,8 @@ class Settledness:
         self._unwatched: set[str] = set()
         self._held: Counter[int] = Counter()
         self.sweeps = 0
+        # Grows with all that says of nodes whether they are settled, or were away.
+        self.changes = 0
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -89,6 +91,7 @@ class Settledness:
     def late(self, name: str, until_s: float) -> None:
         """Requests of a run before us may take effect on it until then."""
         self._late_until_s[name] = until_s
+        self.changes += 1
 
     def ring_changed(self) -> None:
         """A change of the ring begins, or is over."""
@@ -124,6 +127,7 @@ class Settledness:
         older = [each for each in self._passes if not each[1] <= together]
         self._passes = [(done, together), *older][:_PASSES]
         self._unwatched -= together
+        self.changes += 1
         for name in together:
             if self.is_covered(name):
                 self._doubted_s.pop(name, None)
@@ -224,6 +228,15 @@ class Settledness:
 
         `strays`: those that may hold any key (see IPlacement).
         """
+        return self.why_nodes_not(orders, replicas, strays) or self.why_writes_not(partition)
+
+    def why_nodes_not(
+        self,
+        orders: Sequence[Sequence[Candidate]],
+        replicas: int,
+        strays: Sequence[Candidate] = (),
+    ) -> str:
+        """The same, for all that nodes and rings say: so until `changes`, or placement's, grow."""
         if len(orders) != 1:
             return "the ring is changing" if orders else "the ring isn't known yet"
         if strays:
@@ -240,6 +253,10 @@ class Settledness:
         ]
         if not self.is_covered(*names):
             return f"no sweep has compared the nodes {', '.join(names)} yet"
+        return ""
+
+    def why_writes_not(self, partition: int) -> str:
+        """The same, for all that is known of writes."""
         if partition in self._held:
             return "a write isn't on all its nodes yet"
         if self._marked(partition):
@@ -258,4 +275,5 @@ class Settledness:
 
     def _next(self) -> int:
         self._number += 1
+        self.changes += 1
         return self._number

@@ -18,6 +18,7 @@ from aosd.consistency.copying import Copier
 from aosd.consistency.folders import Folders, Recent
 from aosd.consistency.holders import Orders, could_hold, hiding, primaries
 from aosd.consistency.journal import Journal
+from aosd.consistency.known import KnownPrimaries
 from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
 from aosd.consistency.settled import Settledness
@@ -132,6 +133,7 @@ class Store:
     # Originals on nodes that may hide them, of which all primaries were found to have copies.
     compared: Recent = field(default_factory=Recent)
     rests: Rests = field(default_factory=Rests)
+    known: KnownPrimaries = field(default_factory=KnownPrimaries)
 
     # -- whom to ask ------------------------------------------------------------------------------
 
@@ -188,30 +190,29 @@ class Store:
 
     def is_settled(self, bucket: str, key: str) -> bool:
         """Whether one primary's answer about the key is final."""
-        if self.turns.busy(bucket, key):
-            return False
-        return not self.why_unsettled(bucket, key)
+        return bool(self.settled_primaries(bucket, key))
 
     def why_unsettled(self, bucket: str, key: str) -> str:
         """Why the key's partition isn't settled; "" when it is."""
-        return self._why_not(self.orders(bucket, key), bucket, key)
+        return self.settledness.why_not(
+            self.orders(bucket, key),
+            partition(bucket, key),
+            self.replicas,
+            self.placement.strays(),
+        )
 
     def settled_primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
         """The key's primaries, where it `is_settled`; none where it isn't."""
-        orders = self.orders(bucket, key)
-        if self.turns.busy(bucket, key) or self._why_not(orders, bucket, key):
-            return ()
-        return primaries(orders, self.replicas)
+        if why := self.absent():
+            raise NoNodes(why)
+        return () if self.turns.busy(bucket, key) else self._settled_primaries(bucket, key)
 
     def speaks_for(self, bucket: str, key: str, name: str) -> bool:
         """Whether the node's answer about the key, that came just now, is final.
 
         Where it is settled now, another ring may have come to count since the node was asked.
         """
-        orders = self.orders(bucket, key)
-        return not self._why_not(orders, bucket, key) and any(
-            each.name == name for each in primaries(orders, self.replicas)
-        )
+        return any(each.name == name for each in self._settled_primaries(bucket, key))
 
     def preferred(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Whom to read from: the own zone, who has least in flight, who was quickest."""
@@ -289,10 +290,15 @@ class Store:
             frozenset(name for name in names if settledness.is_unwatched(name)),
         )
 
-    def _why_not(self, orders: Orders, bucket: str, key: str) -> str:
-        return self.settledness.why_not(
-            orders, partition(bucket, key), self.replicas, self.placement.strays()
-        )
+    def _settled_primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
+        number = partition(bucket, key)
+        found = self.known.of(number, self.placement.changes + self.settledness.changes)
+        if found is None:
+            orders, strays = self.orders(bucket, key), self.placement.strays()
+            why = self.settledness.why_nodes_not(orders, self.replicas, strays)
+            found = () if why else primaries(orders, self.replicas)
+            found = self.known.keep(number, found)
+        return () if self.settledness.why_writes_not(number) else found
 
     @property
     def copies(self) -> int:

@@ -22,6 +22,7 @@ from aosd.certainty import Certainty
 from aosd.cluster.beginning import Beginning
 from aosd.cluster.breaker import Breaker
 from aosd.cluster.member import WatchedMember
+from aosd.cluster.roster import Roster
 from aosd.consistency.journal import Journal
 from aosd.consistency.lines import Line
 from aosd.consistency.marks import Mark, Marks
@@ -306,6 +307,28 @@ def settledness_ignores_returns() -> Patches:
 def settledness_ignores_ring_changes() -> Patches:
     """Settled: covered by a sweep that began after the last ring change."""
     return [(Settledness, "ring_changed", lambda self: None)]
+
+
+@mutant(traces.node_reboots_between_two_requests)
+def settled_primaries_are_remembered_when_nodes_go() -> Patches:
+    """Settled: primaries are found out anew when one of them went."""
+    return [(Roster, "_changed", lambda self: None)]
+
+
+@mutant(traces.returning_node_and_a_clean_stop)
+def settled_primaries_are_remembered_when_doubted() -> Patches:
+    """Settled: primaries are found out anew when one of them is doubted, or was swept."""
+    patches = []
+    for name in ("returned", "swept", "unwatched"):
+        told = getattr(Settledness, name)
+
+        def unsaid(self: Settledness, *what: Any, told: Any = told) -> None:
+            before = self.changes
+            told(self, *what)
+            self.changes = before
+
+        patches.append((Settledness, name, unsaid))
+    return patches
 
 
 @mutant(traces.sweep_passes_while_a_put_is_on_its_way)

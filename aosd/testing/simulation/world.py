@@ -190,6 +190,7 @@ class World(Clientele):
             self.replicas,
             find,
             self.sightings(),
+            self.promise.broken,
             self.gateway_ahead_s,
         )
         return self.gateway
