@@ -16,6 +16,7 @@ from aosd.nodes.signing import REGION, UNSIGNED_PAYLOAD, folded, host_of, target
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+/[A-Za-z0-9/._~-]+")
 UNSIGNED = UNSIGNED_PAYLOAD.encode()
+_BLOCK_BYTES, _INNER_PAD, _OUTER_PAD = 64, 0x36, 0x5C
 _HOST, _DATE, _SHA256 = b"host", b"x-amz-date", b"x-amz-content-sha256"
 
 
@@ -34,7 +35,8 @@ class QuickSigner:
         self._access_key = credentials.access_key.encode()
         self._second = -1
         self._day = b""
-        self._key = b""
+        # The day's key, hashed as far as HMAC does before the text.
+        self._inner = self._outer = sha256()
         # These change with each second, the last three with each day.
         self._moment = b""
         self._plain_headers = b""
@@ -63,7 +65,7 @@ class QuickSigner:
             return self._sign_more(verb, path, query, amz_headers, payload)
         request = sha256(b"%b\n%b\n%b\n%b" % (verb, path, _sorted(query), self._plain_headers))
         text = self._before_hash + request.hexdigest().encode()
-        return self._plain_lines + digest(self._key, text, "sha256").hex().encode() + b"\r\n"
+        return self._plain_lines + self._mac(text) + b"\r\n"
 
     def _sign_more(
         self,
@@ -86,8 +88,16 @@ class QuickSigner:
             lines,
             self._credential,
             names,
-            digest(self._key, text, "sha256").hex().encode(),
+            self._mac(text),
         )
+
+    def _mac(self, text: bytes) -> bytes:
+        """HMAC-SHA256 of it by the day's key, in hex (RFC 2104)."""
+        # A third of what hmac.digest takes, which hashes the key anew each time.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
 
     def _tick(self, second: int) -> None:
         """Another second: another date to sign with, now and then of another day."""
@@ -100,7 +110,9 @@ class QuickSigner:
             key = self._secret
             for each in scope.split(b"/"):
                 key = digest(key, each, "sha256")
-            self._key = key
+            block = key.ljust(_BLOCK_BYTES, b"\0")
+            self._inner = sha256(bytes(each ^ _INNER_PAD for each in block))
+            self._outer = sha256(bytes(each ^ _OUTER_PAD for each in block))
             self._credential = b"AWS4-HMAC-SHA256 Credential=%b/%b, " % (self._access_key, scope)
         names = b"host;x-amz-content-sha256;x-amz-date"
         self._plain_headers = b"host:%b\nx-amz-content-sha256:%b\nx-amz-date:%b\n\n%b\n%b" % (
