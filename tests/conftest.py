@@ -63,8 +63,21 @@ def daemon(
 
 @pytest.fixture(scope="session")
 def other_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RealNode]]:
-    """Three more, a cluster already, for daemons that are started one after the other."""
-    folder = tmp_path_factory.mktemp("others")
+    """Three more, a cluster already, for daemons that are started one after the other.
+
+    Such a daemon goes on from what the one before left in doubt, for as long as requests of that
+    one may take effect: not all is settled soon.
+    """
+    yield from _founded_nodes(tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture(scope="module")
+def fresh_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RealNode]]:
+    """The same, of this module alone: for tests that wait until all is settled."""
+    yield from _founded_nodes(tmp_path_factory.mktemp("fresh"))
+
+
+def _founded_nodes(folder: Path) -> Iterator[list[RealNode]]:
     with running_nodes(folder, NAMES) as running:
         file = write_nodes_file(folder / "nodes.toml", running)
         with running_daemon(folder / "founder", file, up=NAMES):

@@ -55,7 +55,7 @@ def expect_nothing_served(daemon: Daemon) -> None:
     assert daemon.ask("GET", "/-/health").status == 200
 
 
-def test_no_nodes(start: Start, other_nodes: list[RealNode], tmp_path: Path) -> None:
+def test_no_nodes(start: Start, fresh_nodes: list[RealNode], tmp_path: Path) -> None:
     file = tmp_path / "nodes.toml"
     file.write_text("")
     daemon = start(file)
@@ -63,14 +63,14 @@ def test_no_nodes(start: Start, other_nodes: list[RealNode], tmp_path: Path) -> 
     assert daemon.states() == {}
     # A bad request is still a bad request.
     assert daemon.ask("GET", "/object/a.b").status == 400
-    write_nodes_file(file, other_nodes)
+    write_nodes_file(file, fresh_nodes)
     daemon.wait_until_up(*UP)
     assert daemon.ask("GET", "/-/ready").status == 200
     assert daemon.ask("PUT", "/object/abc", {}, b"x").status == 201
 
 
 def test_a_file_that_isnt_there_yet(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
     file = tmp_path / "nodes.toml"
     daemon = start(file)
@@ -78,15 +78,15 @@ def test_a_file_that_isnt_there_yet(
     (provider,) = daemon.nodes()["providers"]
     assert str(file) in provider["trouble"]
     assert daemon.metric("aosd_discovery_failures_total", provider=f"static:{file}") >= 1
-    write_nodes_file(file, other_nodes)
+    write_nodes_file(file, fresh_nodes)
     daemon.wait_until_up(*UP)
     assert daemon.nodes()["providers"][0]["trouble"] == ""
 
 
 def test_a_broken_edit_keeps_the_last_good_one(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
-    file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+    file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     daemon = start(file)
     daemon.wait_until_up(*UP)
     good = file.read_text()
@@ -107,28 +107,28 @@ def test_a_broken_edit_keeps_the_last_good_one(
 
 
 def test_a_node_that_leaves_the_file_stays_a_member(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
-    file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+    file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     daemon = start(file)
     daemon.wait_until_up(*UP)
     ring = daemon.nodes()["ring"]
     key = daemon.key_on("n1", "left")
     assert daemon.ask("PUT", f"/object/{key}", {}, b"x").status == 201
-    write_nodes_file(file, other_nodes[1:])
+    write_nodes_file(file, fresh_nodes[1:])
     daemon.wait_for_states({**UP, "n1": "down"})
     assert daemon.nodes()["ring"] == ring
     assert daemon.ask("GET", f"/object/{key}").body == b"x"
     assert daemon.ask("PUT", f"/object/{key}", {}, b"y").status == 201
-    write_nodes_file(file, other_nodes)
+    write_nodes_file(file, fresh_nodes)
     daemon.wait_until_up(*UP)
     assert daemon.ask("GET", f"/object/{key}").body == b"y"
 
 
 def test_two_nodes_with_one_name_in_one_file(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
-    file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+    file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     file.write_text(file.read_text().replace('"n2"', '"n1"'))
     daemon = start(file)
     expect_nothing_served(daemon)
@@ -136,10 +136,10 @@ def test_two_nodes_with_one_name_in_one_file(
 
 
 def test_two_nodes_with_one_name_from_the_start(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
-    first = write_nodes_file(tmp_path / "first.toml", other_nodes)
-    second = write_nodes_file(tmp_path / "second.toml", other_nodes[:1], [other_nodes[1].port])
+    first = write_nodes_file(tmp_path / "first.toml", fresh_nodes)
+    second = write_nodes_file(tmp_path / "second.toml", fresh_nodes[:1], [fresh_nodes[1].port])
     daemon = start(first, second)
     daemon.wait_until_ready()
     until(lambda: {"n2": "up", "n3": "up"}.items() <= daemon.states().items(), "others are up")
@@ -153,16 +153,16 @@ def test_two_nodes_with_one_name_from_the_start(
 
 
 def test_a_second_node_of_a_name_moves_nothing(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
-    first = write_nodes_file(tmp_path / "first.toml", other_nodes)
-    second = write_nodes_file(tmp_path / "second.toml", other_nodes[:1])
+    first = write_nodes_file(tmp_path / "first.toml", fresh_nodes)
+    second = write_nodes_file(tmp_path / "second.toml", fresh_nodes[:1])
     daemon = start(first, second)
     daemon.wait_until_up(*UP)
     before = daemon.nodes()
     key = daemon.key_on("n1", "second")
     assert daemon.ask("PUT", f"/object/{key}", {}, b"x").status == 201
-    write_nodes_file(second, other_nodes[:1], [other_nodes[1].port])
+    write_nodes_file(second, fresh_nodes[:1], [fresh_nodes[1].port])
     until(lambda: daemon.nodes()["unusable"], "the second one is told of")
     after = daemon.nodes()
     assert after["ring"] == before["ring"]
@@ -171,13 +171,13 @@ def test_a_second_node_of_a_name_moves_nothing(
             del node["clock_ahead_s"]  # measured anew with each answer
     assert after["nodes"] == before["nodes"]
     assert daemon.ask("GET", f"/object/{key}").body == b"x"
-    write_nodes_file(second, other_nodes[:1])
+    write_nodes_file(second, fresh_nodes[:1])
     until(lambda: not daemon.nodes()["unusable"], "it is told of no more")
     assert daemon.ask("GET", f"/object/{key}").body == b"x"
 
 
-def test_wrong_credentials(start: Start, other_nodes: list[RealNode], tmp_path: Path) -> None:
-    file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+def test_wrong_credentials(start: Start, fresh_nodes: list[RealNode], tmp_path: Path) -> None:
+    file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     good = file.read_text()
     file.write_text(good.replace("secret=of-n1", "wrong"))
     daemon = start(file)
@@ -194,16 +194,16 @@ def test_wrong_credentials(start: Start, other_nodes: list[RealNode], tmp_path: 
     file.write_text(good)
     daemon.wait_until_up(*UP)
     assert daemon.ask("GET", f"/object/{key}").body == b"x"
-    until(lambda: key in other_nodes[0].stored_keys(), "it has its copy")
+    until(lambda: key in fresh_nodes[0].stored_keys(), "it has its copy")
 
 
 def test_credentials_that_go_wrong_on_the_way(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
     """A node that refuses all of a sudden isn't asked any more, and is when it's mended."""
-    with in_front_of([node.port for node in other_nodes]) as proxies:
+    with in_front_of([node.port for node in fresh_nodes]) as proxies:
         file = write_nodes_file(
-            tmp_path / "nodes.toml", other_nodes, [each.port for each in proxies]
+            tmp_path / "nodes.toml", fresh_nodes, [each.port for each in proxies]
         )
         daemon = start(file)
         daemon.wait_until_up(*UP)
@@ -220,22 +220,22 @@ def test_credentials_that_go_wrong_on_the_way(
 
 
 def test_nodes_that_have_changed_places(
-    start: Start, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
     """A node with another's data is told by its marker, and never asked for objects."""
-    file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+    file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     daemon = start(file)
     daemon.wait_until_up(*UP)
     keys = (f"places{number}" for number in range(1000))
     key = next(each for each in keys if set(daemon.order(each)[:2]) == {"n1", "n2"})
     assert daemon.ask("PUT", f"/object/{key}", {}, b"x").status == 201
     # On a busy machine another one may have stood in.
-    until(lambda: key not in other_nodes[2].stored_keys(), "it is where it belongs")
+    until(lambda: key not in fresh_nodes[2].stored_keys(), "it is where it belongs")
     good = file.read_text()
-    swapped = good.replace(other_nodes[0].url, "http://other").replace(
-        other_nodes[1].url, other_nodes[0].url
+    swapped = good.replace(fresh_nodes[0].url, "http://other").replace(
+        fresh_nodes[1].url, fresh_nodes[0].url
     )
-    swapped = swapped.replace("http://other", other_nodes[1].url)
+    swapped = swapped.replace("http://other", fresh_nodes[1].url)
     # Each with the other's credentials, so that nothing but the marker tells.
     swapped = swapped.replace("of-n1", "of-x").replace("of-n2", "of-n1").replace("of-x", "of-n2")
     file.write_text(swapped)
@@ -250,11 +250,11 @@ def test_nodes_that_have_changed_places(
 
 
 def test_what_is_no_s3_server(
-    start: Start, daemon: Daemon, other_nodes: list[RealNode], tmp_path: Path
+    start: Start, daemon: Daemon, fresh_nodes: list[RealNode], tmp_path: Path
 ) -> None:
     """Another daemon's plain door, say."""
-    ports = [daemon.port, other_nodes[1].port, other_nodes[2].port]
-    fooled = start(write_nodes_file(tmp_path / "nodes.toml", other_nodes, ports))
+    ports = [daemon.port, fresh_nodes[1].port, fresh_nodes[2].port]
+    fooled = start(write_nodes_file(tmp_path / "nodes.toml", fresh_nodes, ports))
     fooled.wait_until_ready()
     fooled.wait_for_states({**UP, "n1": "down"})
     until(lambda: fooled.nodes()["nodes"][0]["reason"] != "not reached yet", "a reason is told")

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import NAMES
 from tests.integration.bodies import KIB, MIB, body
 from tests.integration.daemon import Daemon, running_daemon
-from tests.integration.nodes import RealNode
+from tests.integration.nodes import RealNode, write_nodes_file
 from tests.integration.splicing import LONG, spliced_bytes
 from tests.integration.waiting import until
 from tests.integration.wire import Wire, head
@@ -21,10 +21,11 @@ from tests.integration.wire import Wire, head
 
 @pytest.fixture(scope="module")
 def alone(
-    other_nodes: list[RealNode], other_file: Path, tmp_path_factory: pytest.TempPathFactory
+    fresh_nodes: list[RealNode], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Daemon]:
     """A daemon that keeps one copy of each object, and waits a second for clients."""
     folder = tmp_path_factory.mktemp("alone")
+    nodes_file = write_nodes_file(folder / "nodes.toml", fresh_nodes)
     flags = (
         "--express=true",
         "--replicas=1",
@@ -33,7 +34,7 @@ def alone(
         # After a run that was killed each write goes to two nodes for so long, by the daemon.
         "--late-write-window-s=1",
     )
-    with running_daemon(folder, other_file, *flags, up=NAMES) as running:
+    with running_daemon(folder, nodes_file, *flags, up=NAMES) as running:
         running.wait_until_settled()
         yield running
 
@@ -104,7 +105,7 @@ def test_a_client_that_leaves_in_the_middle(alone: Daemon, key: str) -> None:
 
 
 def test_a_reader_that_leaves_lets_go_of_the_node(
-    alone: Daemon, other_nodes: list[RealNode], key: str
+    alone: Daemon, fresh_nodes: list[RealNode], key: str
 ) -> None:
     assert alone.ask("PUT", f"/object/{key}", {}, body(LONG), 60.0).status == 201
     descriptors = Path(f"/proc/{alone.pid}/fd")
@@ -127,14 +128,14 @@ def test_a_reader_that_takes_nothing_is_cut_off(alone: Daemon, key: str) -> None
 
 @pytest.mark.parametrize("verb", ["GET", "PUT"])
 def test_a_node_that_dies_in_the_middle(
-    alone: Daemon, other_nodes: list[RealNode], key: str, verb: str
+    alone: Daemon, fresh_nodes: list[RealNode], key: str, verb: str
 ) -> None:
     """With its one copy on its way an answer can only break off; a write fails."""
     target = f"/object/{key}"
     if verb == "GET":
         assert alone.ask("PUT", target, {}, body(LONG), 60.0).status == 201
     name = alone.primary(key)
-    node = next(each for each in other_nodes if each.name == name)
+    node = next(each for each in fresh_nodes if each.name == name)
     try:
         with Wire(alone.port, 60.0, receive_buffer_bytes=64 * KIB) as wire:
             if verb == "GET":

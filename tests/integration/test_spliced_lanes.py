@@ -147,8 +147,8 @@ def _kept(daemon: Daemon) -> list[object]:
     return told
 
 
-def test_nobody_can_tell_the_lanes_apart(other_nodes: list[RealNode], tmp_path: Path) -> None:
-    nodes_file = write_nodes_file(tmp_path / "nodes.toml", other_nodes)
+def test_nobody_can_tell_the_lanes_apart(fresh_nodes: list[RealNode], tmp_path: Path) -> None:
+    nodes_file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     flags = ("--replicas=1", "--late-write-window-s=1")
     talks = [_talk(number) for number in range(_TALKS)]
     found = []
