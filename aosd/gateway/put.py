@@ -161,7 +161,7 @@ class Writing:
             store.writes.effect(bucket, key, stamp)
             asked = targets(store, bucket, key)
             while asked:
-                answers = await ask(asked, lambda node: Deferred.fromCoroutine(send(node, headers)))
+                answers = await ask(asked, lambda node: send(node, headers))
                 for name, outcome in answers.items():
                     sent.answered(name, outcome)
                 if refused_by_digest(sent):
