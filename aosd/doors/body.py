@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -50,7 +51,7 @@ class RequestBody:
         self.received_bytes = 0
         self._line = line
         self._expects = expects
-        self._at_hand = False
+        self._at_hand: Callable[[], object] | None = None
         self._sink: IBodySink | None = None
         self._early: list[bytes] = []
         self._discarded = False
@@ -97,14 +98,14 @@ class RequestBody:
 
     # -- the connection's side --------------------------------------------------------------------
 
-    def is_at_hand(self) -> None:
-        """All of it was read already and will be told at once: there is nothing to wait for."""
-        self._at_hand = True
+    def is_at_hand(self, flow: Callable[[], object]) -> None:
+        """All of it was read already, and there is nothing to wait for: `flow` has it told."""
+        self._at_hand = flow
 
     def hold(self) -> None:
         """Read no more of it for now."""
         self._idle.stop()
-        if not self.ended and not self._at_hand:
+        if not self.ended and self._at_hand is None:
             self._line.pause_reading()
 
     def data(self, data: bytes) -> None:
@@ -120,6 +121,7 @@ class RequestBody:
     def end(self) -> None:
         """All of it came."""
         self.ended = True
+        self._at_hand = None  # who flows has this
         self._idle.stop()
         self._tell_end()
 
@@ -150,7 +152,9 @@ class RequestBody:
             sink.body_failed(self._failure)
 
     def _flow(self) -> None:
-        if not self._at_hand:
+        if self._at_hand is not None:
+            self._at_hand()
+        else:
             self._idle.start()
             self._line.resume_reading()
 
