@@ -57,7 +57,10 @@ class RequestBody:
         self._discarded = False
         self._paused = True
         self._failure: Failure | None = None
-        self._idle = IdleTimer(clock, idle_timeout_s, self._client_is_silent)
+        self._clock = clock
+        self._idle_timeout_s = idle_timeout_s
+        # Only where something is waited for: the two of them hold each other.
+        self._idle: IdleTimer | None = None
 
     # -- IBodySource ----------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ class RequestBody:
         self._sink = None
         self._discarded = True
         self._early.clear()
-        self._idle.stop()
+        self._rest()
 
     # -- the connection's side --------------------------------------------------------------------
 
@@ -104,14 +107,16 @@ class RequestBody:
 
     def hold(self) -> None:
         """Read no more of it for now."""
-        self._idle.stop()
+        if self._idle is not None:
+            self._idle.stop()
         if not self.ended and self._at_hand is None:
             self._line.pause_reading()
 
     def data(self, data: bytes) -> None:
         """Some bytes came."""
         self.received_bytes += len(data)
-        self._idle.touch()
+        if self._idle is not None:
+            self._idle.touch()
         if self._sink is not None:
             self._sink.body_data(data)
         elif not self._discarded:
@@ -121,13 +126,13 @@ class RequestBody:
     def end(self) -> None:
         """All of it came."""
         self.ended = True
-        self._at_hand = None  # who flows has this
-        self._idle.stop()
+        self._at_hand = None  # it holds this one
+        self._rest()
         self._tell_end()
 
     def fail(self, error: Exception) -> None:
         """The rest won't come."""
-        self._idle.stop()
+        self._rest()
         if self._failure is None and not self.ended:
             self._failure = Failure(error)
             self._tell_failure()
@@ -155,8 +160,15 @@ class RequestBody:
         if self._at_hand is not None:
             self._at_hand()
         else:
+            if self._idle is None:
+                self._idle = IdleTimer(self._clock, self._idle_timeout_s, self._client_is_silent)
             self._idle.start()
             self._line.resume_reading()
+
+    def _rest(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.stop()
 
     def _client_is_silent(self) -> None:
         self.fail(RequestTimeout("no byte of the body came for too long"))
