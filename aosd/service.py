@@ -20,6 +20,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
+from aosd.collecting import collect_seldom
 from aosd.descriptors import allow_many
 from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.express.factory import ExpressSite
@@ -151,6 +152,7 @@ class Daemon(Service):
         """Listen, while we may still have the rights to; a port that is taken is fatal."""
         super().privilegedStartService()
         allow_many()
+        collect_seldom()
         for endpoint, site in self._sites:
             self._listen(endpoint, site)
 

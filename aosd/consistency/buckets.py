@@ -54,6 +54,9 @@ class Bucket:
         return stamp_time_s(self.born) if self.born else 0
 
 
+_ALWAYS = Bucket(OBJECT_BUCKET, LIVE, "")
+
+
 class Buckets:
     """What is known of buckets now, in this process; nobody is asked.
 
@@ -86,7 +89,7 @@ class Buckets:
         register = self.registers.get(_KIND, name)
         if register is not None:
             return _read(register)
-        return Bucket(OBJECT_BUCKET, LIVE, "") if name == OBJECT_BUCKET else None
+        return _ALWAYS if name == OBJECT_BUCKET else None
 
     def all(self) -> list[Bucket]:
         """All records, of deleted ones too, by name."""

@@ -157,11 +157,12 @@ class Folders:
         self._let_go()
         names = [(bucket, folder) for folder in folders]
         itself = bucket, key
-        if self._beneath[itself] or any(self._objects[name] for name in names):
+        if itself in self._beneath or not self._objects.keys().isdisjoint(names):
             return None
         claim = Claim(self, itself, names, lingers)
         self._objects[itself] += 1
-        self._beneath.update(names)
+        for name in names:
+            self._beneath[name] += 1
         self.free.discard(itself)
         for name in names:
             self.leaves.discard(name)
@@ -187,8 +188,10 @@ class Folders:
 
     def ended(self, claim: Claim) -> None:
         """What was sent is over; see Claim.end."""
-        self._lingering.append(claim)
-        self._let_go()
+        if claim.lingers():
+            self._lingering.append(claim)
+        else:
+            self._release(claim)
 
     def _let_go(self) -> None:
         if not self._lingering:
@@ -198,14 +201,12 @@ class Folders:
             if claim.lingers():
                 self._lingering.append(claim)
                 continue
-            for counter, names in (
-                (self._objects, [claim.itself]),
-                (self._beneath, claim.folders),
-            ):
-                for name in names:
-                    counter[name] -= 1
-                    if not counter[name]:
-                        del counter[name]
+            self._release(claim)
+
+    def _release(self, claim: Claim) -> None:
+        _less(self._objects, claim.itself)
+        for name in claim.folders:
+            _less(self._beneath, name)
 
 
 class Claim:
@@ -230,3 +231,10 @@ class Claim:
 
 def _named(bucket: str, name: str) -> bytes:
     return f"{bucket}/{name}".encode("utf-8", "surrogatepass")
+
+
+def _less(counter: Counter[_Name], name: _Name) -> None:
+    """None that are counted as 0 stay in it."""
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]

@@ -55,23 +55,23 @@ class Turns:
         moment, so nobody else may have the turn before it is over. Not to be nested for
         one key.
         """
-        await self._come(bucket, key)
-
-        async def act_and_pass_on() -> T:
-            try:
-                with self.begun.under_way():
-                    return await act()
-            finally:
-                self._pass_on((bucket, key))
-
-        return await self._to_the_end.run(act_and_pass_on())
-
-    async def _come(self, bucket: str, key: str) -> None:
         name = (bucket, key)
         queue = self._queues.get(name)
         if queue is None:
             self._queues[name] = deque()
-            return
+        else:
+            await self._wait(queue)
+        return await self._to_the_end.run(self._act(name, act))
+
+    async def _act(self, name: tuple[str, str], act: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        number = self.begun.begin()
+        try:
+            return await act()
+        finally:
+            self.begun.end(number)
+            self._pass_on(name)
+
+    async def _wait(self, queue: deque[Deferred[None]]) -> None:
         mine: Deferred[None] = Deferred()
         queue.append(mine)
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from aosd.consistency.begun import Begun
 from aosd.consistency.of_late import OfLate
@@ -39,18 +39,12 @@ class Writes:
         """How many there were: for `has_moved` and `moved_since`."""
         return self._moved.count
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """A write is, from before its body is read until all is told.
+    def under_way(self) -> AbstractContextManager[object]:
+        """A write is, from before its body is read until all is told: as long as the block lasts.
 
         Its nodes may be chosen long before it has a Flight, or its turn.
         """
-        self.in_flight += 1
-        try:
-            with self.begun.under_way():
-                yield
-        finally:
-            self.in_flight -= 1
+        return _UnderWay(self)
 
     def flight(self, bucket: str, key: str) -> Flight:
         """To be ended by its owner, once."""
@@ -103,6 +97,24 @@ class Writes:
     def of_late(self, bucket: str) -> set[str]:
         """The keys that were written within the last minute, and not deleted since."""
         return self._written.of(bucket)
+
+
+class _UnderWay(AbstractContextManager[object]):
+    """See Writes.under_way."""
+
+    __slots__ = ("_number", "_writes")
+
+    def __init__(self, writes: Writes) -> None:
+        self._writes = writes
+        self._number = -1
+
+    def __enter__(self) -> None:
+        self._writes.in_flight += 1
+        self._number = self._writes.begun.begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._writes.begun.end(self._number)
+        self._writes.in_flight -= 1
 
 
 class Flight:

@@ -33,6 +33,7 @@ from aosd.model.errors import (
 )
 
 _log = Logger()
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 _STATUS: dict[type[AosdError], int] = {
     NotModified: 304,
@@ -93,7 +94,7 @@ def http_date(seconds: int) -> bytes:
 
 def write_json(request: DoorRequest, status: int, value: object) -> None:
     """Write a whole JSON answer; the caller doesn't finish the request, Klein does."""
-    data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    data = _encoded(value).encode("utf-8", "surrogatepass") + b"\n"
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -50,13 +51,16 @@ class RequestBody:
         self.received_bytes = 0
         self._line = line
         self._expects = expects
-        self._at_hand = False
+        self._at_hand: Callable[[], object] | None = None
         self._sink: IBodySink | None = None
         self._early: list[bytes] = []
         self._discarded = False
         self._paused = True
         self._failure: Failure | None = None
-        self._idle = IdleTimer(clock, idle_timeout_s, self._client_is_silent)
+        self._clock = clock
+        self._idle_timeout_s = idle_timeout_s
+        # Only where something is waited for: the two of them hold each other.
+        self._idle: IdleTimer | None = None
 
     # -- IBodySource ----------------------------------------------------------------------------
 
@@ -93,24 +97,26 @@ class RequestBody:
         self._sink = None
         self._discarded = True
         self._early.clear()
-        self._idle.stop()
+        self._rest()
 
     # -- the connection's side --------------------------------------------------------------------
 
-    def is_at_hand(self) -> None:
-        """All of it was read already and will be told at once: there is nothing to wait for."""
-        self._at_hand = True
+    def is_at_hand(self, flow: Callable[[], object]) -> None:
+        """All of it was read already, and there is nothing to wait for: `flow` has it told."""
+        self._at_hand = flow
 
     def hold(self) -> None:
         """Read no more of it for now."""
-        self._idle.stop()
-        if not self.ended and not self._at_hand:
+        if self._idle is not None:
+            self._idle.stop()
+        if not self.ended and self._at_hand is None:
             self._line.pause_reading()
 
     def data(self, data: bytes) -> None:
         """Some bytes came."""
         self.received_bytes += len(data)
-        self._idle.touch()
+        if self._idle is not None:
+            self._idle.touch()
         if self._sink is not None:
             self._sink.body_data(data)
         elif not self._discarded:
@@ -120,12 +126,13 @@ class RequestBody:
     def end(self) -> None:
         """All of it came."""
         self.ended = True
-        self._idle.stop()
+        self._at_hand = None  # it holds this one
+        self._rest()
         self._tell_end()
 
     def fail(self, error: Exception) -> None:
         """The rest won't come."""
-        self._idle.stop()
+        self._rest()
         if self._failure is None and not self.ended:
             self._failure = Failure(error)
             self._tell_failure()
@@ -150,9 +157,18 @@ class RequestBody:
             sink.body_failed(self._failure)
 
     def _flow(self) -> None:
-        if not self._at_hand:
+        if self._at_hand is not None:
+            self._at_hand()
+        else:
+            if self._idle is None:
+                self._idle = IdleTimer(self._clock, self._idle_timeout_s, self._client_is_silent)
             self._idle.start()
             self._line.resume_reading()
+
+    def _rest(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.stop()
 
     def _client_is_silent(self) -> None:
         self.fail(RequestTimeout("no byte of the body came for too long"))

@@ -43,10 +43,10 @@ class HeadCutter:
         return check_head(head) or head
 
 
-def is_one_head(data: bytes) -> bool:
-    """Whether `data`, some bytes, is a head and nothing else, as most that come are.
+def whole_head(data: bytes) -> int:
+    """How long the head is that `data`, some bytes, begins with, as most that come do; 0: see cut.
 
     It hasn't been checked; that it needn't be held is what there is to gain.
     """
     end = data.find(b"\r\n\r\n") + 4
-    return end == len(data) and 4 < end <= MOST_HEAD_BYTES and data[0] not in b"\r\n"
+    return end if 4 < end <= MOST_HEAD_BYTES and data[0] not in b"\r\n" else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Iterator
 
 from aosd.doors.answers import HttpError, http_date
 from aosd.doors.request import DoorRequest
@@ -39,9 +38,11 @@ def put_request(request: DoorRequest, bucket: str, key: str) -> Put:
     """A PUT. Raises BadRequest, or HttpError 411 when nothing tells where the body ends."""
     check_length(request)
     checksums = tuple(
-        (name, value)
-        for name, value in header_items(request)
-        if name.startswith(_CHECKSUM) and name not in _ABOUT_CHECKSUMS
+        [
+            (name, value)
+            for name, value in header_items(request)
+            if name.startswith(_CHECKSUM) and name not in _ABOUT_CHECKSUMS
+        ]
     )
     if checksums and request.body.length is None:
         raise BadRequest(
@@ -66,10 +67,10 @@ def check_length(request: DoorRequest) -> None:
         raise HttpError(411, "MissingContentLength", "say Content-Length, or send in chunks")
 
 
-def header_items(request: DoorRequest) -> Iterator[tuple[bytes, bytes]]:
+def header_items(request: DoorRequest) -> list[tuple[bytes, bytes]]:
     """All headers, each once, names in lower case; of several of a name the last."""
-    for name, values in request.requestHeaders.getAllRawHeaders():
-        yield name.lower(), values[-1]
+    headers = request.requestHeaders.getAllRawHeaders()
+    return [(name.lower(), values[-1]) for name, values in headers]
 
 
 def kept_headers(request: DoorRequest, default_type: bytes) -> Headers:
@@ -79,9 +80,9 @@ def kept_headers(request: DoorRequest, default_type: bytes) -> Headers:
     that.
     """
     kept = [
-        (name.lower(), b",".join(values))
+        (lower, b",".join(values))
         for name, values in request.requestHeaders.getAllRawHeaders()
-        if name.lower() in KEPT_HEADERS or name.lower().startswith(USER_METADATA)
+        if (lower := name.lower()) in KEPT_HEADERS or lower.startswith(USER_METADATA)
     ]
     if not request.requestHeaders.hasHeader(b"content-type"):
         kept.append((b"content-type", default_type))

@@ -149,7 +149,7 @@ class _Completing:
         if store.uploads.is_over(self._stamp):
             raise NoSuchUpload("it was completed or aborted")
         nodes = upload.reachable(store)
-        answers = await ask(nodes, lambda node: Deferred.fromCoroutine(self._listed(node)))
+        answers = await ask(nodes, self._listed)
         found = {name: each for name, each in answers.items() if isinstance(each, dict)}
         if not found:
             raise not_open(store, upload, answers.values())
@@ -229,7 +229,7 @@ class _Completing:
         # Nodes that are none for this key any more: it is copied from there.
         asked = asked or list(ready.values())[:1]
         while asked:
-            answers = await ask(asked, lambda node: Deferred.fromCoroutine(self._complete_on(node)))
+            answers = await ask(asked, self._complete_on)
             for name, outcome in answers.items():
                 sent.answered(name, outcome)
             asked = spares(store, bucket, key, sent, among=ready)
@@ -282,6 +282,6 @@ class _Completing:
         # Also on those that have a copy: it may have been made of another node's.
         await ask(
             upload.reachable(self._store),
-            lambda node: Deferred.fromCoroutine(uploads.abort(stamp, node)),
+            lambda node: uploads.abort(stamp, node),
         )
         await uploads.over(stamp)

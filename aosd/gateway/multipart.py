@@ -109,7 +109,7 @@ async def _abort(store: Store, upload: ClientUpload) -> None:
 async def _end(store: Store, stamp: str, nodes: list[Candidate], *, surely: bool = False) -> None:
     uploads = store.uploads
     with uploads.ending(stamp):
-        await ask(nodes, lambda node: Deferred.fromCoroutine(uploads.abort(stamp, node)))
+        await ask(nodes, lambda node: uploads.abort(stamp, node))
         await uploads.over(stamp, surely=surely)
 
 

@@ -133,14 +133,16 @@ class Writing:
 
     async def _held(self, length: int) -> Written:
         """Read whole, then sent: its stamp is given at its turn."""
-        await self._store.budget.acquire(length)
+        budget = self._store.budget
+        if not budget.take(length):
+            await budget.acquire(length)
         try:
             reader = BodyReader(self._request.body, self._digests)
             pieces = await reader.read(length)
             await reader.more()  # no more bytes, but the end: it may yet turn out to be wrong
             return await self._put_whole(pieces)
         finally:
-            self._store.budget.release(length)
+            budget.release(length)
 
     async def _put_whole(self, pieces: Pieces) -> Written:
         self._digests.check()
@@ -161,7 +163,7 @@ class Writing:
             store.writes.effect(bucket, key, stamp)
             asked = targets(store, bucket, key)
             while asked:
-                answers = await ask(asked, lambda node: Deferred.fromCoroutine(send(node, headers)))
+                answers = await ask(asked, lambda node: send(node, headers))
                 for name, outcome in answers.items():
                     sent.answered(name, outcome)
                 if refused_by_digest(sent):

@@ -82,16 +82,18 @@ def targets(store: Store, bucket: str, key: str) -> list[Candidate]:
         wanted = min(store.replicas, len(order))
         more = 1 if is_after_a_kill(store, order[:wanted]) else 0
         usable = [each for each in order[: 2 * store.replicas] if _takes_writes(each)]
-        usable.sort(key=lambda each: each.name in late)
+        if late:
+            usable.sort(key=lambda each: each.name in late)
         if len(usable) < wanted:
             raise _too_few(order[: 2 * store.replicas], wanted)
-        chosen.update((each.name, each) for each in usable[: wanted + more])
+        for each in usable[: wanted + more]:
+            chosen[each.name] = each
     return list(chosen.values())
 
 
 def is_after_a_kill(store: Store, candidates: Sequence[Candidate]) -> bool:
     """Whether requests of a run before, which ended uncleanly, may take effect on them yet."""
-    return store.settledness.late_for_s(*(each.name for each in candidates)) > 0
+    return store.settledness.late_for_s(*[each.name for each in candidates]) > 0
 
 
 def standbys(
@@ -119,7 +121,9 @@ def spares(
     chosen: dict[str, Candidate] = {}
     late = _maybe_late(store, bucket, key)
     for order in store.orders(bucket, key):
-        there = sorted(order[: 2 * store.replicas], key=lambda each: each.name in late)
+        there = order[: 2 * store.replicas]
+        if late:
+            there = sorted(there, key=lambda each: each.name in late)
         wanted = min(store.replicas, len(order))
         have = {each.name for each in there if each.name in sent.etags or each.name in chosen}
         for each in there:
@@ -136,11 +140,11 @@ def spares(
 
 def is_enough(store: Store, bucket: str, key: str, names: set[str]) -> bool:
     """Whether these nodes are R in every ring that counts, handoffs counted."""
-    return all(
-        sum(each.name in names for each in order[: 2 * store.replicas])
-        >= min(store.replicas, len(order))
-        for order in store.orders(bucket, key)
-    )
+    for order in store.orders(bucket, key):
+        have = [each for each in order[: 2 * store.replicas] if each.name in names]
+        if len(have) < min(store.replicas, len(order)):
+            return False
+    return True
 
 
 async def remember(
@@ -169,13 +173,17 @@ async def remember(
         for each in primaries
         if each.name not in have and each.state is not NodeState.DOWN
     }
-    full = {
-        name
-        for name, each in lacking.items()
-        if each.full or isinstance(sent.errors.get(name), NodeFull)
-    }
-    silent = sent.silent
-    doubtful = (lacking.keys() - full) | silent | sent.refused_late
+    full: set[str] = set()
+    silent: set[str] = set()
+    doubtful: set[str] = set()
+    if lacking or sent.errors:  # that not all is well, then
+        full = {
+            name
+            for name, each in lacking.items()
+            if each.full or isinstance(sent.errors.get(name), NodeFull)
+        }
+        silent = sent.silent
+        doubtful = (lacking.keys() - full) | silent | sent.refused_late
     strays = have - {each.name for each in primaries}
     if sent.differs:
         doubtful |= have

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -341,12 +341,25 @@ async def gather(waiting: Sequence[Deferred[T]]) -> list[T]:
     return results
 
 
-async def ask(
-    candidates: Sequence[Candidate], question: Callable[[INode], Deferred[T]]
-) -> dict[str, T | Exception]:
+Question = Callable[[INode], "Deferred[T] | Coroutine[Any, Any, T]"]
+"""What a node is asked, and how its answer comes."""
+
+
+async def ask(candidates: Sequence[Candidate], question: Question[T]) -> dict[str, T | Exception]:
     """Ask all of them that can be asked, at once: each one's answer or error, by its name."""
     asked = [(each.name, question(each.node)) for each in candidates if each.node is not None]
-    outcomes = await DeferredList([waiting for _, waiting in asked], consumeErrors=True)
+    if len(asked) == 1:
+        # What it takes to wait for several costs more than a small request's other half.
+        ((only, answering),) = asked
+        try:
+            return {only: await answering}
+        except CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 — it is an answer, too
+            return {only: error}
+    outcomes = await DeferredList(
+        [ensureDeferred(waiting) for _, waiting in asked], consumeErrors=True
+    )
     answers: dict[str, T | Exception] = {}
     for (name, _), (_, outcome) in zip(asked, outcomes, strict=True):
         if not isinstance(outcome, Failure):

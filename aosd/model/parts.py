@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 MOST_PARTS = 10_000
 _PARTS_A_SIZE = 1_250
@@ -28,6 +29,7 @@ def part_sizes(first_bytes: int, most_bytes: int) -> Iterator[int]:
             yield size
 
 
+@lru_cache(maxsize=16)
 def largest_body_bytes(first_bytes: int, most_bytes: int) -> int:
     """The longest body that these parts can hold."""
     return sum(size * count for size, count in _runs(first_bytes, most_bytes))

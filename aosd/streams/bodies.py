@@ -29,6 +29,14 @@ class HeldBody:
         self._consumer: IConsumer | None = None
         self._finished: Deferred[None] | None = None
 
+    @property
+    def in_one(self) -> bytes | None:
+        """All of it, where it lies in one piece, or is empty; None where it is in several."""
+        pieces = self._pieces
+        if len(pieces) > 1:
+            return None
+        return pieces[0] if pieces else b""
+
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """See IBodyProducer."""
         self._next = 0

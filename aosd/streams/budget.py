@@ -39,8 +39,7 @@ class MemoryBudget:
         """Fires when `count_bytes` (at most the whole size) are ours; cancel to give up."""
         if count_bytes > self.size_bytes:
             raise ValueError(f"{count_bytes} bytes are more than the {self.size_bytes} there are")
-        if not self._waiting and self.used_bytes + count_bytes <= self.size_bytes:
-            self.used_bytes += count_bytes
+        if self.take(count_bytes):
             return succeed(None)
         if len(self._waiting) >= self._most_waiting:
             return fail(SlowDown("too many bodies wait already"))
@@ -49,6 +48,13 @@ class MemoryBudget:
         if self._clock is None:
             return waiting
         return within(self._clock, self._wait_s, waiting, lambda: SlowDown("too many bodies"))
+
+    def take(self, count_bytes: int) -> bool:
+        """Whether `count_bytes` are ours, at once; otherwise there is `acquire`."""
+        if self._waiting or self.used_bytes + count_bytes > self.size_bytes:
+            return False
+        self.used_bytes += count_bytes
+        return True
 
     def release(self, count_bytes: int) -> None:
         """Give back what was acquired."""

@@ -112,16 +112,14 @@ class BodyReader:
     async def _fill(self, count_bytes: int) -> None:
         """Wait until so many bytes are held, or all there are."""
         self._wanted = count_bytes
-        waiting: Deferred[None] = Deferred(lambda _: self.discard())
-        self._waiting = waiting
         if not self._started:
             self._started = True
             self._source.start(self)
-        if self._failure is not None or self._ended or self._held_bytes >= count_bytes:
-            self._wake()
-        else:
+        if self._failure is None and not self._ended and self._held_bytes < count_bytes:
+            waiting: Deferred[None] = Deferred(lambda _: self.discard())
+            self._waiting = waiting
             self._source.resume()
-        await waiting
+            await waiting
         if self._failure is not None:
             self._failure.raiseException()
 

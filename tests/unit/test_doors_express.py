@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +84,35 @@ class ExpressTests(test_doors_site.SiteTests):
     def test_no_temporary_file_is_made_for_a_body(self) -> None:
         self.send(self.head(length=b"Content-Length: 1000000\r\n"))
         self.assertIsInstance(self.requests[0], ExpressRequest)
+
+    def test_a_body_that_came_with_its_head_is_there_at_once(self) -> None:
+        told: list[tuple[bytes, bool, bool]] = []
+
+        def begin(request: Any) -> None:
+            sink, before = Sink(), request.body.ended
+            request.body.start(sink)
+            told.append((sink.data, before, sink.ended))
+
+        self.on_request = begin
+        self.send(self.head() + b"0123456789")
+        self.assertEqual(told, [(b"0123456789", False, True)])
+        self.assertEqual(self.transport.producerState, "producing")
+        answer(self.requests[0])
+        self.send(self.head() + b"abc")
+        self.assertEqual(told[1], (b"abc", False, False))
+
+    def test_a_body_leaves_no_circle_behind(self) -> None:
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for pieces in ([self.head() + b"0123456789"], [self.head() + b"012", b"3456789"]):
+            self.on_request = lambda request: request.body.start(Sink())
+            for data in pieces:
+                self.send(data)
+            request = self.requests.pop()
+            body = weakref.ref(request.body)
+            answer(request)
+            del request
+            self.assertIsNone(body())
 
     # -- heads ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import _ChunkedTransferDecoder
 
-from aosd.doors.cutter import HeadCutter, is_one_head
+from aosd.doors.cutter import HeadCutter, whole_head
 from aosd.doors.framing import MOST_LINE_BYTES, MOST_TRAILER_BYTES, ChunkScanner
 from aosd.doors.strict import (
     MOST_HEAD_BYTES,
@@ -126,19 +126,18 @@ class CutterTests(SynchronousTestCase):
         assert isinstance(problem, Problem)
         self.assertEqual(problem.status, 400)
 
-    def test_what_is_one_head(self) -> None:
-        for data in (self.HEAD, self.of_length(MOST_HEAD_BYTES)):
-            self.assertTrue(is_one_head(data))
+    def test_what_begins_with_a_whole_head(self) -> None:
+        for head in (self.HEAD, self.of_length(MOST_HEAD_BYTES)):
+            for more in (b"", b"a", b"body\r\n\r\n", self.HEAD):
+                self.assertEqual(whole_head(head + more), len(head))
         for data in (
             self.HEAD[:-1],
-            self.HEAD + b"a",
-            self.HEAD + self.HEAD,
             b"\r\n" + self.HEAD,
             b"\r\n\r\n",
             b"a\n\n",
             self.of_length(MOST_HEAD_BYTES + 1),
         ):
-            self.assertFalse(is_one_head(data), data[:40])
+            self.assertEqual(whole_head(data), 0, data[:40])
 
 
 class ChunkTests(SynchronousTestCase):

@@ -256,6 +256,15 @@ class SendingTests(ExpressCase):
         self.successResultOf(asking)
         self.end()
 
+    def test_a_held_body_in_pieces_goes_out_piece_by_piece(self) -> None:
+        asking, wire = self.begin(self.node.put("object", "a", HeldBody([b"da", b"ta"]), ()))
+        first, second = wire.writes
+        self.assertTrue(first.endswith(b"\r\ncontent-length: 4\r\n\r\nda"))
+        self.assertEqual(second, b"ta")
+        wire.says(STORED)
+        self.successResultOf(asking)
+        self.end()
+
     def test_a_short_body_that_isnt_there_yet_keeps_its_head(self) -> None:
         body = Waiting(4)
         asking, wire = self.begin(self.node.put("object", "a", body, ()))

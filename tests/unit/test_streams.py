@@ -336,6 +336,11 @@ class HeldBodyTests(SynchronousTestCase):
     def test_an_empty_body_is_done_at_once(self) -> None:
         self.successResultOf(HeldBody([]).startProducing(StringTransport()))
 
+    def test_tells_what_lies_in_one_piece(self) -> None:
+        self.assertEqual(HeldBody([b"data"]).in_one, b"data")
+        self.assertEqual(HeldBody([]).in_one, b"")
+        self.assertIsNone(HeldBody([b"da", b"ta"]).in_one)
+
     def test_provides_a_push_producer(self) -> None:
         self.assertTrue(IPushProducer.providedBy(HeldBody([])))
 

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aosd.doors.cutter import HeadCutter, is_one_head
+from aosd.doors.cutter import HeadCutter, whole_head
 from aosd.doors.express.handover import Handover
 from aosd.doors.express.head import Head, parse_head
 from aosd.doors.express.request import ExpressRequest
@@ -100,7 +100,7 @@ class ExpressChannel(Protocol):
             return
         if self._current is None and not self._held and not self._write_blocked:
             data = self._begin_whole(data)
-            if not data:
+            if not data or self.closing:
                 return
         self._held += data
         self._advance()
@@ -251,16 +251,17 @@ class ExpressChannel(Protocol):
         self._regulate()
 
     def _begin_whole(self, data: bytes) -> bytes:
-        """Begin a request that came in one piece, as most do; what isn't used of `data`."""
-        if not is_one_head(data):
+        """Begin a request whose head came in one piece, as most do; what isn't used of `data`."""
+        end = whole_head(data)
+        if not end:
             return data
+        raw, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         self._advancing = True
         try:
-            problem = check_head(data)
+            problem = check_head(raw)
             if problem is None:
-                self._begin(data, parse_head(data), b"")
-            else:
-                self._refuse(problem)
+                return self._begin(raw, parse_head(raw), rest)
+            self._refuse(problem)
         finally:
             self._advancing = False
         return b""
@@ -303,16 +304,20 @@ class ExpressChannel(Protocol):
             self.persistent = False
         self._current = request
         if length:
-            request.expect_body(length, len(rest) >= length)
+            is_whole = len(rest) >= length
+            request.expect_body(length, rest[:length] if is_whole else b"")
+            if is_whole:
+                rest = rest[length:]
         request.begin(self.site.make_request_id())
-        if length and 0 < len(rest) < length:
+        if length and not is_whole and rest:
             # First: once it is served, what else comes may go another way.
             rest = request.take(rest)
         if self.site.load.enter(request):
             serve(request)
         else:
             refuse(request)
-        return request.take(rest) if request.wants and rest and not self._gone else rest
+        request.flow()
+        return rest
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no request, in either lane's words, and close."""

@@ -62,6 +62,7 @@ class ExpressRequest:
 
     __slots__ = (
         "_answering",
+        "_at_hand",
         "_chunked",
         "_connection",
         "_finished",
@@ -109,12 +110,13 @@ class ExpressRequest:
         self._notify: list[Deferred[None]] = []
         self._answering: Deferred[None] | None = None
         self._left = 0
+        self._at_hand = b""
         self._patience: Patience | None = None
 
     # -- the connection's side ------------------------------------------------------------------
 
-    def expect_body(self, length: int, at_hand: bool) -> None:
-        """Its body has `length` bytes; `at_hand`: all of them were read already."""
+    def expect_body(self, length: int, at_hand: bytes) -> None:
+        """Its body has `length` bytes; `at_hand` are all of them, if they were read already."""
         expect = self.requestHeaders.getRawHeaders(b"expect")
         expects = expect is not None and expect[0].lower() == b"100-continue"
         connection = self._connection
@@ -123,7 +125,8 @@ class ExpressRequest:
         self.body = body
         self._left = length
         if at_hand:
-            body.is_at_hand()
+            self._at_hand = at_hand
+            body.is_at_hand(self.flow)
         else:
             body.hold()
 
@@ -133,6 +136,12 @@ class ExpressRequest:
         self.began_s = site.clock.seconds()
         self.request_id = request_id
         site.observer.began(self)
+
+    def flow(self) -> None:
+        """Let the body come that is at hand, when somebody wants it, or nobody will."""
+        data, self._at_hand = self._at_hand, b""
+        if data and not self._gone:
+            self.take(data)
 
     def take(self, data: bytes) -> bytes:
         """Take what of `data` is the body's; what is left is somebody else's."""

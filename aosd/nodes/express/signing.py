@@ -16,8 +16,10 @@ from aosd.nodes.signing import REGION, UNSIGNED_PAYLOAD, folded, host_of, target
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+/[A-Za-z0-9/._~-]+")
 UNSIGNED = UNSIGNED_PAYLOAD.encode()
-_BLOCK_BYTES, _INNER_PAD, _OUTER_PAD = 64, 0x36, 0x5C
 _HOST, _DATE, _SHA256 = b"host", b"x-amz-date", b"x-amz-content-sha256"
+_NAMES = b"host;x-amz-content-sha256;x-amz-date"
+# RFC 2104: a key's bytes, and those that go before the inner text and the outer one.
+_INNER, _OUTER = (bytes(each ^ pad for each in range(256)) for pad in (0x36, 0x5C))
 
 
 class QuickSigner:
@@ -35,13 +37,12 @@ class QuickSigner:
         self._access_key = credentials.access_key.encode()
         self._second = -1
         self._day = b""
-        # The day's key, hashed as far as HMAC does before the text.
         self._inner = self._outer = sha256()
         # These change with each second, the last three with each day.
         self._moment = b""
-        self._plain_headers = b""
+        self._canonical = b""
         self._before_hash = b""
-        self._plain_lines = b""
+        self._lines = b""
         self._credential = b""
 
     def sign(
@@ -61,11 +62,41 @@ class QuickSigner:
         second = int(self._now())
         if second != self._second:
             self._tick(second)
-        if amz_headers or payload is not UNSIGNED:
+        if payload is not UNSIGNED:
             return self._sign_more(verb, path, query, amz_headers, payload)
-        request = sha256(b"%b\n%b\n%b\n%b" % (verb, path, _sorted(query), self._plain_headers))
-        text = self._before_hash + request.hexdigest().encode()
-        return self._plain_lines + self._mac(text) + b"\r\n"
+        names = canonical = lines = b""
+        for name, value in sorted(amz_headers):
+            if name < _DATE:
+                return self._sign_more(verb, path, query, amz_headers, payload)
+            names += b";" + name
+            canonical += b"%b:%b\n" % (name, _folded(value))
+            lines += b"%b: %b\r\n" % (name, value)
+        request = sha256(
+            b"%b\n%b\n%b\n%b%b\n%b%b\n%b"
+            % (
+                verb,
+                path,
+                _sorted(query),
+                self._canonical,
+                canonical,
+                _NAMES,
+                names,
+                UNSIGNED,
+            )
+        )
+        return b"%b%b, Signature=%b\r\n%b" % (
+            self._lines,
+            names,
+            self._signature(request.hexdigest()),
+            lines,
+        )
+
+    def _signature(self, request: str) -> bytes:
+        """The HMAC of a request with this hash. The key isn't hashed anew each time."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(self._before_hash + request.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
 
     def _sign_more(
         self,
@@ -83,21 +114,12 @@ class QuickSigner:
         request = sha256(
             b"%b\n%b\n%b\n%b\n%b\n%b" % (verb, path, _sorted(query), canonical, names, payload)
         )
-        text = self._before_hash + request.hexdigest().encode()
         return b"%bAuthorization: %bSignedHeaders=%b, Signature=%b\r\n" % (
             lines,
             self._credential,
             names,
-            self._mac(text),
+            self._signature(request.hexdigest()),
         )
-
-    def _mac(self, text: bytes) -> bytes:
-        """HMAC-SHA256 of it by the day's key, in hex (RFC 2104)."""
-        # A third of what hmac.digest takes, which hashes the key anew each time.
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text)
-        outer.update(inner.digest())
-        return outer.hexdigest().encode()
 
     def _tick(self, second: int) -> None:
         """Another second: another date to sign with, now and then of another day."""
@@ -110,23 +132,20 @@ class QuickSigner:
             key = self._secret
             for each in scope.split(b"/"):
                 key = digest(key, each, "sha256")
-            block = key.ljust(_BLOCK_BYTES, b"\0")
-            self._inner = sha256(bytes(each ^ _INNER_PAD for each in block))
-            self._outer = sha256(bytes(each ^ _OUTER_PAD for each in block))
+            key = key.ljust(sha256().block_size, b"\0")
+            self._inner = sha256(key.translate(_INNER))
+            self._outer = sha256(key.translate(_OUTER))
             self._credential = b"AWS4-HMAC-SHA256 Credential=%b/%b, " % (self._access_key, scope)
-        names = b"host;x-amz-content-sha256;x-amz-date"
-        self._plain_headers = b"host:%b\nx-amz-content-sha256:%b\nx-amz-date:%b\n\n%b\n%b" % (
+        self._canonical = b"host:%b\nx-amz-content-sha256:%b\nx-amz-date:%b\n" % (
             self._host,
             UNSIGNED,
             moment,
-            names,
-            UNSIGNED,
         )
         self._before_hash = b"AWS4-HMAC-SHA256\n%b\n%b\n" % (moment, scope)
-        self._plain_lines = (
+        self._lines = (
             b"host: %b\r\nx-amz-content-sha256: %b\r\nx-amz-date: %b\r\n"
-            b"Authorization: %bSignedHeaders=%b, Signature="
-            % (self._host, UNSIGNED, moment, self._credential, names)
+            b"Authorization: %bSignedHeaders=%b"
+            % (self._host, UNSIGNED, moment, self._credential, _NAMES)
         )
 
 
