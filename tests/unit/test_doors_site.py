@@ -343,6 +343,20 @@ class SiteTests(SynchronousTestCase):
         self.assertFalse(self.transport.aborted)
         self.assertEqual(self.counted(200), 1)
 
+    def test_an_answer_that_says_close_is_the_last(self) -> None:
+        """Its body comes between its head and its end, and another request behind it."""
+        self.send(self.head())
+        self.requests[0].setHeader(b"content-length", b"2")
+        self.requests[0].write(b"o")
+        self.assertIn(b"connection: close", self.transport.value())
+        self.requests[0].body.start(Sink())
+        self.send(b"0123456789" + self.head() + b"0123456789")
+        self.requests[0].write(b"k")
+        self.requests[0].finish()
+        self.assertEqual(len(self.requests), 1)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertFalse(self.transport.aborted)
+
     def test_an_early_answer_is_cut_off_when_the_body_goes_on(self) -> None:
         self.on_request = answer
         self.send(self.head(length=b"Content-Length: 100000000\r\n"))
