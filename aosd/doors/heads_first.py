@@ -228,7 +228,7 @@ class HeadFirstChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """A client connected."""
         super().connectionMade()
-        self.site.channels.add(self)
+        self.site.admit(self)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """A client left."""
