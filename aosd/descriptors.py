@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 
 _WANTED = 65_536
+_OTHERS = 100  # files, probes, discovery, the operations door's own port
 
 
 def allow_many() -> int:
@@ -19,3 +20,13 @@ def allow_many() -> int:
         return soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+def for_clients(limit: int, requests: int, replicas: int) -> int:
+    """How many connections clients may have of `limit` files that may be open at once.
+
+    The rest is for `requests` under way, each of which may need one to each of its nodes, and
+    one more that stands in for them. (Without pipes bodies go through user space.) Half are
+    the clients' in any case.
+    """
+    return max(limit // 2, limit - requests * (replicas + 1) - _OTHERS)

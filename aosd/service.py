@@ -21,7 +21,7 @@ from twisted.python.threadpool import ThreadPool
 
 from aosd.assembly import Assembly
 from aosd.collecting import collect_seldom
-from aosd.descriptors import allow_many
+from aosd.descriptors import allow_many, for_clients
 from aosd.discovery.providers import context_of, make_provider
 from aosd.doors.express.factory import ExpressSite
 from aosd.doors.express.routes import Routes
@@ -151,9 +151,11 @@ class Daemon(Service):
     def privilegedStartService(self) -> None:
         """Listen, while we may still have the rights to; a port that is taken is fatal."""
         super().privilegedStartService()
-        allow_many()
         collect_seldom()
+        settings = self._settings
+        most = for_clients(allow_many(), settings.max_requests, settings.replicas)
         for endpoint, site in self._sites:
+            site.most_channels = most
             self._listen(endpoint, site)
 
     def startService(self) -> None:

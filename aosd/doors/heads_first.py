@@ -131,8 +131,6 @@ class HeadFirstRequest(Request):
             return
         if self._patience is not None or self._disconnected:
             return
-        channel = self.channel
-        channel.persistent = False
         if not self.startedWriting:
             self.write(b"")
         self._patience = Patience(self._site.clock, self.abort)
@@ -171,8 +169,9 @@ class HeadFirstRequest(Request):
 
     def write(self, data: bytes) -> None:
         """Write a piece of the answer; says so when the connection is closed after it."""
-        if not self.startedWriting and not self.body.ended:
+        if not self.startedWriting and not self.body.ended and not self._disconnected:
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            self.channel.persistent = False
         super().write(data)
 
     def _dispatch(self) -> None:
@@ -229,7 +228,7 @@ class HeadFirstChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """A client connected."""
         super().connectionMade()
-        self.site.channels.add(self)
+        self.site.admit(self)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """A client left."""

@@ -40,6 +40,7 @@ from aosd.model.objects import (
     STAMP_HEADER,
     USER_METADATA,
     Headers,
+    is_text,
 )
 from aosd.model.parts import largest_body_bytes, part_sizes
 from aosd.model.stamp import STAMP_LENGTH
@@ -80,11 +81,10 @@ def check_headers(headers: Headers, own: Headers = ()) -> None:
             text = value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise BadRequest(f"{name.decode()} isn't UTF-8", "InvalidArgument") from error
-        # Signing folds white space that is none for HTTP, and servers refuse what can't be
-        # seen: the signature would be wrong, and the node would seem to be.
-        if not text.isprintable():
+        # Servers refuse control characters: the node would seem to be wrong.
+        if not is_text(text):
             raise BadRequest(
-                f"{name.decode()} has control characters or odd white space", "InvalidArgument"
+                f"{name.decode()} has characters that can't be seen", "InvalidArgument"
             )
     if size_bytes > LARGEST_METADATA_BYTES:
         raise BadRequest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from unicodedata import category
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -38,6 +39,13 @@ KEPT_HEADERS = frozenset(
     }
 )
 """Lower-case names of the headers that are stored with an object, beside x-amz-meta-*."""
+
+
+def is_text(value: str) -> bool:
+    """Whether all of it can be seen, but for spaces of whatever width."""
+    return value.isprintable() or all(
+        each.isprintable() or category(each) == "Zs" for each in value
+    )
 
 
 @dataclass(frozen=True, slots=True)

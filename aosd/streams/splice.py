@@ -128,6 +128,10 @@ class SourceBroke(Exception):
         self.late = late
 
 
+class NoDescriptors(SourceBroke):
+    """The process has too many files open: nothing was read, and it can go another way."""
+
+
 class TargetBroke(Exception):
     """The socket that was written to took no more (`late`: for too long)."""
 
@@ -193,10 +197,10 @@ def splices() -> bool:
 class Splice:
     """Moves `length` bytes from one socket to another.
 
-    `done` fires when all are in the target; it errbacks with SourceBroke or TargetBroke, also
-    when nothing came for `source_timeout_s` or nothing could be written for
-    `target_timeout_s`, each counted only while it is waited for. Bytes that were taken and
-    can't be written any more are lost. Cancelling stops at once.
+    `done` fires when all are in the target; it errbacks with NoDescriptors before it has begun,
+    and with SourceBroke or TargetBroke, also when nothing came for `source_timeout_s` or nothing
+    could be written for `target_timeout_s`, each counted only while it is waited for. Bytes that
+    were taken and can't be written any more are lost. Cancelling stops at once.
 
     Both sockets stay their owners': it works on duplicates, which are closed by the time that
     `done` fires. The kernel's buffers set the pace. `taken` and `spliced` are called with each
@@ -242,7 +246,7 @@ class Splice:
             self._reader = _End(os.dup(source.fileno()), self._go_on, self._reading_broke)
             self._writer = _End(os.dup(target.fileno()), self._go_on, self._writing_broke)
         except OSError as error:
-            self._fail(SourceBroke(f"no pipe: {error}"))
+            self._fail(NoDescriptors(f"no pipe: {error}"))
             return
         self._moved_s = self._reactor.seconds()
         self._watch(min(self._timeouts_s))

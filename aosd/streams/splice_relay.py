@@ -16,6 +16,7 @@ from aosd.streams.splice import (
     SPLICED_FROM_BYTES,
     ISpliceSource,
     ISpliceTarget,
+    NoDescriptors,
     Pipes,
     SourceBroke,
     Splice,
@@ -36,7 +37,8 @@ class SpliceRelay(Relaying):
     """Does what Relay does for `source` and `target`. See Relaying.
 
     `target` is what `consumer` is when bytes are spliced into it. What had been read already
-    is written first.
+    is written first. Where the process has too many files open for it, `otherwise` is to relay
+    so many bytes to the consumer in user space; it fires, fails and is cancelled as this is.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class SpliceRelay(Relaying):
         stall_timeout_s: float,
         broken: Callable[[str, bool], Exception],
         heard: Callable[[], None],
+        otherwise: Callable[[int], Deferred[None]],
     ) -> None:
         super().__init__(consumer, reactor, stall_timeout_s, broken, heard)
+        self._otherwise = otherwise
         self._source = source
         self._target = target
         self._left = length  # to be read
@@ -125,10 +129,23 @@ class SpliceRelay(Relaying):
         if self._settled:
             return  # cancelled by ourselves
         error = failure.value
-        if isinstance(error, SourceBroke):
+        if isinstance(error, NoDescriptors):
+            self._relay_instead()
+        elif isinstance(error, SourceBroke):
             self._node_broke(str(error), error.late)
         else:
             self._fail(ClientGone(f"the client: {error}"))
+
+    def _relay_instead(self) -> None:
+        self._registered = False
+        self._consumer.unregisterProducer()
+        relaying = self._going = self._otherwise(self._left)
+        relaying.addBoth(self._was_relayed)
+
+    def _was_relayed(self, result: Failure | None) -> None:
+        if not self._settled:
+            self._settle()
+            self.done.callback(result)  # a failure, too
 
     def _drop(self) -> None:
         going, self._going = self._going, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
@@ -157,3 +158,26 @@ def test_a_node_that_dies_in_the_middle(
     finally:
         node.start_again()
     alone.wait_for_states(dict.fromkeys(NAMES, "up"))
+
+
+def test_without_descriptors_for_a_pipe_bodies_go_as_others_do(alone: Daemon, key: str) -> None:
+    data = body(LONG)
+    with Wire(alone.port, 60.0) as wire:
+        wire.send_request("PUT", f"/object/{key}", {}, data)
+        assert wire.answer("PUT").status == 201
+        errors = alone.metric("aosd_node_errors_total")
+        before = spliced_bytes(alone)
+        limits = resource.prlimit(alone.pid, resource.RLIMIT_NOFILE)
+        try:
+            # Those that are open stay; there are no others.
+            resource.prlimit(alone.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+            wire.send_request("GET", f"/object/{key}")
+            assert wire.answer("GET").body == data
+            wire.send_request("PUT", f"/object/{key}", {}, data[::-1])
+            assert wire.answer("PUT").status == 201
+            wire.send_request("GET", f"/object/{key}")
+            assert wire.answer("GET").body == data[::-1]
+        finally:
+            resource.prlimit(alone.pid, resource.RLIMIT_NOFILE, limits)
+        assert alone.metric("aosd_node_errors_total") == errors
+        assert spliced_bytes(alone) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -343,6 +344,20 @@ class SiteTests(SynchronousTestCase):
         self.assertFalse(self.transport.aborted)
         self.assertEqual(self.counted(200), 1)
 
+    def test_an_answer_that_says_close_is_the_last(self) -> None:
+        """Its body comes between its head and its end, and another request behind it."""
+        self.send(self.head())
+        self.requests[0].setHeader(b"content-length", b"2")
+        self.requests[0].write(b"o")
+        self.assertIn(b"connection: close", self.transport.value())
+        self.requests[0].body.start(Sink())
+        self.send(b"0123456789" + self.head() + b"0123456789")
+        self.requests[0].write(b"k")
+        self.requests[0].finish()
+        self.assertEqual(len(self.requests), 1)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertFalse(self.transport.aborted)
+
     def test_an_early_answer_is_cut_off_when_the_body_goes_on(self) -> None:
         self.on_request = answer
         self.send(self.head(length=b"Content-Length: 100000000\r\n"))
@@ -387,6 +402,29 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 431 "))
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(self.requests, [])
+
+    def test_more_connections_than_there_may_be_are_dropped(self) -> None:
+        self.site.most_channels = 2
+        self.on_request = answer
+        others = []
+        for taken in (True, False, False):
+            channel: Any = self.site.buildProtocol(None)
+            transport = Transport()
+            channel.makeConnection(transport)
+            self.assertEqual(transport.aborted, not taken)
+            if taken:
+                others.append(channel)
+            else:
+                channel.connectionLost(Failure(ConnectionDone()))
+        # Those that there are go on, and one that leaves makes room.
+        self.send(self.head(length=b"Content-Length: 0\r\n"))
+        self.assertTrue(self.transport.value().endswith(b"\r\n\r\nok"))
+        others[0].connectionLost(Failure(ConnectionDone()))
+        last: Any = self.site.buildProtocol(None)
+        transport = Transport()
+        last.makeConnection(transport)
+        self.assertFalse(transport.aborted)
+        last.connectionLost(Failure(ConnectionDone()))
 
     def test_drain_closes_idle_connections_and_waits_for_the_others(self) -> None:
         self.send(self.head() + b"0123456789")

@@ -73,7 +73,7 @@ class PutTests(GatewayTestCase):
         self.assertIn("-2", self.stored("k", b"x" * 1001, told=False).etag)
 
     def test_each_carries_its_stamp_and_the_clients_headers(self) -> None:
-        headers = ((b"content-type", b"a/b"), (b"x-amz-meta-who", "é".encode()))
+        headers = ((b"content-type", b"a/b"), (b"x-amz-meta-who", "é\u00a0à\u202f2".encode()))
         for data, told in ((SMALL, True), (FLOWING, True), (LONG, False)):
             self.stored("k", data, told=told, headers=headers)
             copy = self.order("k")[0].buckets[BUCKET]["k"]
@@ -88,7 +88,9 @@ class PutTests(GatewayTestCase):
             ((b"x-amz-meta-a", b"x" * (2048 - 46 - 12 + 1)),),
             ((b"x-amz-meta-a", b"x\ty"),),
             ((b"x-amz-meta-a", b"x\x7f"),),
-            ((b"x-amz-meta-a", "x\u00a0y".encode()),),
+            ((b"x-amz-meta-a", "x\u0085y".encode()),),
+            ((b"x-amz-meta-a", "x\u2028y".encode()),),
+            ((b"x-amz-meta-a", "x\u200ey".encode()),),
         ):
             source = BytesSource(SMALL)
             writing = self.run_(put(self.store, Put(BUCKET, "k", source, headers=headers)))

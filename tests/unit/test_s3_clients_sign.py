@@ -19,6 +19,7 @@ from urllib3 import HTTPResponse
 
 from aosd.doors.s3.chunks import decoded
 from aosd.doors.s3.claims import seconds_of
+from aosd.doors.s3.errors import S3Error
 from aosd.doors.s3.payload import PayloadKind
 from aosd.doors.s3.signature import Authentic, authenticate
 from aosd.model.node import Address, Credentials
@@ -143,6 +144,24 @@ class MinioTests(SynchronousTestCase):
                 Signed(b"GET", f"{path}?{query}".encode(), seen_headers, self.now_s)
             )
             self.assertEqual(found.payload.kind, PayloadKind.UNSIGNED)
+
+    def test_white_space_beyond_ascii(self) -> None:
+        """As minio-go signs it: such as in the name of a screenshot that a Mac made."""
+        signer = Signer(
+            Address("http", "s3.example.org", 9000),
+            Credentials(ACCESS_KEY, SECRET),
+            lambda: self.now_s,
+        )
+        path, query = target("bucket", "key", {})
+        for value in ("caf\u00e9\u00a0x", "9.41\u202fAM", "\u3000a \u2003 b\u3000", "a\u0085b"):
+            headers = signer.sign("PUT", path, query, {"x-amz-meta-a": value}, UNSIGNED_PAYLOAD)
+            seen_headers = [
+                (name.lower().encode(), told.encode()) for name, told in headers.items()
+            ]
+            self.verify(Signed(b"PUT", path.encode(), seen_headers, self.now_s))
+            other = [(name, told.replace(b"a", b"A")) for name, told in seen_headers]
+            with self.assertRaises(S3Error):
+                self.verify(Signed(b"PUT", path.encode(), other, self.now_s))
 
     def test_presigned(self) -> None:
         for key in KEYS:

@@ -188,11 +188,12 @@ class GenericSuiteTests(SynchronousTestCase):
         names = sorted({name for name, _ in seen})
         path, _, query = target.encode().partition(b"?")
         [(path, query)] = canonical.spellings(path, canonical.split_query(query))
+        [lines] = canonical.canonical_headers(seen, names)
         request = canonical.canonical_request(
             verb.encode(),
             path,
             query,
-            canonical.canonical_headers(seen, names),
+            lines,
             names,
             EMPTY.encode(),
         )
@@ -243,7 +244,16 @@ class GenericSuiteTests(SynchronousTestCase):
             [(b"my-header1", b"value4"), (b"x", b"y"), (b"my-header1", b" value1  ")],
             [b"my-header1"],
         )
-        self.assertEqual(lines, b"my-header1:value4,value1\n")
+        self.assertEqual(lines, (b"my-header1:value4,value1\n",))
+
+    def test_white_space_beyond_ascii_is_folded_or_not(self) -> None:
+        found = canonical.canonical_headers(
+            [(b"a", b" b\xc2\xa0\xff "), (b"c", b"d")], [b"a", b"c"]
+        )
+        self.assertEqual(found, (b"a:b\xc2\xa0\xff\nc:d\n", b"a:b \xff\nc:d\n"))
+        self.assertEqual(
+            canonical.canonical_headers([(b"a", b"\xc3\xbc")], [b"a"]), (b"a:\xc3\xbc\n",)
+        )
 
 
 class SpellingTests(SynchronousTestCase):

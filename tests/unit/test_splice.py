@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer, IProducer
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -24,6 +25,7 @@ from aosd.streams.splice import (
     ISplicer,
     ISpliceSource,
     ISpliceTarget,
+    Pipe,
     Pipes,
     SourceBroke,
 )
@@ -173,6 +175,7 @@ class RelayEndTests(SynchronousTestCase):
             300.0,
             lambda why, silent: NodeUnavailable("n", why),
             lambda: None,
+            lambda left: fail(AssertionError("there are descriptors")),
         )
         self.relay.begin()
         self.assertEqual(self.client.data, b"abcd")
@@ -209,6 +212,79 @@ class RelayEndTests(SynchronousTestCase):
     def test_given_up(self) -> None:
         self.relay.done.cancel()
         self.failureResultOf(self.relay.done, CancelledError)
+
+
+class NoPipes(Pipes):
+    """The process has too many files open."""
+
+    def take(self) -> Pipe:
+        raise OSError(errno.EMFILE, "too many open files")
+
+
+class OpenSource(Source):
+    """A node's answer whose connection is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = socket.socket()
+
+    def source_socket(self) -> socket.socket | None:
+        return self.plain
+
+
+class NoDescriptorsTests(SynchronousTestCase):
+    """A body goes through user space when there is no pipe for it, and nobody is blamed."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.client = Target()
+        self.node = OpenSource()
+        self.addCleanup(self.client.close)
+        self.addCleanup(self.node.plain.close)
+        self.lefts: list[int] = []
+        self.cancelled: list[object] = []
+        self.relaying: Deferred[None] = Deferred(self.cancelled.append)
+        self.relay = SpliceRelay(
+            self.client,
+            self.node,
+            self.client,
+            MIB,
+            self.clock,
+            NoPipes(),
+            10.0,
+            300.0,
+            lambda why, silent: NodeUnavailable("n", why),
+            lambda: None,
+            self.otherwise,
+        )
+        self.relay.begin()
+        self.assertEqual(self.lefts, [MIB - 4])
+        self.assertNoResult(self.relay.done)
+
+    def tearDown(self) -> None:
+        self.assertTrue(self.client.ended)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def otherwise(self, left: int) -> Deferred[None]:
+        # The next producer registers itself.
+        self.assertTrue(self.client.ended)
+        self.lefts.append(left)
+        return self.relaying
+
+    def test_all_comes(self) -> None:
+        self.relaying.callback(None)
+        self.assertIsNone(self.successResultOf(self.relay.done))
+        self.assertEqual(self.node.told, [])
+
+    def test_the_node_breaks(self) -> None:
+        self.relaying.errback(NodeUnavailable("n", "it is gone"))
+        self.failureResultOf(self.relay.done, NodeUnavailable)
+
+    def test_given_up(self) -> None:
+        self.relay.done.cancel()
+        self.failureResultOf(self.relay.done, CancelledError)
+        self.assertEqual(self.cancelled, [self.relaying])
+        self.assertEqual(self.node.told, ["drop"])
 
 
 @implementer(ISpliceBody, IBodySource)

@@ -82,10 +82,10 @@ class ExpressChannel(Protocol):
         self.outgoing = Outgoing(transport)
         self.peer = transport.getPeer()
         transport.registerProducer(self, True)
-        self._lane.channels.add(self)
         clock = self.site.clock
         self._quiet_since_s = clock.seconds()
         self._quiet = clock.callLater(self._lane.keep_alive_s, self._check_quiet)
+        self._lane.admit(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""

@@ -240,7 +240,6 @@ class ExpressRequest:
         self._finished = True
         lingers = not body.ended
         if lingers and isinstance(body, RequestBody):
-            connection.persistent = False
             self._patience = Patience(connection.site.clock, self.abort)
             self._patience.begin()
             body.drain()
@@ -326,6 +325,7 @@ class ExpressRequest:
             pieces.append(b"\r\ntransfer-encoding: chunked")
         closes = not (connection.persistent and self.body.ended)
         if closes:
+            connection.persistent = False
             pieces.append(b"\r\nconnection: close")
         pieces.append(b"\r\n\r\n")
         head = b"".join(pieces)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -62,29 +62,35 @@ def spellings(path: bytes, pairs: Sequence[Pair]) -> Iterator[tuple[bytes, bytes
             yield sent_path, sent_query
 
 
-def canonical_headers(headers: Iterable[tuple[bytes, bytes]], signed: Sequence[bytes]) -> bytes:
+def canonical_headers(
+    headers: Iterable[tuple[bytes, bytes]], signed: Sequence[bytes]
+) -> Sequence[bytes]:
     """The lines of the signed headers, in the order of `signed` (which has to be sorted).
 
-    Spaces are trimmed and folded, several values joined by a comma in their order. Raises
-    KeyError with the name of a header that didn't come.
+    Spaces are trimmed and folded, several values joined by a comma in their order. There are
+    up to two ways of that: Amazon's, who knows spaces of ASCII only, and that of MinIO's
+    clients in Go, to whom a no-break space is one, too. Raises KeyError with the name of a
+    header that didn't come.
     """
     values: dict[bytes, list[bytes]] = {name: [] for name in signed}
     for name, value in headers:
         found = values.get(name)
         if found is not None:
-            found.append(b" ".join(value.split()))
-    lines = []
+            found.append(value)
     for name, found in values.items():
         if not found:
             raise KeyError(name)
-        lines.append(b"%s:%s\n" % (name, b",".join(found)))
-    return b"".join(lines)
+    lines = _lines(values, _folded)
+    if lines.isascii():
+        return (lines,)
+    widely = _lines(values, _folded_widely)
+    return (lines,) if widely == lines else (lines, widely)
 
 
 def canonical_request(
     verb: bytes, path: bytes, query: bytes, lines: bytes, signed: Sequence[bytes], payload: bytes
 ) -> bytes:
-    """The canonical request; `lines` are those of `canonical_headers`."""
+    """The canonical request; `lines` are some of `canonical_headers`."""
     return b"\n".join((verb, path, query, lines, b";".join(signed), payload))
 
 
@@ -107,6 +113,22 @@ def signing_key(secret: str, date: str, region: str, service: str = "s3") -> byt
     for each in (date, region, service, TERMINATOR):
         key = hmac.digest(key, each.encode(), "sha256")
     return key
+
+
+def _lines(values: Mapping[bytes, Sequence[bytes]], fold: Callable[[bytes], bytes]) -> bytes:
+    return b"".join(
+        [b"%s:%s\n" % (name, b",".join(map(fold, found))) for name, found in values.items()]
+    )
+
+
+def _folded(value: bytes) -> bytes:
+    return b" ".join(value.split())
+
+
+def _folded_widely(value: bytes) -> bytes:
+    """One space for whatever Unicode calls white space, as Go's strings.Fields has it."""
+    text = value.decode("utf-8", "surrogateescape")
+    return " ".join(text.split()).encode("utf-8", "surrogateescape")
 
 
 def _encoded(text: bytes) -> bytes:

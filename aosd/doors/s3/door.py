@@ -23,7 +23,7 @@ from aosd.doors.s3.targets import Target, parse_target
 from aosd.gateway.store import Store
 from aosd.model.errors import ClientGone
 from aosd.model.names import check_bucket_name, check_key
-from aosd.model.objects import SYSTEM_BUCKET
+from aosd.model.objects import SYSTEM_BUCKET, is_text
 
 REGION = "us-east-1"
 # Parameters of presigned URLs that stand for no header: the signature's own, and checksums.
@@ -178,7 +178,7 @@ def _take_from_query(request: DoorRequest, query: Mapping[str, str]) -> None:
         taken = name.startswith("x-amz-") and not name.startswith(_NO_HEADERS)
         if not taken:
             continue
-        if _HEADER_NAME.fullmatch(name) is None or not value.isprintable():
+        if _HEADER_NAME.fullmatch(name) is None or not is_text(value):
             raise S3Error("InvalidArgument", "a parameter x-amz-… of the query can be no header")
         if not headers.hasHeader(name.encode("utf-8")):
             headers.setRawHeaders(name.encode("utf-8"), [value.encode("utf-8")])

@@ -21,7 +21,7 @@ from aosd.gateway.get import get, head, last_modified_s
 from aosd.gateway.put import put
 from aosd.gateway.requests import Found, Get, Put
 from aosd.model.conditions import if_range_holds
-from aosd.model.objects import Headers, Span
+from aosd.model.objects import Headers, Span, is_text
 from aosd.model.parts import MOST_PARTS
 from aosd.model.ranges import parse_range
 
@@ -146,7 +146,7 @@ def _overrides(call: Call) -> Headers:
             continue
         if call.who is None:
             raise S3Error("InvalidRequest", "response-* parameters are for signed requests")
-        if not value.isprintable():
+        if not is_text(value):
             raise S3Error("InvalidArgument", f"{name} has control characters")
         found.append((header, value.encode("utf-8", "surrogateescape")))
     return tuple(found)

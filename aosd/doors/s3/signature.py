@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from aosd.doors.s3.canonical import (
@@ -173,13 +174,13 @@ def _verified(
     key = signing_key(secret, claim.date, claim.region)
     scope = scope_of(claim.date, claim.region)
     try:
-        lines = canonical_headers(head.headers, claim.signed)
+        all_lines = canonical_headers(head.headers, claim.signed)
     except KeyError as error:
         name = error.args[0].decode()
         raise S3Error(
             "SignatureDoesNotMatch", f"The header {name} was signed, but did not arrive."
         ) from error
-    for path, query in spellings(head.path, head.pairs):
+    for lines, (path, query) in product(all_lines, spellings(head.path, head.pairs)):
         request = canonical_request(head.verb, path, query, lines, claim.signed, digest.encode())
         if hmac.compare_digest(signature(key, claim.timestamp, scope, request), claim.signature):
             chunks = None

@@ -49,6 +49,12 @@ class ExpressExchange(Exchange):
         target = splice_target(consumer, length)
         if target is None:
             return None
+
+        def otherwise(left: int) -> Deferred[None]:
+            relay = self.relay(consumer, left)
+            answer.deliverBody(relay)
+            return relay.done
+
         return SpliceRelay(
             consumer,
             answer,
@@ -60,6 +66,7 @@ class ExpressExchange(Exchange):
             self._deadlines.client_stall_s,
             self._broken,
             self._health.heard,
+            otherwise,
         )
 
     async def _once(
