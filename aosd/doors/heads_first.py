@@ -126,8 +126,11 @@ class HeadFirstRequest(Request):
         if self.aborted:
             return
         if self.body.ended:
-            super().finish()
+            if not self.startedWriting and not self._disconnected:
+                self.write(b"")
+            # First: the request that is pipelined behind it begins within what comes next.
             self._tell()
+            super().finish()
             return
         if self._patience is not None or self._disconnected:
             return

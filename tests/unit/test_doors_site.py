@@ -403,6 +403,14 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(self.requests, [])
 
+    def test_a_request_that_is_over_is_counted_no_more_when_the_next_begins(self) -> None:
+        getattr(self, "standard", self.site).load.max_requests = 1
+        self.send(self.head(length=b"Content-Length: 0\r\n") * 3)
+        for number in range(3):
+            self.assertEqual(len(self.requests), number + 1)
+            answer(self.requests[number])
+        self.assertEqual(self.counted(200), 3)
+
     def test_more_connections_than_there_may_be_are_dropped(self) -> None:
         self.site.most_channels = 2
         self.on_request = answer
