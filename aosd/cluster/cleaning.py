@@ -69,7 +69,10 @@ class Cleaning:
     @property
     def has_begun(self) -> bool:
         """Whether nothing may be written to the nodes' memory any more."""
-        return self.is_over or self._leave.phase is Phase.CLEANING or bool(self.remainder())
+        # Asked by each request, several times.
+        if self.is_over or self._leave.phase is Phase.CLEANING:
+            return True
+        return bool(self._absent()) and bool(self.remainder())
 
     def nodes(self) -> list[str]:
         """The nodes that are yet to be cleaned."""

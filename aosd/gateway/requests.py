@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aosd.model.conditions import UNCONDITIONAL, Conditions
 from aosd.model.objects import Headers, ObjectHead, Span
@@ -11,8 +12,7 @@ from aosd.model.ranges import ByteRange
 from aosd.ports import IBodySource, IReading
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """A PUT of an object.
 
     `headers` are those to keep (KEPT_HEADERS and x-amz-meta-*), in lower case.
@@ -38,8 +38,7 @@ class Put:
     over: Callable[[ObjectHead], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """A write that took effect; `etag` quoted, `modified_s` its Last-Modified."""
 
     etag: str
