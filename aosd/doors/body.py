@@ -101,6 +101,11 @@ class RequestBody:
 
     # -- the connection's side --------------------------------------------------------------------
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody wants the rest of it."""
+        return self._discarded
+
     def is_at_hand(self, flow: Callable[[], object]) -> None:
         """All of it was read already, and there is nothing to wait for: `flow` has it told."""
         self._at_hand = flow

@@ -316,7 +316,7 @@ class ExpressChannel(Protocol):
             serve(request)
         else:
             refuse(request)
-        request.flow()
+        request.served()
         return rest
 
     def _refuse(self, problem: Problem) -> None:

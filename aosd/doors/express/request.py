@@ -65,6 +65,7 @@ class ExpressRequest:
         "_at_hand",
         "_chunked",
         "_connection",
+        "_ends_late",
         "_finished",
         "_gone",
         "_headers",
@@ -111,6 +112,8 @@ class ExpressRequest:
         self._answering: Deferred[None] | None = None
         self._left = 0
         self._at_hand = b""
+        # All of the body came, and that it is over hasn't been told.
+        self._ends_late = False
         self._patience: Patience | None = None
 
     # -- the connection's side ------------------------------------------------------------------
@@ -126,7 +129,7 @@ class ExpressRequest:
         self._left = length
         if at_hand:
             self._at_hand = at_hand
-            body.is_at_hand(self.flow)
+            body.is_at_hand(self._flow)
         else:
             body.hold()
 
@@ -137,11 +140,11 @@ class ExpressRequest:
         self.request_id = request_id
         site.observer.began(self)
 
-    def flow(self) -> None:
-        """Let the body come that is at hand, when somebody wants it, or nobody will."""
-        data, self._at_hand = self._at_hand, b""
-        if data and not self._gone:
-            self.take(data)
+    def served(self) -> None:
+        """Somebody wanted the body that is at hand, and it came; or nobody will."""
+        self._flow()
+        if self._ends_late:
+            self._end_body()
 
     def take(self, data: bytes) -> bytes:
         """Take what of `data` is the body's; what is left is somebody else's."""
@@ -158,10 +161,7 @@ class ExpressRequest:
             if self._patience is not None:
                 self._patience.took(len(data))
         else:
-            self._connection.resume_reading()
-            body.end()
-            if self._patience is not None and self._patience.end():
-                self._connection.done()
+            self._end_body()
         return rest
 
     def body_taken(self, count: int) -> None:
@@ -301,6 +301,34 @@ class ExpressRequest:
         return self._connection.peer
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _flow(self) -> None:
+        """Let the body come that is at hand.
+
+        Who refuses it for what it is goes on only when it has all come. It is to say then what
+        it says of any other such body: that the connection is closed, as that isn't over.
+        """
+        data, self._at_hand = self._at_hand, b""
+        body = self.body
+        if not data or self._gone or isinstance(body, NoBody):
+            return
+        was_given_up = body.is_given_up
+        self._left = 0
+        body.data(data)
+        if body.is_given_up and not was_given_up:
+            self._ends_late = True
+        else:
+            self._end_body()
+
+    def _end_body(self) -> None:
+        self._ends_late = False
+        body = self.body
+        if isinstance(body, NoBody) or self._gone:
+            return
+        self._connection.resume_reading()
+        body.end()
+        if self._patience is not None and self._patience.end():
+            self._connection.done()
 
     def _has_body(self) -> bool:
         return self.method != b"HEAD" and self.code not in NO_BODY_CODES
