@@ -16,6 +16,8 @@ from tests.integration.conftest import Compose
 from tests.integration.operations_page import for_docker
 from tests.integration.waiting import until
 
+pytestmark = pytest.mark.timeout(600)  # the first one builds images
+
 NODES = [f"amazin-object-storage-node-{number}" for number in (1, 2, 3)]
 RESTART_S = 120.0  # SeaweedFS takes half a minute after a kill, on a quiet machine
 KEYS = [f"key{number}" for number in range(40)]

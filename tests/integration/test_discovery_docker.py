@@ -32,6 +32,8 @@ from aosd.discovery.docker import DockerDiscovery, Engine, EngineEvents, connect
 from aosd.model.node import Sighting
 from aosd.streams.deadlines import within
 
+pytestmark = pytest.mark.timeout(600)  # the first one builds images
+
 ROOT = Path(__file__).resolve().parents[2]
 SOCKET = "/var/run/docker.sock"
 NOTICED_S = 1.0
