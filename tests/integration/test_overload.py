@@ -77,6 +77,7 @@ def test_slow_clients_do_not_starve_the_rest(small_daemon: Daemon, key: str) -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("flag", LANES.values(), ids=LANES)
 def test_ten_thousand_idle_connections_cost_little(
     nodes: list[RealNode], tmp_path: Path, flag: str
