@@ -18,12 +18,18 @@ _CHECKSUM = b"x-amz-checksum-"
 _ABOUT_CHECKSUMS = frozenset(
     {b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode"}
 )
-_CONDITIONAL = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
+_CONDITIONAL = frozenset(
+    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"}
+)
+# What else is read of the head of a GET. Most have none.
+_ABOUT_READS = _CONDITIONAL | {b"range", b"if-range", b"x-aos-read"}
 _DEFAULT_TYPE = b"application/octet-stream"
 
 
 def get_request(request: DoorRequest, bucket: str, key: str) -> Get:
     """A GET or HEAD."""
+    if not request.has_any(_ABOUT_READS):
+        return Get(bucket, key)
     return Get(
         bucket,
         key,
@@ -124,7 +130,7 @@ async def deliver(request: DoorRequest, reading: IReading) -> None:
 
 def conditions_of(request: DoorRequest) -> Conditions:
     """The conditional headers of a request."""
-    if not any(map(request.requestHeaders.hasHeader, _CONDITIONAL)):
+    if not request.has_any(_CONDITIONAL):
         return UNCONDITIONAL
     return Conditions(
         if_match=text_of(request, b"if-match"),

@@ -117,6 +117,10 @@ class HeadFirstRequest(Request):
 
     # -- the door's side ------------------------------------------------------------------------
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """See DoorRequest."""
+        return any(map(self.requestHeaders.hasHeader, names))
+
     def finish(self) -> None:
         """The answer is complete.
 

@@ -65,6 +65,9 @@ class DoorRequest(Protocol):
     def requestHeaders(self) -> RequestHeaders:
         """The headers that the client sent."""
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether the client sent one of these headers, which are in lower case."""
+
     def setResponseCode(self, code: int) -> None:
         """Let the answer have this status; 200 without it."""
 

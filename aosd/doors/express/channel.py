@@ -23,7 +23,7 @@ from aosd.doors.express.request import ExpressRequest
 from aosd.doors.lingering import FLUSH_S, Lingering
 from aosd.doors.load import refuse
 from aosd.doors.site import HeadFirstSite
-from aosd.doors.strict import TOO_SLOW, Problem, check_head
+from aosd.doors.strict import TOO_SLOW, Problem
 from aosd.streams.outgoing import Outgoing
 from aosd.streams.splice import Flush
 
@@ -258,10 +258,10 @@ class ExpressChannel(Protocol):
         raw, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         self._advancing = True
         try:
-            problem = check_head(raw)
-            if problem is None:
-                return self._begin(raw, parse_head(raw), rest)
-            self._refuse(problem)
+            head = self._lane.heads.read(raw)
+            if isinstance(head, Head):
+                return self._begin(raw, head, rest)
+            self._refuse(head)
         finally:
             self._advancing = False
         return b""
@@ -285,11 +285,12 @@ class ExpressChannel(Protocol):
 
     def _begin(self, raw: bytes, head: Head, rest: bytes) -> bytes:
         """Begin a request; what is left of what came after its head."""
-        length = head.length
+        fields = head.fields
+        length = fields.length
         serve = None
         if length is not None and length >= _LONG_BYTES:
             self._read_by(_LONG_BYTES)
-        if _is_plain(head) and length is not None:
+        if length is not None and head.is_plain:
             request = ExpressRequest(self, head)
             serve = self._lane.routes.find(request)
         if serve is None:
@@ -299,8 +300,7 @@ class ExpressChannel(Protocol):
             handover.begin(raw)
             return handover.take(rest) if rest and self._current is handover else rest
         self._lane.express.inc()
-        connection = head.headers.get(b"connection")
-        if connection is not None and connection[0].lower() == b"close":
+        if fields.closes:
             self.persistent = False
         self._current = request
         if length:
@@ -382,15 +382,3 @@ class ExpressChannel(Protocol):
             if call is not None and call.active():
                 call.cancel()
         self._quiet = self._slow = None
-
-
-def _is_plain(head: Head) -> bool:
-    """Whether both lanes read it alike beyond doubt."""
-    if head.version != b"1.1" or not head.target.startswith(b"/"):
-        return False
-    if len(head.headers.get(b"host", ())) != 1:
-        return False
-    connection = head.headers.get(b"connection")
-    if connection is None:
-        return True
-    return len(connection) == 1 and connection[0].lower() in (b"keep-alive", b"close")

@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from aosd.doors.draining import Draining
 from aosd.doors.express.channel import ExpressChannel
+from aosd.doors.express.head import Heads
 from aosd.doors.express.routes import Routes
 from aosd.doors.site import HeadFirstSite
 from aosd.observe.metrics import Metrics
@@ -28,6 +29,7 @@ class ExpressSite(Draining[ExpressChannel], Factory):
         super().__init__()
         self.site = site
         self.routes = routes
+        self.heads = Heads()
         self.keep_alive_s = site.keep_alive_s
         self.express = metrics.lane_requests.labels("express")
         self.standard = metrics.lane_requests.labels("standard")

@@ -93,7 +93,7 @@ class ExpressRequest:
         self.uri = head.target
         self.path = head.target.partition(b"?")[0]
         self.clientproto = b"HTTP/1.1"
-        self.requestHeaders = ExpressHeaders(head.headers)
+        self.requestHeaders = ExpressHeaders(head.fields.values)
         self.body: RequestBody | NoBody = NO_BODY
         self.door = "none"
         self.request_id = ""
@@ -189,6 +189,10 @@ class ExpressRequest:
         self._tell()
 
     # -- the door's side ------------------------------------------------------------------------
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """See DoorRequest."""
+        return self.requestHeaders.has_any(names)
 
     def setResponseCode(self, code: int) -> None:
         """See DoorRequest."""
