@@ -46,8 +46,7 @@ class Written(NamedTuple):
     modified_s: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(NamedTuple):
     """A GET or HEAD; `if_range` is that header's raw value.
 
     `part` (from 1) asks for one part of an object that was uploaded in parts, by its place; not
@@ -63,8 +62,7 @@ class Get:
     part: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An object that a read found.
 
     `modified_s` is its Last-Modified as clients see it: the stamp's time. `reading` is

@@ -48,8 +48,7 @@ def is_text(value: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectHead:
+class ObjectHead(NamedTuple):
     """What a node tells of one copy, without its body.
 
     `etag` is the quoted string as S3 gives it; `modified_s` the node's own Last-Modified,
@@ -75,8 +74,7 @@ class ObjectHead:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """The bytes `first` to `first + length - 1` of an object."""
 
     first: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from aosd.model.errors import (
     BucketNotEmpty,
@@ -143,7 +143,7 @@ class MemoryDisk:
         sizes = copy.part_bytes or (len(copy.data),)
         if part > len(sizes):
             raise NodeRefused(self._node, f"no part {part}", 416, "InvalidPartNumber")
-        return replace(copy.head, size_bytes=sizes[part - 1])
+        return copy.head._replace(size_bytes=sizes[part - 1])
 
     def part_sizes(self, bucket: str, key: str, etag: str) -> tuple[int, ...]:
         """The sizes of the parts that the object with that ETag was uploaded in."""
