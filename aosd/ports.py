@@ -255,8 +255,11 @@ class IHealth(Interface):
     def out_of_space() -> None:
         """The node refused a write for lack of space."""
 
-    def watch(tripped: Callable[[], None]) -> Callable[[], None]:
-        """Call `tripped` when the breaker opens; returns what ends the watch."""
+    def watch(tripped: Callable[[], None]) -> None:
+        """Call `tripped`, which nobody else watches by, once when the breaker opens."""
+
+    def unwatch(tripped: Callable[[], None]) -> None:
+        """Don't any more. Nothing happens if it was called."""
 
     def control_lost(announced: bool) -> None:
         """The control connection broke; `announced`: by `Connection: close` in an answer."""

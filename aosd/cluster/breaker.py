@@ -48,7 +48,7 @@ class Breaker:
         self._next_backoff_s = backoff_s
         self._probe_at_s = 0.0
         self._full_until_s = 0.0
-        self._watches: dict[object, Callable[[], None]] = {}
+        self._watches: dict[Callable[[], None], None] = {}  # in the order they came
         self.on_control_lost: Callable[[bool], None] = lambda _: None
         self.on_confirm: Callable[[], Deferred[None]] = lambda: succeed(None)
         self.on_changed: Callable[[], object] = lambda: None
@@ -76,15 +76,13 @@ class Breaker:
         if self._failures >= self._limit:
             self.trip(str(error))
 
-    def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, tripped: Callable[[], None]) -> None:
         """See IHealth."""
-        token = object()
-        self._watches[token] = tripped
+        self._watches[tripped] = None
 
-        def end() -> None:
-            self._watches.pop(token, None)
-
-        return end
+    def unwatch(self, tripped: Callable[[], None]) -> None:
+        """See IHealth."""
+        self._watches.pop(tripped, None)
 
     def out_of_space(self) -> None:
         """See IHealth."""
@@ -114,7 +112,7 @@ class Breaker:
         self._next_backoff_s = self._backoff_s
         self._probe_at_s = self._clock.seconds() + self._jittered()
         watches, self._watches = self._watches, {}
-        for tripped in watches.values():
+        for tripped in watches:
             tripped()
 
     @property

@@ -104,7 +104,8 @@ class TreqExchange(Exchange):
             )
         # A client's body on its way is judged by its own progress; who only waits isn't kept
         # waiting for a node that is silent. (A probe is what finds out whether it is.)
-        unwatch = self._health.watch(tripped) if guarded and is_held(body) else None
+        if watches := guarded and is_held(body):
+            self._health.watch(tripped)
         try:
             response: Response = await _given_up_as_such(waiting)
         except Exception as error:
@@ -116,8 +117,8 @@ class TreqExchange(Exchange):
         finally:
             if timer is not None and timer.active():
                 timer.cancel()
-            if unwatch is not None:
-                unwatch()
+            if watches:
+                self._health.unwatch(tripped)
         if watched is not None:
             watched.answered()
         self._tell_health(response.code, guarded=guarded)

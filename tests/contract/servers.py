@@ -49,7 +49,7 @@ class AlwaysWell:
         self.losses: list[bool] = []
         self.confirmed = 0
         self.confirming: Callable[[], Deferred[None]] = lambda: succeed(None)
-        self._watches: dict[object, Callable[[], None]] = {}
+        self._watches: dict[Callable[[], None], None] = {}
         self._told: list[Deferred[None]] = []
 
     def check(self) -> None:
@@ -69,14 +69,15 @@ class AlwaysWell:
     def out_of_space(self) -> None:
         pass
 
-    def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
-        token = object()
-        self._watches[token] = tripped
-        return lambda: self._watches.pop(token, None) and None
+    def watch(self, tripped: Callable[[], None]) -> None:
+        self._watches[tripped] = None
+
+    def unwatch(self, tripped: Callable[[], None]) -> None:
+        self._watches.pop(tripped, None)
 
     def trip(self) -> None:
         watches, self._watches = self._watches, {}
-        for tripped in watches.values():
+        for tripped in watches:
             tripped()
 
     def time_told(self, ahead_s: float) -> None:

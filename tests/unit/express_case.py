@@ -195,9 +195,11 @@ class Well:
     def out_of_space(self) -> None:
         """Not looked at."""
 
-    def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, tripped: Callable[[], None]) -> None:
         self.watches.append(tripped)
-        return lambda: self.watches.remove(tripped)
+
+    def unwatch(self, tripped: Callable[[], None]) -> None:
+        self.watches.remove(tripped)
 
     def trip(self) -> None:
         for tripped in list(self.watches):

@@ -63,8 +63,12 @@ class BreakerTests(SynchronousTestCase):
     def test_who_watches_is_told_once(self) -> None:
         told: list[str] = []
         self.breaker.watch(lambda: told.append("a"))
-        end = self.breaker.watch(lambda: told.append("b"))
-        end()
+
+        def other() -> None:
+            told.append("b")
+
+        self.breaker.watch(other)
+        self.breaker.unwatch(other)
         self.breaker.trip("probe")
         self.breaker.trip("again")
         self.assertEqual(told, ["a"])

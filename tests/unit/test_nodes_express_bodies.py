@@ -202,7 +202,7 @@ class ChunkedTests(ExpressCase):
         self.end()
 
     def test_trailers_are_no_headers(self) -> None:
-        head = Head(self.HEAD, b"GET")
+        head = Head(self.HEAD, "GET")
         head.feed(b"1\r\nx\r\n0\r\nETag: x\r\nTransfer-Encoding: y\r\n\r\n")
         self.assertEqual((head.body, head.ended), ([b"x"], True))
         self.assertEqual(head.headers.by_name, {b"transfer-encoding": b"chunked"})
@@ -431,11 +431,18 @@ class OrderTests(SynchronousTestCase):
         self.line = NodeConnection(self.reactor, self.freed.append, lambda _: None)
         self.line.makeConnection(self.kernel)
 
-    def ask(self, verb: bytes, body: bytes | None = None) -> Deferred[Answer]:
+    def ask(self, verb: str, body: bytes | None = None) -> Deferred[Answer]:
         waiting: Deferred[Answer] = Deferred()
         held = None if body is None else HeldBody([body])
         self.line.ask(
-            waiting, verb, verb, held, due_s=30.0, first_byte_s=30.0, stall_s=10.0, answer_s=30.0
+            waiting,
+            verb,
+            verb.encode(),
+            held,
+            began_s=0.0,
+            first_byte_s=30.0,
+            stall_s=10.0,
+            answer_s=30.0,
         )
         return waiting
 
@@ -445,24 +452,24 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.freed.pop(), self.line)
 
     def test_the_next_request_doesnt_overtake_a_body(self) -> None:
-        for verb in (b"HEAD", b"PUT"):
+        for verb in ("HEAD", "PUT"):
             self.kernel.taken = b""
             self.kernel.room = 5
-            self.answered(self.ask(b"PUT", b"x" * 10))
+            self.answered(self.ask("PUT", b"x" * 10))
             self.kernel.room = 3
-            asking = self.ask(verb, None if verb == b"HEAD" else b"y" * 10)
+            asking = self.ask(verb, None if verb == "HEAD" else b"y" * 10)
             self.assertEqual(self.kernel.taken, b"PUTxxxxx")
             self.kernel.room = 1000
             self.kernel.doWrite()
-            rest = b"HEAD" if verb == b"HEAD" else b"PUT" + b"y" * 10
+            rest = b"HEAD" if verb == "HEAD" else b"PUT" + b"y" * 10
             self.assertEqual(self.kernel.taken, b"PUT" + b"x" * 10 + rest)
             self.answered(asking)
 
     def test_and_is_sent_at_once_when_nothing_waits(self) -> None:
         self.kernel.room = 5
-        asking = self.ask(b"PUT", b"x" * 10)
+        asking = self.ask("PUT", b"x" * 10)
         self.kernel.room = 1000
         self.kernel.doWrite()
         self.answered(asking)
-        self.answered(self.ask(b"HEAD"))
+        self.answered(self.ask("HEAD"))
         self.assertEqual(self.kernel.taken, b"PUT" + b"x" * 10 + b"HEAD")

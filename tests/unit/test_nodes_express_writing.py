@@ -73,7 +73,7 @@ class WritingCase(SynchronousTestCase):
     def ask(self, line: NodeConnection, body: IBodyProducer) -> Deferred[Answer]:
         waiting: Deferred[Answer] = Deferred()
         line.ask(
-            waiting, b"PUT", HEAD, body, due_s=30.0, first_byte_s=30.0, stall_s=STALL_S, answer_s=30
+            waiting, "PUT", HEAD, body, began_s=0.0, first_byte_s=30.0, stall_s=STALL_S, answer_s=30
         )
         return waiting
 

@@ -55,8 +55,11 @@ class ToldHealth:
     def out_of_space(self) -> None:
         pass
 
-    def watch(self, tripped: Callable[[], None]) -> Callable[[], None]:
-        return lambda: None
+    def watch(self, tripped: Callable[[], None]) -> None:
+        pass
+
+    def unwatch(self, tripped: Callable[[], None]) -> None:
+        pass
 
     def time_told(self, ahead_s: float) -> None:
         pass

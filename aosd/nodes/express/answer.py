@@ -58,7 +58,7 @@ class Head:
 
     __slots__ = ("_llhttp", "body", "code", "ended", "endless", "headers", "keep_alive", "length")
 
-    def __init__(self, data: bytes, verb: bytes) -> None:
+    def __init__(self, data: bytes, verb: str) -> None:
         self.headers: AnswerHeaders = AnswerHeaders()
         self.code = 0
         self.keep_alive = False
@@ -69,7 +69,7 @@ class Head:
         self._llhttp: Any = httptools.HttpResponseParser(self)
         self.feed(data)
         coding = self.headers.by_name.get(b"transfer-encoding")
-        if verb == b"HEAD" or self.code in _NO_BODY or self.code < 200:
+        if verb == "HEAD" or self.code in _NO_BODY or self.code < 200:
             self.length = 0
         elif coding is not None:
             if coding.lower() != b"chunked":

@@ -24,6 +24,8 @@ _LONGEST_HEAD_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
 _HEADS_BEGIN = b"HTTP/"
 _SHORT_BYTES = 64 * 1024
+NO_ANSWER = "didn't begin to answer within {:g} s"
+_NO_ANSWER_TO_BODY = "didn't answer within {:g} s of the last byte"
 
 
 class Broke(Exception):
@@ -61,9 +63,10 @@ class NodeConnection(Protocol):
         self._pipes = pipes or Pipes()
         self.clock = clock
         self._dog = Watchdog(clock, self._is_late)
-        self._verb = b""
+        self._verb = ""
         self._waiting: Deferred[Answer] | None = None
         self._late = ""
+        self._late_s = 0.0
         self._sending: Sending | None = None
         self._received = b""
         self._head: Head | None = None
@@ -78,11 +81,11 @@ class NodeConnection(Protocol):
     def ask(
         self,
         waiting: Deferred[Answer],
-        verb: bytes,
+        verb: str,
         head: bytes,
         body: IBodyProducer | None,
         *,
-        due_s: float,
+        began_s: float,
         first_byte_s: float,
         stall_s: float,
         answer_s: float,
@@ -90,18 +93,20 @@ class NodeConnection(Protocol):
         """Send a request; `waiting` fires with the head of its answer.
 
         `head` is the whole of it, with the empty line. Without a body an answer has to begin
-        by `due_s` (on the clock; `first_byte_s` is what it is called); with one the deadlines
-        are those of Sending. It errbacks with Broke, NotHttp, TookTooLong, and with whatever
+        within `first_byte_s` of `began_s` (on the clock); with one the deadlines are those of
+        Sending. It errbacks with Broke, NotHttp, TookTooLong, and with whatever
         the body failed with. `give_up` is for its canceller.
         """
         self._verb = verb
         self._waiting = waiting
         if body is None:
-            self._late = f"didn't begin to answer within {first_byte_s:g} s"
-            self._dog.watch(due_s)
+            self._late = NO_ANSWER
+            self._late_s = first_byte_s
+            self._dog.watch(began_s + first_byte_s)
             self.outgoing.send(head)
         elif (whole := _at_hand(body)) is not None:
-            self._late = f"didn't answer within {answer_s:g} s of the last byte"
+            self._late = _NO_ANSWER_TO_BODY
+            self._late_s = answer_s
             self._dog.watch_for(answer_s)
             self.outgoing.send(head + whole)
         else:
@@ -319,7 +324,8 @@ class NodeConnection(Protocol):
             self._ending = True
             self._transport.loseConnection()  # nobody needed it for long
             return
-        late = self._late if self._sending is None else self._sending.late
+        sending = self._sending
+        late = self._late.format(self._late_s) if sending is None else sending.late
         self._fail(Failure(TookTooLong(late)))
 
     def _fail(self, failure: Failure) -> None:

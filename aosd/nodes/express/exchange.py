@@ -14,7 +14,7 @@ from aosd.model.errors import AosdError, NodeError, NodeNonsense, NodeTimeout, N
 from aosd.model.objects import Headers
 from aosd.nodes.exchange import Exchange, is_held
 from aosd.nodes.express.answer import Answer, NotHttp
-from aosd.nodes.express.connection import Broke, NodeConnection, TookTooLong
+from aosd.nodes.express.connection import NO_ANSWER, Broke, NodeConnection, TookTooLong
 from aosd.nodes.express.pool import ConnectionPool
 from aosd.nodes.express.signing import UNSIGNED, QuickSigner, quick_target
 from aosd.nodes.response import Response
@@ -24,6 +24,42 @@ from aosd.streams.splice_relay import SpliceRelay, splice_target
 
 _NO_QUERY: Mapping[str, str] = {}
 _WITH_LENGTH = frozenset({"PUT", "POST"})
+
+
+class _Waiting(Deferred[Answer]):
+    """Fires with the answer to a request of the node `name`; what gives it up calls `stop`.
+
+    `too_late` is why, when it wasn't who waits.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(_forget)
+        self.name = name
+        self.too_late: NodeError | None = None
+        self.given_up = False
+        self.stop: Callable[[], object] | None = None
+
+    def give_up(self, error: NodeError) -> None:
+        """Wait no more, for this reason."""
+        self.too_late = error
+        self.cancel()
+
+    def tripped(self) -> None:
+        """The node's breaker opened."""
+        self.give_up(NodeUnavailable(self.name, "its breaker opened meanwhile"))
+
+    def unreached(self, failure: Failure) -> None:
+        """There is no connection."""
+        # Connecting fails in its own ways when it is given up: none is the node's fault.
+        if not self.given_up and not self.called:
+            self.errback(failure)
+
+
+def _forget(waiting: Deferred[Answer]) -> None:
+    assert isinstance(waiting, _Waiting)
+    waiting.given_up = True
+    if waiting.stop is not None:
+        waiting.stop()
 
 
 class ExpressExchange(Exchange):
@@ -83,77 +119,66 @@ class ExpressExchange(Exchange):
         head = self._head(verb, bucket, key, query, headers, body)
         count, observe = self._counters.get(verb) or self._counters_of(verb)
         count()
-        deadlines = self._deadlines
         began_s = self._clock.seconds()
-        too_late: list[NodeError] = []
-        given_up = False
-        stop: Callable[[], None]
-
-        def forget(_: Deferred[Answer]) -> None:
-            nonlocal given_up
-            given_up = True
-            stop()
-
-        waiting: Deferred[Answer] = Deferred(forget)
-
-        def give_up(error: NodeError) -> None:
-            too_late.append(error)
-            waiting.cancel()
-
-        def tripped() -> None:
-            give_up(NodeUnavailable(self.name, "its breaker opened meanwhile"))
-
-        def ask(connection: NodeConnection) -> None:
-            nonlocal stop
-            if given_up:
-                connection.abort()
-                return
-            # First: a body may have who gives up a request as soon as it begins to flow.
-            stop = connection.give_up
-            connection.ask(
-                waiting,
-                verb.encode("ascii"),
-                head,
-                body,
-                due_s=began_s + deadlines.first_byte_s,
-                first_byte_s=deadlines.first_byte_s,
-                stall_s=deadlines.stall_s,
-                answer_s=deadlines.answer_s if answer_s is None else answer_s,
-            )
-
-        def failed(failure: Failure) -> None:
-            # Connecting fails in its own ways when it is given up: none is the node's fault.
-            if not given_up and not waiting.called:
-                waiting.errback(failure)
-
+        waiting = _Waiting(self.name)
+        asked = (waiting, verb, head, body, began_s, answer_s)
         # See TreqExchange: who only waits isn't kept waiting for a node that is silent.
-        unwatch = self._health.watch(tripped) if guarded and is_held(body) else None
+        if watches := guarded and is_held(body):
+            self._health.watch(waiting.tripped)
         timer = None
         try:
             connection = self._pool.take()
             if connection is not None:
-                ask(connection)
+                self._send(connection, *asked)
             else:
                 opening = self._pool.open()
-                stop = opening.cancel
-                opening.addCallback(ask).addErrback(failed)
+                waiting.stop = opening.cancel
+                opening.addCallback(self._send, *asked).addErrback(waiting.unreached)
                 if body is None:
-                    why = f"didn't begin to answer within {deadlines.first_byte_s:g} s"
-                    late = NodeTimeout(self.name, why)
-                    timer = self._clock.callLater(deadlines.first_byte_s, give_up, late)
+                    first_byte_s = self._deadlines.first_byte_s
+                    late = NodeTimeout(self.name, NO_ANSWER.format(first_byte_s))
+                    timer = self._clock.callLater(first_byte_s, waiting.give_up, late)
             answer = await waiting
         except Exception as error:
-            if too_late:
-                raise too_late[0] from error
+            if waiting.too_late is not None:
+                raise waiting.too_late from error
             raise
         finally:
             if timer is not None and timer.active():
                 timer.cancel()
-            if unwatch is not None:
-                unwatch()
+            if watches:
+                self._health.unwatch(waiting.tripped)
         self._tell_health(answer.code, guarded=guarded)
         observe(self._clock.seconds() - began_s)
         return answer
+
+    def _send(
+        self,
+        connection: NodeConnection,
+        waiting: _Waiting,
+        verb: str,
+        head: bytes,
+        body: IBodyProducer | None,
+        began_s: float,
+        answer_s: float | None,
+    ) -> None:
+        """Send a request by a connection, if nobody gave it up while that was opened."""
+        if waiting.given_up:
+            connection.abort()
+            return
+        # First: a body may have who gives up a request as soon as it begins to flow.
+        waiting.stop = connection.give_up
+        deadlines = self._deadlines
+        connection.ask(
+            waiting,
+            verb,
+            head,
+            body,
+            began_s=began_s,
+            first_byte_s=deadlines.first_byte_s,
+            stall_s=deadlines.stall_s,
+            answer_s=deadlines.answer_s if answer_s is None else answer_s,
+        )
 
     def _head(
         self,

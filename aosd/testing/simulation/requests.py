@@ -82,7 +82,6 @@ class Request:
         self._destiny = Destiny(Fate.WELL, 0.0, 0.0)
         self._tries = 2 if verb in _REPEATED else 1
         self._timer: IDelayedCall | None = None
-        self._unwatch: Callable[[], None] | None = None
         self._cut_at: int | None = None
         self._paused = False
 
@@ -92,7 +91,7 @@ class Request:
         """Find a connection, and go."""
         self._line.requests[self] = None
         if _is_held(self._body):
-            self._unwatch = self._line.health.watch(self._tripped)
+            self._line.health.watch(self._tripped)
         if self._body is None:
             self._set_timer(self._answer_s)
         self._try()
@@ -314,7 +313,6 @@ class Request:
             self._fail(NodeUnavailable(self._line.name, "the connection broke"))
 
     def _tripped(self) -> None:
-        self._unwatch = None
         if not self._ended:
             self._over()
             error = NodeUnavailable(self._line.name, "its breaker opened meanwhile")
@@ -353,9 +351,7 @@ class Request:
         self._ended = True
         self._line.requests.pop(self, None)
         self._set_timer(None)
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
+        self._line.health.unwatch(self._tripped)
         if self._sending and self._body is not None:
             self._sending = False
             self._body.stopProducing()
