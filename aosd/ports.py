@@ -7,7 +7,7 @@ what it held; whether the node still carries out the request is then unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -110,11 +110,13 @@ class INode(Interface):
 
     def get(
         bucket: str, key: str, wanted: ByteRange | None = None, etag: str | None = None
-    ) -> Deferred[IReading]:
+    ) -> Awaitable[IReading]:
         """GET an object, or one range of it; with `etag` only the version that has it.
 
-        Errbacks with NoSuchKey, with PreconditionFailed when it has another ETag, and with
-        RangeNotSatisfiable when no byte of `wanted` exists (any range of an empty object).
+        To be awaited at once, and by one: it may be a coroutine, as each Deferred around one
+        costs a good part of what a small object does. Raises NoSuchKey, PreconditionFailed when
+        it has another ETag, and RangeNotSatisfiable when no byte of `wanted` exists (any range
+        of an empty object).
         """
 
     def put(bucket: str, key: str, body: IBodyProducer, headers: Headers) -> Deferred[str]:

@@ -82,8 +82,8 @@ class Doors(Resource):
 def _is_signed(request: DoorRequest) -> bool:
     if request.requestHeaders.hasHeader(b"authorization"):
         return True
-    query = request.uri.partition(b"?")[2]
-    return any(part.startswith(_SIGNED_QUERY) for part in query.split(b"&"))
+    _, mark, query = request.uri.partition(b"?")
+    return bool(mark) and any(part.startswith(_SIGNED_QUERY) for part in query.split(b"&"))
 
 
 def _is_preflight(request: DoorRequest) -> bool:

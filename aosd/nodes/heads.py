@@ -47,12 +47,13 @@ def head_of(node: str, headers: Mapping[bytes, bytes], size_bytes: int) -> Objec
             # MinIO answers with an empty Content-Encoding where none was stored.
             if value:
                 kept.append((name, value))
-        elif name == STAMP_HEADER:
-            stamp = value.decode("ascii", "replace")
-        elif name.startswith(OWN_METADATA):
-            own.append((name, _decoded(value)))
         elif name.startswith(USER_METADATA):
-            kept.append((name, _decoded(value)))
+            if name == STAMP_HEADER:
+                stamp = value.decode("ascii", "replace")
+            elif name.startswith(OWN_METADATA):
+                own.append((name, _decoded(value)))
+            else:
+                kept.append((name, _decoded(value)))
     try:
         modified_s = http_date_s(headers.get(b"last-modified", b""))
     except ValueError as error:

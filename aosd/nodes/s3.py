@@ -88,19 +88,14 @@ class S3Node:
         """See INode."""
         return Deferred.fromCoroutine(part_sizes(self._exchange, self._head, bucket, key, etag))
 
-    def get(
+    async def get(
         self,
         bucket: str,
         key: str,
         wanted: ByteRange | None = None,
         etag: str | None = None,
-    ) -> Deferred[IReading]:
-        """See INode."""
-        return Deferred.fromCoroutine(self._get(bucket, key, wanted, etag))
-
-    async def _get(
-        self, bucket: str, key: str, wanted: ByteRange | None, etag: str | None
     ) -> IReading:
+        """See INode."""
         headers: Headers = ((b"range", wanted.header),) if wanted else ()
         if etag is not None:
             headers = (*headers, (b"if-match", etag.encode("latin-1")))

@@ -30,7 +30,7 @@ class Outgoing:
     def send(self, data: bytes) -> None:
         """Send, as much as the kernel takes at once."""
         sent = 0
-        if self.socket is not None and not self.is_behind():
+        if self.socket is not None and not (self._written and self.is_behind()):
             try:
                 sent = self.socket.send(data)
             except OSError:
