@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -16,6 +18,7 @@ from aosd.model.errors import (
     RangeNotSatisfiable,
 )
 from aosd.model.ranges import ByteRange
+from aosd.nodes.express.signing import QuickSigner
 from tests.unit.express_case import LAST_MODIFIED, ExpressCase, answer, found
 
 
@@ -35,6 +38,43 @@ class RequestTests(ExpressCase):
             self.assertIn(line, lines)
         wire.says(answer(b"412 No"))
         self.failureResultOf(asking, PreconditionFailed)
+        self.end()
+
+    def test_a_read_is_signed_once_a_second(self) -> None:
+        now = [1_700_000_000.0]
+        self.node._express._now = self.node._express._signer._now = lambda: now[0]
+        heads: list[bytes] = []
+
+        def ask(asking: Deferred[object]) -> None:
+            if not self.wires:
+                self.connect()
+            heads.append(self.wires[0].writes[-1])
+            self.wires[0].says(found(length=0))
+            self.successResultOf(asking)
+
+        with patch.object(QuickSigner, "sign", autospec=True, side_effect=QuickSigner.sign) as sign:
+            for key in ("a", "a", "b", "a"):
+                ask(self.node.head("object", key))
+            self.assertEqual(sign.call_count, 2)
+            now[0] += 1
+            ask(self.node.head("object", "a"))
+            self.assertEqual(sign.call_count, 3)
+            ask(Deferred.fromCoroutine(self.node.get("object", "a")))
+            ask(Deferred.fromCoroutine(self.node.get("object", "a", None, '"abc"')))
+            self.assertEqual(sign.call_count, 5)
+        self.assertEqual(heads[0], heads[1])
+        self.assertEqual(heads[0], heads[3])
+        self.assertIn(b"HEAD /object/b ", heads[2])
+        self.assertIn(b"x-amz-date: 20231114T221320Z", heads[0])
+        self.assertIn(b"x-amz-date: 20231114T221321Z", heads[4])
+        self.assertIn(b'if-match: "abc"', heads[6])
+        self.end()
+
+    def test_so_many_signed_heads_are_kept(self) -> None:
+        exchange = self.node._express
+        for number in range(3000):
+            exchange._head("GET", "object", f"{number}", {}, (), None)
+        self.assertLessEqual(len(exchange._signed), 1024)
         self.end()
 
     def test_a_line_break_in_a_value_begins_no_header(self) -> None:

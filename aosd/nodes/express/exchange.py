@@ -24,6 +24,8 @@ from aosd.streams.splice_relay import SpliceRelay, splice_target
 
 _NO_QUERY: Mapping[str, str] = {}
 _WITH_LENGTH = frozenset({"PUT", "POST"})
+_READS = frozenset({"GET", "HEAD"})
+_MOST_SIGNED = 1024
 
 
 class _Waiting(Deferred[Answer]):
@@ -69,6 +71,9 @@ class ExpressExchange(Exchange):
         super().__init__(wiring)
         self._signer = QuickSigner(wiring.address, wiring.credentials, wiring.now)
         self._pool = pool
+        self._now = wiring.now
+        self._second = -1
+        self._signed: dict[tuple[str, str, str], bytes] = {}
         # By verb, so that no label is looked up with each request.
         self._counters: dict[str, tuple[Callable[[], object], Callable[[float], object]]] = {}
 
@@ -189,7 +194,33 @@ class ExpressExchange(Exchange):
         headers: Headers,
         body: IBodyProducer | None,
     ) -> bytes:
-        """All of a request but its body."""
+        """All of a request but its body.
+
+        One that says nothing but what is to be read goes out in the same words again while the
+        second lasts that it is signed for: a key that many ask for is signed for once.
+        """
+        if headers or query or body is not None or verb not in _READS:
+            return self._make_head(verb, bucket, key, query, headers, body)
+        second = int(self._now())
+        if second != self._second or len(self._signed) >= _MOST_SIGNED:
+            self._second = second
+            self._signed.clear()
+        asked = (verb, bucket, key)
+        head = self._signed.get(asked)
+        if head is None:
+            head = self._make_head(verb, bucket, key, query, headers, body)
+            self._signed[asked] = head
+        return head
+
+    def _make_head(
+        self,
+        verb: str,
+        bucket: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Headers,
+        body: IBodyProducer | None,
+    ) -> bytes:
         path = quick_target(bucket, key)
         asked = target(bucket, key, query)[1].encode("ascii") if query else b""
         lines = b"accept-encoding: identity\r\n"
