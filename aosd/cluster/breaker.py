@@ -64,7 +64,7 @@ class Breaker:
         """See IHealth. Doesn't close an open breaker: only a probe does."""
         if well:
             self._failures = 0
-        self.heard()
+        self.alive_at_s = self._clock.seconds()
 
     def heard(self) -> None:
         """See IHealth."""

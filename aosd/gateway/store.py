@@ -212,7 +212,11 @@ class Store:
 
         Where it is settled now, another ring may have come to count since the node was asked.
         """
-        return any(each.name == name for each in self._settled_primaries(bucket, key))
+        # Asked by each GET: a generator would cost more than what it looks through.
+        for each in self._settled_primaries(bucket, key):  # noqa: SIM110
+            if each.name == name:
+                return True
+        return False
 
     def preferred(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Whom to read from: the own zone, who has least in flight, who was quickest."""

@@ -56,10 +56,21 @@ class Head:
     `body` has what came out of them, until `ended`. Raises NotHttp.
     """
 
-    __slots__ = ("_llhttp", "body", "code", "ended", "endless", "headers", "keep_alive", "length")
+    __slots__ = (
+        "_by_name",
+        "_llhttp",
+        "body",
+        "code",
+        "ended",
+        "endless",
+        "headers",
+        "keep_alive",
+        "length",
+    )
 
     def __init__(self, data: bytes, verb: str) -> None:
         self.headers: AnswerHeaders = AnswerHeaders()
+        self._by_name = self.headers.by_name
         self.code = 0
         self.keep_alive = False
         self.endless = False
@@ -68,14 +79,14 @@ class Head:
         self.body: list[bytes] = []
         self._llhttp: Any = httptools.HttpResponseParser(self)
         self.feed(data)
-        coding = self.headers.by_name.get(b"transfer-encoding")
+        coding = self._by_name.get(b"transfer-encoding")
         if verb == "HEAD" or self.code in _NO_BODY or self.code < 200:
             self.length = 0
         elif coding is not None:
             if coding.lower() != b"chunked":
                 raise NotHttp("a transfer coding that nobody asked for")
             return
-        elif (told := self.headers.by_name.get(b"content-length")) is not None:
+        elif (told := self._by_name.get(b"content-length")) is not None:
             self.length = int(told)  # llhttp has looked at the digits
         else:
             self.endless = True
@@ -101,8 +112,11 @@ class Head:
         if self.code:
             return
         name = name.lower()
-        headers = self.headers.by_name
-        headers[name] = b"%b,%b" % (headers[name], value) if name in headers else value
+        headers = self._by_name
+        if name in headers:
+            headers[name] = b"%b,%b" % (headers[name], value)
+        else:
+            headers[name] = value
 
     def on_headers_complete(self) -> None:
         """That was the head."""
