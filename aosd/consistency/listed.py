@@ -207,7 +207,8 @@ class Keys:
         elif top.ended and "/" in top.after[len(top.prefix) :]:
             self._stack[-1:] = self._levels(top.prefix, top.after)
         else:
-            self.ready = names
+            # Who asks ahead has some at hand still.
+            self.ready.extend(names)
             if top.ended:
                 self._stack.pop()
 
