@@ -70,15 +70,29 @@ def now(work: Coroutine[Any, Any, T]) -> T:
 
 
 class MovingNode(MemoryNode):
-    """Before each page, or head, that it is asked for, things move."""
+    """Before each page, or head, that it is asked for, things move.
+
+    While there is a list of `late` ones, pages come when somebody calls what stands there.
+    """
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
         self.move: Callable[[], None] = lambda: None
+        self.late: list[Callable[[], object]] | None = None
 
     def list(self, *args: Any, **how: Any) -> Deferred[Page]:
         self.move()
-        return super().list(*args, **how)
+        page = super().list(*args, **how)
+        if self.late is None:
+            return page
+        answer: Deferred[Page] = Deferred()
+
+        def come() -> None:
+            if not answer.called:
+                page.chainDeferred(answer)
+
+        self.late.append(come)
+        return answer
 
     def head(self, *args: Any, **how: Any) -> Deferred[ObjectHead]:
         self.move()
@@ -238,6 +252,7 @@ class Change(NamedTuple):
         max_size=12,
     ),
     st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=400, deadline=None)
 def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
@@ -247,9 +262,18 @@ def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
     limit: int,
     changes: list[Change],
     settled: bool,
+    late: bool,
 ) -> None:
+    """`late`: what nodes list is as it was when they were asked, but comes when it is needed."""
     store = make({}, trees, settled)
     there: dict[str, int] = {}
+    to_come: list[Callable[[], object]] = []
+
+    def ends(work: Coroutine[Any, Any, T]) -> T:
+        working = Deferred.fromCoroutine(work)
+        while not working.called:
+            to_come.pop(0)()
+        return now(_result(working))
 
     def change(key: str, data: bytes | None) -> None:
         # What lies beneath an object, or over one, isn't taken.
@@ -258,25 +282,34 @@ def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
         ) or begins_no_key(f"{key}/"):
             return
         if data is None:
-            now(delete(store, BUCKET, key))
+            ends(delete(store, BUCKET, key))
             there.pop(key, None)
         else:
-            now(put(store, Put(BUCKET, key, BytesSource(data))))
+            ends(put(store, Put(BUCKET, key, BytesSource(data))))
             there[key] = len(data)
 
     for key, size in places.items():
         change(key, bytes(size))
+    for each in store.members():
+        assert isinstance(each.node, MovingNode)
+        each.node.late = to_come if late else None
     waiting = sorted(changes, key=lambda each: each.page)
     number, after, more = 0, "", True
     while more:
         while waiting and waiting[0].page <= number:
             change(*waiting.pop(0)[1:])
         left = sorted(key for key in there if key.startswith(prefix) and key > after)
-        page = now(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
+        page = ends(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
         found = [(each.key, each.size_bytes) for each in page.entries]
         assert found == [(key, there[key]) for key in left[:limit]]
         assert page.more == (len(left) > limit)
         number, after, more = number + 1, page.last, page.more
+    now(store.rests.stop())
+    assert not store.rests.going_on
+
+
+async def _result(working: Deferred[T]) -> T:
+    return await working
 
 
 def pages(store: Store, prefix: str, after: str, delimiter: str, limit: int) -> list[str]:
