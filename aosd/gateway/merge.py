@@ -20,6 +20,8 @@ from aosd.model.objects import Entry
 from aosd.ports import Candidate, INode
 
 _FIRST_OF_GROUPS = 100
+# What a node has begun to go through it goes through to the end, which may be far away.
+_BETWEEN_VAIN_S = 60.0
 
 
 class Name(NamedTuple):
@@ -89,7 +91,11 @@ class Merged:
 
     def ask_ahead(self, room: int) -> None:
         """Ask those nodes for more that have told less than two pages need, for `room` names."""
+        store = self._store
+        by_tokens = store.clock.seconds() - store.rests.in_vain_s >= _BETWEEN_VAIN_S
         for name, names in self._names.items():
+            if isinstance(names, Keys) and by_tokens:
+                names.by_tokens = True
             if names.ended or len(names.ready) >= self._enough or name in self._ahead:
                 continue
             room -= PAGE_KEYS
@@ -100,6 +106,8 @@ class Merged:
     def end(self) -> None:
         """Give up what was asked ahead. Nothing may be taken after that."""
         self._ahead.end()
+        if any(isinstance(each, Keys) and each.scans for each in self._names.values()):
+            self._store.rests.in_vain_s = self._store.clock.seconds()
 
     async def take(self, size: int) -> list[Name]:
         """The next names, `size` at most; none at the end. Raises NoQuorum and NodeError."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -98,9 +99,11 @@ class Rests:
 
     Who has taken one reads on: from then on nodes are asked ahead, as long as there is room for
     what they may tell. `going_on` is all that is being asked so; it ends with the rest it is for.
+    At `in_vain_s` one was ended for which nodes had begun to go through all that follows.
     """
 
     going_on: set[Deferred[None]] = field(default_factory=set)
+    in_vain_s: float = -inf
     _kept: OrderedDict[Place, Rest] = field(default_factory=OrderedDict)
 
     def keep(self, place: Place, rest: Rest, *, reads_on: bool) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from aosd.consistency import listed
 from aosd.gateway.delete import delete
 from aosd.gateway.list import Listing, list_objects
 from aosd.gateway.put import put
@@ -253,6 +255,7 @@ class Change(NamedTuple):
     ),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=400, deadline=None)
 def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
@@ -263,8 +266,12 @@ def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
     changes: list[Change],
     settled: bool,
     late: bool,
+    by_tokens: bool,
 ) -> None:
-    """`late`: what nodes list is as it was when they were asked, but comes when it is needed."""
+    """`late`: what nodes list is as it was when they were asked, but comes when it is needed.
+
+    `by_tokens`: all pages but the first are as it was when the second was asked for.
+    """
     store = make({}, trees, settled)
     there: dict[str, int] = {}
     to_come: list[Callable[[], object]] = []
@@ -295,15 +302,16 @@ def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
         each.node.late = to_come if late else None
     waiting = sorted(changes, key=lambda each: each.page)
     number, after, more = 0, "", True
-    while more:
-        while waiting and waiting[0].page <= number:
-            change(*waiting.pop(0)[1:])
-        left = sorted(key for key in there if key.startswith(prefix) and key > after)
-        page = ends(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
-        found = [(each.key, each.size_bytes) for each in page.entries]
-        assert found == [(key, there[key]) for key in left[:limit]]
-        assert page.more == (len(left) > limit)
-        number, after, more = number + 1, page.last, page.more
+    with patch.object(listed, "_COLD_PAGES", 1 if by_tokens else 4):
+        while more:
+            while waiting and waiting[0].page <= number:
+                change(*waiting.pop(0)[1:])
+            left = sorted(key for key in there if key.startswith(prefix) and key > after)
+            page = ends(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
+            found = [(each.key, each.size_bytes) for each in page.entries]
+            assert found == [(key, there[key]) for key in left[:limit]]
+            assert page.more == (len(left) > limit)
+            number, after, more = number + 1, page.last, page.more
     now(store.rests.stop())
     assert not store.rests.going_on
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from aosd.consistency import listed
 from aosd.consistency.listed import PAGE_KEYS
 from aosd.gateway import rests
 from aosd.gateway.list import Listing, list_objects
@@ -198,6 +199,35 @@ class AheadTests(PagesTestCase):
         self.store.rests.going_on.discard(slow)
         slow.callback(None)
         self.successResultOf(stopping)
+
+    def test_by_tokens_unless_that_was_in_vain_within_a_minute(self) -> None:
+        self.patch(listed, "_COLD_PAGES", 1)
+        self.assertFalse(self.later_is_told(self.third_by_tokens()))
+        # Read to the end, it wasn't in vain.
+        self.assertFalse(self.later_is_told(self.third_by_tokens()))
+        self.third_by_tokens()
+        self.clock.advance(21)
+        self.next_page("z")
+        self.assertTrue(self.later_is_told(self.third_by_tokens()))
+        self.clock.advance(61)
+        self.assertFalse(self.later_is_told(self.third_by_tokens()))
+
+    def third_by_tokens(self) -> Listing:
+        """The third page; nodes were asked by tokens, if they may be."""
+        return self.on(self.on(self.next_page()))
+
+    def later_is_told(self, page: Listing) -> bool:
+        """Whether the pages that follow tell what comes behind the gateway's back.
+
+        That isn't looked for by name, and those that go on by tokens tell what was there.
+        """
+        self.lay(self.nodes[0], b"x", None, "later")
+        found: list[str] = []
+        while page.more:
+            page = self.on(page)
+            found += self.names(page)
+        del self.nodes[0].buckets[BUCKET]["later"]
+        return "later" in found
 
     def test_only_while_there_is_room(self) -> None:
         self.patch(rests, "_MOST_NAMES", 2 * PAGE_KEYS)
