@@ -343,6 +343,7 @@ class Assembly:
         """Stop what runs by itself, and leave the note of a clean stop; then discovery."""
         self._stopping = True
         self._advancing.stop()
+        await self.store.rests.stop()
         if self.beginning.ready and not self.cleaning.is_quiet:
             await self._quiet()
             if not self.cleaning.has_begun:

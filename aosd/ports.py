@@ -137,12 +137,18 @@ class INode(Interface):
         limit: int = 1000,
         delimiter: str = "",
         stamps: bool = False,
+        token: str = "",
     ) -> Deferred[Page]:
         """One page of the keys that start with `prefix` and sort after `after` (exclusive).
 
         `limit` is 1 to 1,000. The node's own order: S3's is by UTF-8 bytes, but not every
         server keeps to it. With `stamps` the entries have theirs, where the server can
         tell (MinIO does), for a page that costs it more.
+
+        With the `token` of a page, `after` being its last, a server needn't look for where to
+        go on. But it may tell what was there at any time since the first of these pages, which
+        was asked for without one; and it may go through all that follows at once, which is in
+        vain unless somebody reads to the end.
         """
 
     def create_upload(bucket: str, key: str, headers: Headers) -> Deferred[str]:

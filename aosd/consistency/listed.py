@@ -27,6 +27,9 @@ from aosd.ports import INode
 
 PAGE_KEYS = 1000
 _GREATEST = "\U0010ffff"
+# To go on after a key MinIO looks through its whole folder; for a token it reads all that follows,
+# once. Who has asked for some pages will ask for the rest.
+_COLD_PAGES = 4
 
 Name = tuple[bytes, str, Entry | None]
 """A key, as bytes and as text, with its entry; or a common prefix, without."""
@@ -167,7 +170,9 @@ class Keys:
     """All keys on one node that begin with `prefix`, after `after`; otherwise as Level.
 
     A node that sorts is asked for them flat; another one level by level. One that turns out
-    not to sort is remembered not to.
+    not to sort is remembered not to. `by_tokens` lets one that was asked for some pages go on
+    by its tokens, for who can do with what was there at any time since the first page, and will
+    most likely read to the end.
     """
 
     def __init__(
@@ -175,6 +180,7 @@ class Keys:
     ) -> None:
         self.node = node
         self.ready: deque[Name] = deque()
+        self.by_tokens = False
         self._bucket = bucket
         self._page_keys = page_keys
         self._stack: list[_Flat | Level] = (
@@ -192,9 +198,17 @@ class Keys:
         top = self._stack[-1] if self._stack else None
         return isinstance(top, _Flat) and top.truncated
 
+    @property
+    def scans(self) -> bool:
+        """Whether the node may be going through all that follows, and hasn't told the end."""
+        top = self._stack[-1] if self._stack else None
+        return isinstance(top, _Flat) and top.scans
+
     async def ask(self) -> None:
         """Get more. Raises NodeError."""
         top = self._stack[-1]
+        if isinstance(top, _Flat):
+            top.by_tokens = self.by_tokens
         if not top.ready and not top.ended:
             await top.ask()
         if isinstance(top, Level):
@@ -207,7 +221,8 @@ class Keys:
         elif top.ended and "/" in top.after[len(top.prefix) :]:
             self._stack[-1:] = self._levels(top.prefix, top.after)
         else:
-            self.ready = names
+            # Who asks ahead has some at hand still.
+            self.ready.extend(names)
             if top.ended:
                 self._stack.pop()
 
@@ -262,6 +277,9 @@ class _Flat:
         self.ended = False
         self.truncated = False
         self.in_order = True
+        self.by_tokens = self.scans = False
+        self._token = ""
+        self._asked = 0
         self._node = node
         self._bucket = bucket
         self._page_keys = page_keys
@@ -270,6 +288,7 @@ class _Flat:
     def pass_over(self, group: str) -> None:
         """Leave out all that begins with `group`."""
         self.truncated = False
+        self._token = ""
         self.after = group + _GREATEST
         self._given = _end_of(group)
         # Of a group that was seen whole there was more than needed.
@@ -277,9 +296,9 @@ class _Flat:
 
     async def ask(self) -> None:
         """Get another page. Raises NodeError."""
-        page = await _page(
-            self._node.list(self._bucket, self.prefix, self.after, self._page_keys, "")
-        )
+        page = await self._page()
+        self._asked += 1
+        self._token = page.token
         names: list[Name] = [(utf8(entry.key), entry.key, entry) for entry in page.entries]
         self.in_order = all(
             one < other for one, other in pairwise([utf8(self.after), *(each[0] for each in names)])
@@ -300,6 +319,16 @@ class _Flat:
             raise stands_still(self._node)
         else:
             self.after = names[-1][1]
+
+    async def _page(self) -> Page:
+        asked = self._bucket, self.prefix, self.after, self._page_keys, ""
+        if self._token and self.by_tokens and self._asked >= _COLD_PAGES:
+            self.scans = True
+            try:
+                return await self._node.list(*asked, token=self._token)
+            except NodeRefused:
+                self._token = ""  # it may have forgotten it
+        return await _page(self._node.list(*asked))
 
 
 def stands_still(node: INode) -> NodeNonsense:

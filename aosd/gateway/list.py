@@ -116,6 +116,7 @@ class _Reading:
         # What was written before this page was asked for, but after nodes were: it is looked for.
         self._overtaken: frozenset[str] = frozenset()
         self._names: Merged | None = None
+        self._reads_on = False
         if place is None:
             return
         self._began_s = store.clock.seconds()
@@ -124,6 +125,7 @@ class _Reading:
         if rest is None:
             self._changed = Changed(store.writes, bucket, *place[1:])
             return
+        self._reads_on = True
         self._began_s, self._changed = rest.began_s, rest.changed
         self._names, self._failed = rest.names, rest.names.failed
         self._overtaken = frozenset(key for key in rest.changed.keys if key > place[2])
@@ -144,12 +146,14 @@ class _Reading:
         if self._changed is None or self._names is None or self._failed:
             return
         rest = Rest(self._names, self._seen, self._changed, self._standing, self._began_s)
-        self._changed = None
-        self._store.rests.keep(place, rest)
+        self._changed = self._names = None
+        self._store.rests.keep(place, rest, reads_on=self._reads_on)
 
     def end(self) -> None:
-        """Watch no more."""
+        """Watch no more, and ask nothing more."""
         self._moves.end()
+        if self._names is not None:
+            self._names.end()
         if self._changed is not None:
             self._changed.end()
 

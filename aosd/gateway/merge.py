@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from math import sqrt
 from operator import itemgetter
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from aosd.consistency.buckets import has_none
 from aosd.consistency.listed import PAGE_KEYS, Keys, Level
+from aosd.gateway.ahead import Ahead
 from aosd.gateway.store import Doubts, Store, ask
 from aosd.model.errors import NodeError
 from aosd.model.listing import counting
@@ -19,6 +20,8 @@ from aosd.model.objects import Entry
 from aosd.ports import Candidate, INode
 
 _FIRST_OF_GROUPS = 100
+# What a node has begun to go through it goes through to the end, which may be far away.
+_BETWEEN_VAIN_S = 60.0
 
 
 class Name(NamedTuple):
@@ -34,7 +37,7 @@ class Merged:
 
     `after` is a key that no common prefix stands for, or a common prefix, which is passed.
     `doubts` are those of before anything was asked. A node that fails is left out from there
-    on, while the others are enough; it is added to `failed`.
+    on, while the others are enough; it is added to `failed`. Who asked ahead has to `end` it.
     """
 
     def __init__(
@@ -57,7 +60,9 @@ class Merged:
         self._prefix = prefix
         self._delimiter = delimiter
         self._passed = group_of(after, prefix, delimiter)
+        self._ahead = Ahead(store.rests.going_on)
         page_keys = self._page_keys(limit)
+        self._enough = 2 * page_keys
 
         def names_of(node: INode) -> Level | Keys:
             if delimiter == "/":
@@ -80,8 +85,29 @@ class Merged:
 
     @property
     def at_hand(self) -> int:
-        """How many names nodes have told that weren't taken."""
-        return sum(len(each.ready) for each in self._names.values())
+        """How many names nodes have told that weren't taken, or may tell yet, asked ahead."""
+        told = sum(len(each.ready) for each in self._names.values())
+        return told + PAGE_KEYS * len(self._ahead)
+
+    def ask_ahead(self, room: int) -> None:
+        """Ask those nodes for more that have told less than two pages need, for `room` names."""
+        store = self._store
+        by_tokens = store.clock.seconds() - store.rests.in_vain_s >= _BETWEEN_VAIN_S
+        for name, names in self._names.items():
+            if isinstance(names, Keys) and by_tokens:
+                names.by_tokens = True
+            if names.ended or len(names.ready) >= self._enough or name in self._ahead:
+                continue
+            room -= PAGE_KEYS
+            if room < 0:
+                return
+            self._ahead.begin(name, names.ask())
+
+    def end(self) -> None:
+        """Give up what was asked ahead. Nothing may be taken after that."""
+        self._ahead.end()
+        if any(isinstance(each, Keys) and each.scans for each in self._names.values()):
+            self._store.rests.in_vain_s = self._store.clock.seconds()
 
     async def take(self, size: int) -> list[Name]:
         """The next names, `size` at most; none at the end. Raises NoQuorum and NodeError."""
@@ -104,9 +130,7 @@ class Merged:
             for each in self._members
             if (names := self._names.get(each.name)) and not names.ready and not names.ended
         ]
-        answers = await ask(
-            waiting, lambda node: Deferred.fromCoroutine(_get_ready(self._names[node.name]))
-        )
+        answers = await ask(waiting, lambda node: Deferred.fromCoroutine(self._ready(node.name)))
         for name, outcome in answers.items():
             if has_none(outcome):
                 self._without.add(name)
@@ -120,6 +144,13 @@ class Merged:
         if self.failed and not self._names and not self._without:
             raise next(iter(self.failed.values()))
         self._store.check_absence(self._members, self._names.keys() | self._without, self._doubts)
+
+    async def _ready(self, name: str) -> None:
+        names = self._names[name]
+        if (asking := self._ahead.take(name)) is not None:
+            await asking
+        while not names.ready and not names.ended:
+            await names.ask()
 
     def _holders(self) -> list[Level | Keys] | None:
         """Those whose next name is the least; none at the end, None when it isn't known yet."""
@@ -166,7 +197,8 @@ class Merged:
         entries: dict[str, list[Entry]] = {}
         last = b""
         # Sorting goes from one run that is in order to the next.
-        for key, text, entry in sorted(chain.from_iterable(ready), key=itemgetter(0)):
+        next_ones = chain.from_iterable(islice(names, size) for names in ready)
+        for key, text, entry in sorted(next_ones, key=itemgetter(0)):
             if end is not None and key > end:
                 break
             assert entry is not None
@@ -201,8 +233,3 @@ def group_of(key: str, prefix: str, delimiter: str) -> str:
         return ""
     end = key.find(delimiter, len(prefix))
     return "" if end < 0 else key[: end + len(delimiter)]
-
-
-async def _get_ready(names: Level | Keys) -> None:
-    while not names.ready and not names.ended:
-        await names.ask()

@@ -1,7 +1,8 @@
 """What is left of a listing's page: a client that goes on needn't have all nodes asked anew.
 
 A node that is asked for what comes after a key looks through its whole folder first, however
-few it tells then.
+few it tells then. And while one client reads page after page, nodes would do nothing as long as
+the gateway is at a page: so they are asked ahead for one who goes on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
 
 from aosd.consistency.writes import Writes
 from aosd.ports import Candidate
@@ -75,8 +79,13 @@ class Rest:
 
     @property
     def size(self) -> int:
-        """How many names it has."""
+        """How many names it has, or may have."""
         return self.names.at_hand + len(self.seen)
+
+    def end(self) -> None:
+        """Do without it: ask and watch no more."""
+        self.names.end()
+        self.changed.end()
 
 
 @dataclass
@@ -87,36 +96,51 @@ class Rests:
     moved and nothing is known otherwise about nodes and the bucket than it was then; what was
     written meanwhile is told of by `Changed`, but for what a delete may have brought to light
     on a node that hides keys beneath an object.
+
+    Who has taken one reads on: from then on nodes are asked ahead, as long as there is room for
+    what they may tell. `going_on` is all that is being asked so; it ends with the rest it is for.
+    At `in_vain_s` one was ended for which nodes had begun to go through all that follows.
     """
 
+    going_on: set[Deferred[None]] = field(default_factory=set)
+    in_vain_s: float = -inf
     _kept: OrderedDict[Place, Rest] = field(default_factory=OrderedDict)
 
-    def keep(self, place: Place, rest: Rest) -> None:
-        """Keep it; its `changed` is ended by us from here on."""
+    def keep(self, place: Place, rest: Rest, *, reads_on: bool) -> None:
+        """Keep it; it is ended by us from here on. Ask ahead for one who `reads_on`."""
         rest.changed.after = place[2]
         if (before := self._kept.pop(place, None)) is not None:
-            before.changed.end()
+            before.end()
         self._kept[place] = rest
-        while (
-            len(self._kept) > _MOST_RESTS
-            or sum(each.size for each in self._kept.values()) > _MOST_NAMES
-        ):
-            self._kept.popitem(last=False)[1].changed.end()
+        while len(self._kept) > _MOST_RESTS or self._size() > _MOST_NAMES:
+            self._kept.popitem(last=False)[1].end()
+        if reads_on and place in self._kept:
+            rest.names.ask_ahead(_MOST_NAMES - self._size())
 
     def take(self, store: Store, place: Place, standing: tuple[Any, ...]) -> Rest | None:
-        """What is left from there on, if it still counts; its `changed` is the taker's to end."""
+        """What is left from there on, if it still counts; it is the taker's to end."""
         now_s = store.clock.seconds()
         for each, rest in list(self._kept.items()):
             if rest.changed.too_many or now_s - rest.began_s > _KEPT_S:
                 del self._kept[each]
-                rest.changed.end()
+                rest.end()
         found = self._kept.pop(place, None)
         if found is None:
             return None
         if found.standing != standing or _uncovered(store, place[0], found.changed.keys):
-            found.changed.end()
+            found.end()
             return None
+        found.names.ask_ahead(_MOST_NAMES - self._size() - found.size)
         return found
+
+    async def stop(self) -> None:
+        """Keep none; return when nothing is asked ahead any more."""
+        while self._kept:
+            self._kept.popitem()[1].end()
+        await DeferredList(list(self.going_on))
+
+    def _size(self) -> int:
+        return sum(each.size for each in self._kept.values())
 
 
 def _uncovered(store: Store, bucket: str, keys: Iterable[str]) -> bool:

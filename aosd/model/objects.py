@@ -100,13 +100,15 @@ class Page:
 
     `entries` in the order the node gave them. `prefixes` are the common prefixes when a
     delimiter was asked for. `truncated` says that there is more after `last`, the greatest
-    key or prefix that the page covers (None when the page is empty).
+    key or prefix that the page covers (None when the page is empty). `token` is what the node
+    takes to go on from there, "" when it gave none.
     """
 
     entries: tuple[Entry, ...]
     prefixes: tuple[str, ...] = ()
     truncated: bool = False
     last: str | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

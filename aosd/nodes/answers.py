@@ -217,6 +217,7 @@ def _page(root: Element, listed: Sequence[Entry]) -> Page:
         prefixes,
         truncated=root.findtext("IsTruncated") == "true",
         last=max(names) if names else None,
+        token=root.findtext("NextContinuationToken") or "",
     )
 
 

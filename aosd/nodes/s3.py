@@ -166,6 +166,7 @@ class S3Node:
         limit: int = 1000,
         delimiter: str = "",
         stamps: bool = False,
+        token: str = "",
     ) -> Deferred[Page]:
         """See INode."""
         asked = {"prefix": prefix, "start-after": after, "delimiter": delimiter}
@@ -174,6 +175,8 @@ class S3Node:
         if dotted:
             # Keys may begin so, but MinIO refuses such a prefix: the folder from there on.
             asked |= {"prefix": folder + slash, "start-after": after or nearest_before(prefix)}
+        elif token:
+            asked |= {"start-after": "", "continuation-token": token}
         query = {name: value for name, value in asked.items() if value}
         # Keys may have characters that XML can't.
         query |= {"list-type": "2", "max-keys": str(limit), "encoding-type": "url"}

@@ -33,6 +33,8 @@ from aosd.model.objects import (
 )
 from aosd.model.ranges import ByteRange
 
+_LISTINGS_KEPT = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -132,6 +134,8 @@ class MemoryDisk:
         self._checks_sha256 = checks_sha256
         self._checks_md5 = checks_md5
         self._uploads_made = 0
+        self._listings = 0
+        self._listed: dict[str, Mapping[str, Copy]] = {}
 
     # -- objects --------------------------------------------------------------------------------
 
@@ -179,10 +183,20 @@ class MemoryDisk:
         limit: int = 1000,
         delimiter: str = "",
         stamps: bool = False,
+        token: str = "",
     ) -> Page:
-        """One page of a listing."""
+        """One page of a listing; with a `token`, of when the first such one was asked for."""
         told = stamps and self.tells_stamps
-        there = self._bucket(bucket)
+        there: Mapping[str, Copy] = self._bucket(bucket)
+        number, _, goes_on_after = token.partition("/")
+        if token:
+            after = goes_on_after
+            there = self._listed.setdefault(number, dict(there))
+            while len(self._listed) > _LISTINGS_KEPT:
+                del self._listed[next(iter(self._listed))]
+        else:
+            self._listings += 1
+            number = str(self._listings)
         names: dict[str, Copy | None] = {}
         for key in there:
             if not key.startswith(prefix) or (self.hides_beneath and is_beneath(key, there)):
@@ -205,6 +219,8 @@ class MemoryDisk:
             room = max(limit + 2 - _passed(names, prefix, after), 0)
             ordered = ordered[:room] + _behind(ordered[room:], (ordered[:room] or [after])[-1])
         page = ordered[:limit]
+        last = max(page, key=_utf8) if page else None
+        is_truncated = len(ordered) > limit
         return Page(
             tuple(
                 Entry(
@@ -218,8 +234,9 @@ class MemoryDisk:
                 if (copy := names[name]) is not None
             ),
             tuple(name for name in page if names[name] is None),
-            truncated=len(ordered) > limit,
-            last=max(page, key=_utf8) if page else None,
+            truncated=is_truncated,
+            last=last,
+            token=f"{number}/{last}" if is_truncated else "",
         )
 
     def copy(self, bucket: str, key: str) -> Copy:

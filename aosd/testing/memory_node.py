@@ -222,10 +222,11 @@ class MemoryNode:
         limit: int = 1000,
         delimiter: str = "",
         stamps: bool = False,
+        token: str = "",
     ) -> Deferred[Page]:
         """See INode."""
         return self._answer(
-            "list", lambda: self.disk.page(bucket, prefix, after, limit, delimiter, stamps)
+            "list", lambda: self.disk.page(bucket, prefix, after, limit, delimiter, stamps, token)
         )
 
     # -- multipart uploads ----------------------------------------------------------------------

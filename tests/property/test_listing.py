@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from aosd.consistency import listed
 from aosd.gateway.delete import delete
 from aosd.gateway.list import Listing, list_objects
 from aosd.gateway.put import put
@@ -70,15 +72,29 @@ def now(work: Coroutine[Any, Any, T]) -> T:
 
 
 class MovingNode(MemoryNode):
-    """Before each page, or head, that it is asked for, things move."""
+    """Before each page, or head, that it is asked for, things move.
+
+    While there is a list of `late` ones, pages come when somebody calls what stands there.
+    """
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
         self.move: Callable[[], None] = lambda: None
+        self.late: list[Callable[[], object]] | None = None
 
     def list(self, *args: Any, **how: Any) -> Deferred[Page]:
         self.move()
-        return super().list(*args, **how)
+        page = super().list(*args, **how)
+        if self.late is None:
+            return page
+        answer: Deferred[Page] = Deferred()
+
+        def come() -> None:
+            if not answer.called:
+                page.chainDeferred(answer)
+
+        self.late.append(come)
+        return answer
 
     def head(self, *args: Any, **how: Any) -> Deferred[ObjectHead]:
         self.move()
@@ -238,6 +254,8 @@ class Change(NamedTuple):
         max_size=12,
     ),
     st.booleans(),
+    st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=400, deadline=None)
 def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
@@ -247,9 +265,22 @@ def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
     limit: int,
     changes: list[Change],
     settled: bool,
+    late: bool,
+    by_tokens: bool,
 ) -> None:
+    """`late`: what nodes list is as it was when they were asked, but comes when it is needed.
+
+    `by_tokens`: all pages but the first are as it was when the second was asked for.
+    """
     store = make({}, trees, settled)
     there: dict[str, int] = {}
+    to_come: list[Callable[[], object]] = []
+
+    def ends(work: Coroutine[Any, Any, T]) -> T:
+        working = Deferred.fromCoroutine(work)
+        while not working.called:
+            to_come.pop(0)()
+        return now(_result(working))
 
     def change(key: str, data: bytes | None) -> None:
         # What lies beneath an object, or over one, isn't taken.
@@ -258,25 +289,35 @@ def test_each_page_tells_what_was_acknowledged_before_it_was_asked_for(
         ) or begins_no_key(f"{key}/"):
             return
         if data is None:
-            now(delete(store, BUCKET, key))
+            ends(delete(store, BUCKET, key))
             there.pop(key, None)
         else:
-            now(put(store, Put(BUCKET, key, BytesSource(data))))
+            ends(put(store, Put(BUCKET, key, BytesSource(data))))
             there[key] = len(data)
 
     for key, size in places.items():
         change(key, bytes(size))
+    for each in store.members():
+        assert isinstance(each.node, MovingNode)
+        each.node.late = to_come if late else None
     waiting = sorted(changes, key=lambda each: each.page)
     number, after, more = 0, "", True
-    while more:
-        while waiting and waiting[0].page <= number:
-            change(*waiting.pop(0)[1:])
-        left = sorted(key for key in there if key.startswith(prefix) and key > after)
-        page = now(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
-        found = [(each.key, each.size_bytes) for each in page.entries]
-        assert found == [(key, there[key]) for key in left[:limit]]
-        assert page.more == (len(left) > limit)
-        number, after, more = number + 1, page.last, page.more
+    with patch.object(listed, "_COLD_PAGES", 1 if by_tokens else 4):
+        while more:
+            while waiting and waiting[0].page <= number:
+                change(*waiting.pop(0)[1:])
+            left = sorted(key for key in there if key.startswith(prefix) and key > after)
+            page = ends(list_objects(store, BUCKET, prefix=prefix, after=after, limit=limit))
+            found = [(each.key, each.size_bytes) for each in page.entries]
+            assert found == [(key, there[key]) for key in left[:limit]]
+            assert page.more == (len(left) > limit)
+            number, after, more = number + 1, page.last, page.more
+    now(store.rests.stop())
+    assert not store.rests.going_on
+
+
+async def _result(working: Deferred[T]) -> T:
+    return await working
 
 
 def pages(store: Store, prefix: str, after: str, delimiter: str, limit: int) -> list[str]:

@@ -94,6 +94,8 @@ class GatewayTestCase(SynchronousTestCase):
             setattr(self, letter, node)
 
     def tearDown(self) -> None:
+        self.now(self.store.rests.stop())
+        self.assertEqual(self.store.rests.going_on, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(len(self.store.turns), 0)
         self.assertEqual(self.store.budget.used_bytes, 0)

@@ -28,13 +28,14 @@ class FolderKeeper(MemoryNode):
         limit: int = 1000,
         delimiter: str = "",
         stamps: bool = False,
+        token: str = "",
     ) -> Deferred[Page]:
         def with_a_folder(page: Page) -> Page:
             if prefix or not delimiter or after >= "a":
                 return page
             return replace(page, prefixes=("a/", *page.prefixes))
 
-        listing = super().list(bucket, prefix, after, limit, delimiter, stamps)
+        listing = super().list(bucket, prefix, after, limit, delimiter, stamps, token)
         return listing.addCallback(with_a_folder)
 
 

@@ -8,41 +8,14 @@ from typing import Any
 from aosd.gateway import rests
 from aosd.gateway.list import Listing, list_objects
 from aosd.model.errors import NoQuorum
-from aosd.model.objects import Entry
 from aosd.testing.faults import timed_out
 from aosd.testing.memory_node import MemoryNode
 from tests.unit.gateway_case import BUCKET, S1, GatewayTestCase, etag_of
+from tests.unit.pages_case import PagesTestCase
 
 
-class RestsTests(GatewayTestCase):
-    """One copy a key, on three nodes; pages of ten keys."""
-
-    replicas = 1
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.keys = [f"k{number:03d}" for number in range(90)]
-        for key in self.keys:
-            self.stored(key, b"x")
-
-    def next_page(self, after: str = "", **more: Any) -> Listing:
-        asked = {"limit": 10, "after": after, **more}
-        return self.now(list_objects(self.store, BUCKET, **asked))
-
-    def on(self, page: Listing, **more: Any) -> Listing:
-        return self.next_page(page.last, **more)
-
-    def entry(self, page: Listing, key: str) -> Entry:
-        return next(each for each in page.entries if each.key == key)
-
-    def names(self, page: Listing) -> list[str]:
-        return [each.key for each in page.entries]
-
-    def asked(self) -> int:
-        """How often nodes were asked for pages since the last time."""
-        count = sum(node.requests["list"] for node in self.nodes)
-        self.forget_requests()
-        return count
+class RestsTests(PagesTestCase):
+    """What is kept, and for how long."""
 
     def asked_for(self, page: Listing) -> tuple[list[str], int]:
         """The page that goes on from there, and how often nodes were asked for it."""
@@ -201,10 +174,10 @@ class RestsTests(GatewayTestCase):
 
     def test_nobody_watches_when_it_failed(self) -> None:
         writes: Any = self.store.writes
-        page = self.first()
+        page = self.next_page()
         self.assertEqual(len(writes._told), 1)
         for node in self.nodes:
-            node.script("list", timed_out())
+            node.script("list", timed_out(), times=None)
         self.failureResultOf(self.run_(list_objects(self.store, BUCKET, after=page.last)))
         self.assertEqual(len(writes._told), 0)
 

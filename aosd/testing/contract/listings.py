@@ -49,6 +49,30 @@ async def listings_come_in_pages(subject: Subject) -> None:
 
 
 @LISTINGS.add
+async def listings_go_on_by_tokens(subject: Subject) -> None:
+    await subject.clear()
+    keys = [subject.key(f"{number:02}") for number in range(20)]
+    for key in keys:
+        await subject.put(key, b"")
+    page = await subject.node.list(subject.bucket, subject.key(""), limit=3)
+    found = names_of(page)
+    while page.truncated:
+        assert page.token and page.last is not None
+        page = await subject.node.list(
+            subject.bucket, subject.key(""), page.last, 4, token=page.token
+        )
+        found += names_of(page)
+        if len(found) == 7:
+            # Whoever goes on so may be told of it still, but of all that is there.
+            await subject.node.delete(subject.bucket, keys[15])
+    assert page.token == ""
+    assert set(keys) - {keys[15]} <= set(found) <= set(keys)
+    assert found == sorted(found)
+    # Who doesn't is told what is there.
+    assert await subject.walk(subject.key(""), 4) == [*keys[:15], *keys[16:]]
+
+
+@LISTINGS.add
 async def listings_fold_what_lies_beneath(subject: Subject) -> None:
     await subject.clear()
     for rest in ("a", "b/1", "b/2", "c", "d/e/f", "g"):

@@ -213,13 +213,14 @@ class Line:
         limit: int = 1000,
         delimiter: str = "",
         stamps: bool = False,
+        token: str = "",
     ) -> Deferred[Page]:
         """See INode."""
         return self._ask(
             "list",
             bucket,
             prefix,
-            lambda disk: disk.page(bucket, prefix, after, limit, delimiter, stamps),
+            lambda disk: disk.page(bucket, prefix, after, limit, delimiter, stamps, token),
         )
 
     def create_upload(self, bucket: str, key: str, headers: Headers) -> Deferred[str]:
