@@ -53,7 +53,7 @@ class CopyCase(GatewayTestCase):
     def head_of(self, key: str) -> ObjectHead:
         """That of both its copies."""
         primary, other = (node.buckets[BUCKET][key].head for node in self.order(key)[:2])
-        self.assertEqual(replace(primary, modified_s=0), replace(other, modified_s=0))
+        self.assertEqual(primary._replace(modified_s=0), other._replace(modified_s=0))
         return primary
 
 
