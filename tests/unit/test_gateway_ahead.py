@@ -230,10 +230,14 @@ class AheadTests(PagesTestCase):
         return "later" in found
 
     def test_only_while_there_is_room(self) -> None:
-        self.patch(rests, "_MOST_NAMES", 2 * PAGE_KEYS)
-        page = self.third()
-        self.assertEqual(len(self.gates), 1)
+        page = self.next_page()
+        self.patch(rests, "_MOST_NAMES", 2 * PAGE_KEYS + 100)
+        self.hold()
+        waiting = self.reading_on(page.last)
+        self.assertEqual(len(self.store.rests.going_on), 2)
         self.let_go()
+        page = self.successResultOf(waiting)
+        self.assertEqual(self.names(page), self.keys[10:20])
         while page.more:
             following = self.following(page)
             page = self.on(page)
