@@ -20,7 +20,7 @@ from itertools import pairwise
 
 from twisted.internet.defer import Deferred
 
-from aosd.model.errors import NodeNonsense, NodeRefused, NoSuchBucket
+from aosd.model.errors import BadRequest, NodeNonsense, NodeRefused, NoSuchBucket
 from aosd.model.listing import begins_no_key, utf8
 from aosd.model.objects import Entry, Page
 from aosd.ports import INode
@@ -326,8 +326,9 @@ class _Flat:
             self.scans = True
             try:
                 return await self._node.list(*asked, token=self._token)
-            except NodeRefused:
-                self._token = ""  # it may have forgotten it
+            except (NodeRefused, BadRequest):
+                # It may have forgotten it: an InvalidArgument then, to S3.
+                self._token = ""
         return await _page(self._node.list(*asked))
 
 

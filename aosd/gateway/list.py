@@ -116,7 +116,7 @@ class _Reading:
         # What was written before this page was asked for, but after nodes were: it is looked for.
         self._overtaken: frozenset[str] = frozenset()
         self._names: Merged | None = None
-        self._reads_on = False
+        self._taken: Rest | None = None
         if place is None:
             return
         self._began_s = store.clock.seconds()
@@ -125,7 +125,7 @@ class _Reading:
         if rest is None:
             self._changed = Changed(store.writes, bucket, *place[1:])
             return
-        self._reads_on = True
+        self._taken = rest
         self._began_s, self._changed = rest.began_s, rest.changed
         self._names, self._failed = rest.names, rest.names.failed
         self._overtaken = frozenset(key for key in rest.changed.keys if key > place[2])
@@ -145,17 +145,25 @@ class _Reading:
         """Keep what is left for a page that goes on at `place`, if that can be."""
         if self._changed is None or self._names is None or self._failed:
             return
-        rest = Rest(self._names, self._seen, self._changed, self._standing, self._began_s)
+        reads_on = self._taken is not None
+        rest = Rest(self._names, self._seen, self._changed, self._standing, self._began_s, reads_on)
         self._changed = self._names = None
-        self._store.rests.keep(place, rest, reads_on=self._reads_on)
+        self._give_back()
+        self._store.rests.keep(place, rest)
 
     def end(self) -> None:
         """Watch no more, and ask nothing more."""
+        self._give_back()
         self._moves.end()
         if self._names is not None:
             self._names.end()
         if self._changed is not None:
             self._changed.end()
+
+    def _give_back(self) -> None:
+        if self._taken is not None:
+            self._store.rests.give_back(self._taken)
+            self._taken = None
 
     async def _listed(
         self, prefix: str, after: str, limit: int, delimiter: str

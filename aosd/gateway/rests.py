@@ -76,6 +76,7 @@ class Rest:
     changed: Changed
     standing: tuple[Any, ...]
     began_s: float
+    reads_on: bool = False
 
     @property
     def size(self) -> int:
@@ -105,20 +106,32 @@ class Rests:
     going_on: set[Deferred[None]] = field(default_factory=set)
     in_vain_s: float = -inf
     _kept: OrderedDict[Place, Rest] = field(default_factory=OrderedDict)
+    _taken: list[Rest] = field(default_factory=list)
 
-    def keep(self, place: Place, rest: Rest, *, reads_on: bool) -> None:
-        """Keep it; it is ended by us from here on. Ask ahead for one who `reads_on`."""
+    def keep(self, place: Place, rest: Rest) -> None:
+        """Keep it; it is ended by us from here on. Ask ahead for one who `reads_on`.
+
+        Of two who are at the same place, the one for whom nodes are being asked goes on.
+        """
         rest.changed.after = place[2]
+        before = self._kept.get(place)
+        if before is not None and before.reads_on and not rest.reads_on:
+            rest.end()
+            return
         if (before := self._kept.pop(place, None)) is not None:
             before.end()
         self._kept[place] = rest
         while len(self._kept) > _MOST_RESTS or self._size() > _MOST_NAMES:
             self._kept.popitem(last=False)[1].end()
-        if reads_on and place in self._kept:
-            rest.names.ask_ahead(_MOST_NAMES - self._size())
+        if rest.reads_on and place in self._kept:
+            rest.names.ask_ahead(self._room())
+
+    def give_back(self, rest: Rest) -> None:
+        """A page that took it is over; what is left of it was kept, or ended."""
+        self._taken.remove(rest)
 
     def take(self, store: Store, place: Place, standing: tuple[Any, ...]) -> Rest | None:
-        """What is left from there on, if it still counts; it is the taker's to end."""
+        """What is left from there on, if it still counts; the taker ends it, and gives it back."""
         now_s = store.clock.seconds()
         for each, rest in list(self._kept.items()):
             if rest.changed.too_many or now_s - rest.began_s > _KEPT_S:
@@ -130,7 +143,8 @@ class Rests:
         if found.standing != standing or _uncovered(store, place[0], found.changed.keys):
             found.end()
             return None
-        found.names.ask_ahead(_MOST_NAMES - self._size() - found.size)
+        self._taken.append(found)
+        found.names.ask_ahead(self._room())
         return found
 
     async def stop(self) -> None:
@@ -138,6 +152,11 @@ class Rests:
         while self._kept:
             self._kept.popitem()[1].end()
         await DeferredList(list(self.going_on))
+
+    def _room(self) -> int:
+        """For how many more names nodes may be asked ahead."""
+        # Pages that are being made will keep theirs again.
+        return _MOST_NAMES - self._size() - sum(each.size for each in self._taken)
 
     def _size(self) -> int:
         return sum(each.size for each in self._kept.values())

@@ -212,12 +212,15 @@ def _page(root: Element, listed: Sequence[Entry]) -> Page:
     prefixes = tuple(_name_of(each, "Prefix", encoded) for each in root.iterfind("CommonPrefixes"))
     # Folders count for where the next page begins. Text sorts as UTF-8 does.
     names = [entry.key for entry in listed] + list(prefixes)
+    token = root.findtext("NextContinuationToken") or ""
+    if "\ufffd" in token:
+        token = ""  # it stands for what XML can't say: the node would go on from elsewhere
     return Page(
         tuple(each for each in listed if not _is_folder(each)),
         prefixes,
         truncated=root.findtext("IsTruncated") == "true",
         last=max(names) if names else None,
-        token=root.findtext("NextContinuationToken") or "",
+        token=token,
     )
 
 

@@ -229,6 +229,36 @@ class AheadTests(PagesTestCase):
         del self.nodes[0].buckets[BUCKET]["later"]
         return "later" in found
 
+    def test_two_who_read_the_same_side_by_side_do_not_undo_each_other_s(self) -> None:
+        pages = [self.next_page()] * 2
+        self.hold()
+        for _ in range(5):
+            following = self.following(pages[0])
+            waiting = [self.reading_on(each.last) for each in pages]
+            gates, self.gates = self.gates, []
+            for each in gates:
+                each.callback(None)
+            pages = [self.successResultOf(each) for each in waiting]
+            self.assertEqual([self.names(each) for each in pages], [following] * 2)
+        self.assertEqual(self.given_up, 0)
+        self.let_go()
+
+    def test_room_is_shared_with_pages_that_are_being_made(self) -> None:
+        prefixes = ("k0", "k1")
+        pages = [self.next_page(prefix=each) for each in prefixes]
+        self.patch(rests, "_MOST_NAMES", 4 * PAGE_KEYS + 100)
+        self.hold()
+        waiting = [
+            self.run_(list_objects(self.store, BUCKET, prefix=prefix, after=page.last, limit=10))
+            for prefix, page in zip(prefixes, pages, strict=True)
+        ]
+        # Each alone would have had all three nodes asked.
+        self.assertEqual(len(self.store.rests.going_on), 5)
+        self.let_go()
+        for each, first in zip(waiting, (10, 110), strict=True):
+            self.assertEqual(self.names(self.successResultOf(each)), self.keys[first : first + 10])
+        self.assertEqual(len(self.store.rests._kept), 2)
+
     def test_only_while_there_is_room(self) -> None:
         page = self.next_page()
         self.patch(rests, "_MOST_NAMES", 2 * PAGE_KEYS + 100)

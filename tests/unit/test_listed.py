@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from aosd.consistency.listed import Keys
-from aosd.model.errors import NodeRefused
+from aosd.model.errors import BadRequest
 from aosd.model.objects import Page
 from aosd.testing.memory_node import Copy, MemoryNode
 
@@ -26,7 +26,7 @@ class Telling(MemoryNode):
     def list(self, *args: Any, token: str = "", **how: Any) -> Deferred[Page]:
         self.by_tokens.append(bool(token))
         if token and self.forgets:
-            return fail(NodeRefused(self.name, "which token?", 400, "InvalidArgument"))
+            return fail(BadRequest("which token?", "InvalidArgument"))  # as S3Node has it
         return super().list(*args, token=token, **how)
 
 

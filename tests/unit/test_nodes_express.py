@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.python.failure import Failure
 
+from aosd.consistency.listed import Keys
 from aosd.model.errors import (
     NodeNonsense,
     NodeTimeout,
@@ -68,6 +69,35 @@ class RequestTests(ExpressCase):
         self.assertIn(b"x-amz-date: 20231114T221320Z", heads[0])
         self.assertIn(b"x-amz-date: 20231114T221321Z", heads[4])
         self.assertIn(b'if-match: "abc"', heads[6])
+        self.end()
+
+    def test_a_listing_goes_on_without_a_token_that_is_refused(self) -> None:
+        def page(key: bytes, rest: bytes) -> bytes:
+            body = (
+                b"<ListBucketResult><Contents><Key>%b</Key><ETag>e</ETag><Size>1</Size>"
+                b"<LastModified>2023-11-14T22:13:20.000Z</LastModified></Contents>%b"
+                b"</ListBucketResult>" % (key, rest)
+            )
+            return answer(b"200 OK", body=body)
+
+        names = Keys(self.node, "object", "", "")
+        names.by_tokens = True
+        wire = None
+        for number in range(4):
+            asking = Deferred.fromCoroutine(names.ask())
+            wire = wire or self.connect()
+            token = b"<NextContinuationToken>t</NextContinuationToken>"
+            wire.says(page(b"k%d" % number, b"<IsTruncated>true</IsTruncated>" + token))
+            self.successResultOf(asking)
+        asking = Deferred.fromCoroutine(names.ask())
+        assert wire is not None
+        self.assertIn(b"continuation-token=t", wire.writes[-1])
+        refusal = b"<Error><Code>InvalidArgument</Code><Message>which token?</Message></Error>"
+        wire.says(answer(b"400 Bad Request", body=refusal))
+        self.assertIn(b"start-after=k3", wire.writes[-1])
+        wire.says(page(b"k4", b""))
+        self.successResultOf(asking)
+        self.assertEqual([each[1] for each in names.ready], ["k0", "k1", "k2", "k3", "k4"])
         self.end()
 
     def test_so_many_signed_heads_are_kept(self) -> None:

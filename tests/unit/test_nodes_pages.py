@@ -74,6 +74,11 @@ class PagesTests(SynchronousTestCase):
         page = self.alike(written(contents("a"), behind=behind))
         self.assertEqual((page.prefixes, page.last), (("z 1/",), "z 1/"))
 
+    def test_a_token_that_xml_cannot_say_is_none(self) -> None:
+        for told, token in (("k[minio]", "k[minio]"), ("k\ufffd", "")):
+            behind = f"<NextContinuationToken>{told}</NextContinuationToken>"
+            self.assertEqual(self.alike(written(contents("a"), behind=behind)).token, token)
+
     def test_every_millisecond_is_the_same(self) -> None:
         for number in range(1000):
             at = f"{number % 60:02}.{number:03}Z"
