@@ -144,10 +144,10 @@ class Run:
                 asking.append(waiting)
                 line.ask(
                     waiting,
-                    b"PUT",
+                    "PUT",
                     _HEAD,
                     branch,
-                    due_s=0.0,
+                    began_s=0.0,
                     first_byte_s=0.0,
                     stall_s=stall_s,
                     answer_s=_DEADLINE_S,
