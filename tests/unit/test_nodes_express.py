@@ -103,7 +103,7 @@ class RequestTests(ExpressCase):
     def test_so_many_signed_heads_are_kept(self) -> None:
         exchange = self.node._express
         for number in range(3000):
-            exchange._head("GET", "object", f"{number}", {}, (), None)
+            exchange._head_of_read("GET", "object", f"{number}")
         self.assertLessEqual(len(exchange._signed), 1024)
         self.end()
 

@@ -121,7 +121,10 @@ class ExpressExchange(Exchange):
         answer_s: float | None,
         guarded: bool,
     ) -> Response:
-        head = self._head(verb, bucket, key, query, headers, body)
+        if headers or query or body is not None or verb not in _READS:
+            head = self._head(verb, bucket, key, query, headers, body)
+        else:
+            head = self._head_of_read(verb, bucket, key)
         count, observe = self._counters.get(verb) or self._counters_of(verb)
         count()
         began_s = self._clock.seconds()
@@ -185,6 +188,22 @@ class ExpressExchange(Exchange):
             answer_s=deadlines.answer_s if answer_s is None else answer_s,
         )
 
+    def _head_of_read(self, verb: str, bucket: str, key: str) -> bytes:
+        """All of a GET or HEAD that says nothing but what is to be read.
+
+        It goes out in the same words again while the second lasts that it is signed for: a key
+        that many ask for is signed for once.
+        """
+        second = int(self._now())
+        if second != self._second or len(self._signed) >= _MOST_SIGNED:
+            self._second = second
+            self._signed.clear()
+        asked = (verb, bucket, key)
+        head = self._signed.get(asked)
+        if head is None:
+            head = self._signed[asked] = self._head(verb, bucket, key, _NO_QUERY, (), None)
+        return head
+
     def _head(
         self,
         verb: str,
@@ -194,33 +213,7 @@ class ExpressExchange(Exchange):
         headers: Headers,
         body: IBodyProducer | None,
     ) -> bytes:
-        """All of a request but its body.
-
-        One that says nothing but what is to be read goes out in the same words again while the
-        second lasts that it is signed for: a key that many ask for is signed for once.
-        """
-        if headers or query or body is not None or verb not in _READS:
-            return self._make_head(verb, bucket, key, query, headers, body)
-        second = int(self._now())
-        if second != self._second or len(self._signed) >= _MOST_SIGNED:
-            self._second = second
-            self._signed.clear()
-        asked = (verb, bucket, key)
-        head = self._signed.get(asked)
-        if head is None:
-            head = self._make_head(verb, bucket, key, query, headers, body)
-            self._signed[asked] = head
-        return head
-
-    def _make_head(
-        self,
-        verb: str,
-        bucket: str,
-        key: str,
-        query: Mapping[str, str],
-        headers: Headers,
-        body: IBodyProducer | None,
-    ) -> bytes:
+        """All of a request but its body."""
         path = quick_target(bucket, key)
         asked = target(bucket, key, query)[1].encode("ascii") if query else b""
         lines = b"accept-encoding: identity\r\n"
