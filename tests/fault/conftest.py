@@ -64,6 +64,13 @@ class Fragile:
     def proxy_of(self, key: str) -> BadNode:
         return self.proxies[self.daemon.primary(key)]
 
+    def serving(self, key: str) -> int:
+        """Requests for `key` that aren't answered to the end, by whichever node.
+
+        A write may end on a handoff, when the machine is so busy that the primary is suspect.
+        """
+        return sum(proxy.serving(key) for proxy in self.proxies.values())
+
     def node_of(self, key: str) -> RealNode:
         return self.nodes[self.daemon.primary(key)]
 
