@@ -41,7 +41,10 @@ class Certainty:
         if self.store.stamps.is_behind:
             return "the nodes remember writes of more than 15 minutes ahead of our clock"
         watched = self.roster.watched.values()
-        if not any(abs(each.clock_ahead_s) > CLOCK_REFUSAL_S for each in watched):
+        for each in watched:
+            if abs(each.clock_ahead_s) > CLOCK_REFUSAL_S:
+                break
+        else:
             return ""  # asked by every write, twice, and nearly always so
         told = [each.clock_ahead_s for each in watched if each.candidate.node is not None]
         wrong = [each for each in told if abs(each) > CLOCK_REFUSAL_S]

@@ -306,7 +306,7 @@ class IPlacement(Interface):
     """Where keys belong, and who can be asked now."""
 
     changes: int = Attribute(
-        "Grows whenever orders or strays change, or who of them can be asked, or is returning."
+        "Grows whenever orders or strays change, or what Candidates tell of them."
     )
 
     def orders(bucket: str, key: str) -> Sequence[Sequence[Candidate]]:

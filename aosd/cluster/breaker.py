@@ -35,6 +35,8 @@ class Breaker:
         backoff_max_s: float,
     ) -> None:
         self.open = False
+        # It refused a write for lack of space lately.
+        self.full = False
         self.why = ""
         self.alive_at_s = clock.seconds()
         self.clock_ahead_s = 0.0
@@ -87,6 +89,9 @@ class Breaker:
     def out_of_space(self) -> None:
         """See IHealth."""
         self._full_until_s = self._clock.seconds() + _FULL_S
+        if not self.full:
+            self.full = True
+            self.on_changed()
 
     def control_lost(self, announced: bool) -> None:
         """See IHealth; whoever probes wants to know."""
@@ -115,10 +120,11 @@ class Breaker:
         for tripped in watches:
             tripped()
 
-    @property
-    def full(self) -> bool:
-        """Whether it refused a write for lack of space lately."""
-        return self._full_until_s > 0 and self._clock.seconds() < self._full_until_s
+    def tick(self) -> None:
+        """Time has passed: what it refused for lack of space may have been long ago."""
+        if self.full and self._clock.seconds() >= self._full_until_s:
+            self.full = False
+            self.on_changed()
 
     def probe_due(self) -> bool:
         """Whether an open breaker's node may be probed again."""

@@ -60,6 +60,8 @@ class Cleaning:
         self.cleaned: list[str] = []
         self._roster = roster
         self._registers = registers
+        self._leave = _NOT_LEFT
+        self._leave_changes = -1
         self._clean = clean
         self._quiet = quiet
         self._landing = landing
@@ -67,16 +69,30 @@ class Cleaning:
         self._cluster = cluster
 
     @property
+    def leave(self) -> Leave:
+        """How far the cluster is left, by its register."""
+        # Asked for by each request, several times; there is hardly ever one.
+        changes = self._registers.changes
+        if changes != self._leave_changes:
+            self._leave_changes = changes
+            register = self._registers.get(LEAVE, CLUSTER)
+            try:
+                self._leave = _NOT_LEFT if register is None else read_leave(register.value)
+            except ValueError:
+                self._leave = _NOT_LEFT
+        return self._leave
+
+    @property
     def has_begun(self) -> bool:
         """Whether nothing may be written to the nodes' memory any more."""
         # Asked by each request, several times.
-        if self.is_over or self._leave.phase is Phase.CLEANING:
+        if self.is_over or self.leave.phase is Phase.CLEANING:
             return True
         return bool(self._absent()) and bool(self.remainder())
 
     def nodes(self) -> list[str]:
         """The nodes that are yet to be cleaned."""
-        names = dict.fromkeys((*self._leave.nodes, *self.remainder()))
+        names = dict.fromkeys((*self.leave.nodes, *self.remainder()))
         return [name for name in names if name not in self.cleaned]
 
     def remainder(self) -> list[str]:
@@ -104,7 +120,7 @@ class Cleaning:
 
     async def advance(self) -> list[str]:
         """Clean all nodes that can be asked; what is waited for, in words. Raises NodeError."""
-        leave = self._leave
+        leave = self.leave
         is_all = leave.phase is Phase.CLEANING
         if is_all and not self.is_quiet:
             await self._quiet()
@@ -130,10 +146,6 @@ class Cleaning:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    @property
-    def _leave(self) -> Leave:
-        return remembered(self._registers)
-
     async def _clean_one(self, name: str) -> None:
         watched = self._roster.watched.get(name)
         sighting = None if watched is None else watched.sighting
@@ -142,7 +154,7 @@ class Cleaning:
         await self._clean(name, sighting.address, sighting.credentials, self._cluster(), False)
         self._log.info("node {node} holds plain objects alone", node=name)
         self.cleaned.append(name)
-        leave = self._leave
+        leave = self.leave
         left = tuple(each for each in leave.nodes if each != name)
         if left == leave.nodes:
             return
@@ -189,16 +201,6 @@ class Cleaning:
                 yield name, read_marker(name, introduction.marker)
             except NodeError:
                 continue
-
-
-def remembered(registers: Registers) -> Leave:
-    """How far the cluster is left, by its register."""
-    register = registers.get(LEAVE, CLUSTER)
-    try:
-        # Asked for by each request: there is hardly ever one.
-        return _NOT_LEFT if register is None else read_leave(register.value)
-    except ValueError:
-        return _NOT_LEFT
 
 
 def _is_met(watched: WatchedMember | None) -> bool:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from aosd.cluster.acts import ALL_WEIGHT
-from aosd.cluster.cleaning import CLUSTER, LEAVE, Cleaning, remembered
+from aosd.cluster.cleaning import CLUSTER, LEAVE, Cleaning
 from aosd.cluster.outlook import CONTESTED
 from aosd.cluster.roster import Roster
 from aosd.cluster.unfinished import Unfinished
@@ -126,7 +126,7 @@ class Leaving:
         """What leaving is at."""
         if self._cleaning.has_begun:
             return Phase.LEFT if self._cleaning.is_over else Phase.CLEANING
-        return self._leave.phase
+        return self._cleaning.leave.phase
 
     @property
     def closing(self) -> str:
@@ -147,7 +147,7 @@ class Leaving:
             return None
         return {
             "phase": str(phase),
-            "gather": self._leave.gather,
+            "gather": self._cleaning.leave.gather,
             "waits": list(self._waits),
             "nodes": cleaning.nodes() if cleaning.has_begun else self._nodes(),
             "cleaned": sorted(cleaning.cleaned),
@@ -215,7 +215,7 @@ class Leaving:
 
         Raises ChangeRefused, or NoQuorum: it may be undone all the same then.
         """
-        leave = self._leave
+        leave = self._cleaning.leave
         if self.phase in UNDOABLE:
             phase = Phase.NONE if leave.gather is None else Phase.BACK
             await self._become(replace(leave, phase=phase), *UNDOABLE)
@@ -233,7 +233,7 @@ class Leaving:
         refusal = self._why_not_undone
         if not refusal:
             self._registers.check()
-        weight = None if refusal else self._leave.weight
+        weight = None if refusal else self._cleaning.leave.weight
         return {"leaving": self.told(), "weight": weight, "refusal": refusal}
 
     # -- its steps --------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class Leaving:
             self._log.info("not yet: {error}", error=error)
 
     async def _gather(self) -> list[str]:
-        leave = self._leave
+        leave = self._cleaning.leave
         assert leave.gather is not None
         standing = self._changes.standing(leave.gather)
         if standing is None or not standing.membership.counts:
@@ -277,7 +277,7 @@ class Leaving:
     async def _mend(self) -> list[str]:
         if waits := self._unfinished.mending():
             return waits
-        await self._become(replace(self._leave, phase=Phase.STOPPING), Phase.MENDING)
+        await self._become(replace(self._cleaning.leave, phase=Phase.STOPPING), Phase.MENDING)
         return []
 
     async def _stop(self) -> list[str]:
@@ -286,7 +286,7 @@ class Leaving:
             return waits
         if await self._abort_uploads():
             return [f"{len(self._uploads.all())} uploads are aborted"]
-        leave = self._leave
+        leave = self._cleaning.leave
         if leave.gather is not None:
             found = await self._gathered(leave.gather, True)
             if found.lost:
@@ -309,7 +309,7 @@ class Leaving:
         return waits
 
     async def _go_back(self) -> list[str]:
-        leave = self._leave
+        leave = self._cleaning.leave
         standing = None if leave.gather is None else self._changes.standing(leave.gather)
         if standing is not None and standing.membership.counts and _has_all(standing):
             if standing.place.weight < ALL_WEIGHT:
@@ -328,26 +328,22 @@ class Leaving:
             return "what is aosd's own is being removed: that can't be undone"
         return "" if self.phase in UNDOABLE else "the cluster isn't being left"
 
-    @property
-    def _leave(self) -> Leave:
-        return remembered(self._registers)
-
     async def _become(self, leave: Leave, *was: Phase) -> None:
         """Let this be remembered, unless what `was` isn't any more when its turn comes."""
 
         def value() -> dict[str, Any]:
-            present = self._leave
+            present = self._cleaning.leave
             return (leave if present.phase in was else present).value()
 
         await self._registers.set(LEAVE, CLUSTER, value)
-        if self._leave.phase is not Phase.NONE:
-            self._log.info("leaving: {phase}", phase=self._leave.phase)
+        if self._cleaning.leave.phase is not Phase.NONE:
+            self._log.info("leaving: {phase}", phase=self._cleaning.leave.phase)
 
     def _left_otherwise(self, gather: str | None) -> str:
         """Why this can't be asked for beside what is under way; "" when it can."""
         if self.phase is Phase.NONE:
             return ""
-        if self.phase is not Phase.BACK and self._leave.gather == gather:
+        if self.phase is not Phase.BACK and self._cleaning.leave.gather == gather:
             return ""
         return f"the cluster is being left already: {self.phase}"
 

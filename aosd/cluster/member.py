@@ -29,7 +29,7 @@ it joins with the objects that it holds.
 
 _MEET_AGAIN_S = 30.0
 # Of a member: where it is asked, if at all, depends on these, and on its breaker.
-_PLACING = frozenset({"member", "node", "incarnation", "_lost"})
+_PLACING = frozenset({"member", "node", "incarnation", "hides", "foreign", "adopted", "_lost"})
 # A Date header tells whole seconds: half a second more or less isn't known.
 CLOCK_WARNING_S = 1.5
 CLOCK_REFUSAL_S = 5.5
@@ -251,6 +251,7 @@ class WatchedMember:
 
     def tick(self) -> None:
         """Introduce or probe the node, unless that is under way or not due."""
+        self.breaker.tick()
         node = self.node
         if node is None or self._busy is not None:
             return

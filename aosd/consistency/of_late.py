@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 _OF_LATE_S = 60.0
@@ -17,14 +18,16 @@ class OfLate:
         self.count = 0
         self._seconds = seconds
         # When it was, and as the how manieth, the longest ago first.
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        # A dict would look through all places of what was removed for the first that wasn't.
+        self._last: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
     def add(self, bucket: str, key: str) -> None:
         """It happened now."""
         self._forget()
         self.count += 1
-        self._last.pop((bucket, key), None)
-        self._last[bucket, key] = self._seconds(), self.count
+        name = (bucket, key)
+        self._last[name] = self._seconds(), self.count
+        self._last.move_to_end(name)
 
     def discard(self, bucket: str, key: str) -> None:
         """It doesn't matter any more."""

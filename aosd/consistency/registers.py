@@ -59,6 +59,8 @@ class Registers:
 
     def __init__(self, memory: Memory, stamps: StampClock) -> None:
         self.newest = ""
+        # Grows with whatever comes to be known of any.
+        self.changes = 0
         self._memory = memory
         self._stamps = stamps
         self._known: dict[tuple[str, str], Register] = {}
@@ -270,4 +272,5 @@ class Registers:
         known = self._known.get((register.kind, register.name))
         if known is None or known.stamp < register.stamp:
             self._known[register.kind, register.name] = register
+            self.changes += 1
         self.newest = max(self.newest, register.stamp)

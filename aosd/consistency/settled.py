@@ -189,6 +189,8 @@ class Settledness:
 
     def late_for_s(self, *names: str) -> float:
         """For how long requests of runs before us may take effect on any of these."""
+        if not self._late_until_s:
+            return 0.0  # asked by each write, several times
         until_s = max((self._late_until_s.get(name, 0.0) for name in names), default=0.0)
         return max(until_s - self._clock(), 0.0)
 

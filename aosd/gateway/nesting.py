@@ -43,7 +43,7 @@ async def unnested(
     `look` raises, when that can't be known now.
     """
     hides = [each.hides for each in store.placement.members()]
-    if not any(each is not False for each in hides):
+    if hides.count(False) == len(hides):
         store.folders.seen(bucket, key)
         return await act()
     folders, is_marker_apart = above(key), all(hides)

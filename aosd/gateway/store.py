@@ -18,7 +18,7 @@ from aosd.consistency.copying import Copier
 from aosd.consistency.folders import Folders, Recent
 from aosd.consistency.holders import Orders, could_hold, hiding, primaries
 from aosd.consistency.journal import Journal
-from aosd.consistency.known import KnownPrimaries
+from aosd.consistency.known import KnownPlaces, Place
 from aosd.consistency.ledger import Ledger
 from aosd.consistency.marks import Marks
 from aosd.consistency.settled import Settledness
@@ -133,7 +133,7 @@ class Store:
     # Originals on nodes that may hide them, of which all primaries were found to have copies.
     compared: Recent = field(default_factory=Recent)
     rests: Rests = field(default_factory=Rests)
-    known: KnownPrimaries = field(default_factory=KnownPrimaries)
+    known: KnownPlaces = field(default_factory=KnownPlaces)
 
     # -- whom to ask ------------------------------------------------------------------------------
 
@@ -143,12 +143,7 @@ class Store:
         That is so until all is known that the cluster remembers, and the note of a clean
         stop is used up: a ring alone says nothing of deletes, marks and returns.
         """
-        if why := self.absent():
-            raise NoNodes(why)
-        orders = self.placement.orders(bucket, key)
-        if not orders:
-            raise NoNodes("no nodes are known yet")
-        return orders
+        return self._served(bucket, key).orders
 
     def members(self) -> Sequence[Candidate]:
         """All members; NoNodes when nothing is served yet."""
@@ -158,8 +153,8 @@ class Store:
         return members
 
     def primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
-        """Those of every ring that counts, each once."""
-        return primaries(self.orders(bucket, key), self.replicas)
+        """Those of every ring that counts, each once; NoNodes as `orders`."""
+        return self._served(bucket, key).primaries
 
     def could_hold(self, bucket: str, key: str) -> tuple[Candidate, ...]:
         """Everyone who may have a copy: see `holders.could_hold`, and those that may hide one."""
@@ -194,12 +189,8 @@ class Store:
 
     def why_unsettled(self, bucket: str, key: str) -> str:
         """Why the key's partition isn't settled; "" when it is."""
-        return self.settledness.why_not(
-            self.orders(bucket, key),
-            partition(bucket, key),
-            self.replicas,
-            self.placement.strays(),
-        )
+        unsettled = self._served(bucket, key).unsettled
+        return unsettled or self.settledness.why_writes_not(partition(bucket, key))
 
     def settled_primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
         """The key's primaries, where it `is_settled`; none where it isn't."""
@@ -295,14 +286,30 @@ class Store:
         )
 
     def _settled_primaries(self, bucket: str, key: str) -> tuple[Candidate, ...]:
+        place = self._place(bucket, key)
+        if place.unsettled or self.settledness.why_writes_not(partition(bucket, key)):
+            return ()
+        return place.primaries
+
+    def _served(self, bucket: str, key: str) -> Place:
+        if why := self.absent():
+            raise NoNodes(why)
+        return self._place(bucket, key)
+
+    def _place(self, bucket: str, key: str) -> Place:
         number = partition(bucket, key)
         found = self.known.of(number, self.placement.changes + self.settledness.changes)
         if found is None:
-            orders, strays = self.orders(bucket, key), self.placement.strays()
-            why = self.settledness.why_nodes_not(orders, self.replicas, strays)
-            found = () if why else primaries(orders, self.replicas)
+            orders, strays = self.placement.orders(bucket, key), self.placement.strays()
+            if not orders:
+                raise NoNodes("no nodes are known yet")
+            found = Place(
+                tuple(tuple(order) for order in orders),
+                primaries(orders, self.replicas),
+                self.settledness.why_nodes_not(orders, self.replicas, strays),
+            )
             found = self.known.keep(number, found)
-        return () if self.settledness.why_writes_not(number) else found
+        return found
 
     @property
     def copies(self) -> int:

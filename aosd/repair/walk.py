@@ -10,6 +10,7 @@ its nodes all the same; one that only such nodes have comes to light when `a` go
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ class Windows:
         self.current = 0
         self._oldest = 0
         # In which window each key was written last, the longest ago first.
-        self._last: dict[tuple[str, str], int] = {}
+        # A dict would look through all places of what was removed for the first that wasn't.
+        self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._writes = writes
         self._end = writes.tell(self._touch)
 
@@ -96,8 +98,8 @@ class Windows:
         self._last.clear()
 
     def _touch(self, name: tuple[str, str]) -> None:
-        self._last.pop(name, None)
         self._last[name] = self.current
+        self._last.move_to_end(name)
 
 
 class Walk:

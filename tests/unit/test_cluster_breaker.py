@@ -74,10 +74,20 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(told, ["a"])
 
     def test_full_is_remembered_for_a_while(self) -> None:
+        changes: list[bool] = []
+        self.breaker.on_changed = lambda: changes.append(self.breaker.full)
         self.breaker.out_of_space()
+        self.clock.advance(20)
+        self.breaker.out_of_space()
+        self.breaker.tick()
+        self.clock.advance(29)
+        self.breaker.tick()
         self.assertTrue(self.breaker.full)
-        self.clock.advance(31)
+        self.clock.advance(1)
+        self.breaker.tick()
         self.assertFalse(self.breaker.full)
+        self.breaker.tick()
+        self.assertEqual(changes, [True, False])
 
     def test_a_new_sighting_hurries_the_next_probe(self) -> None:
         self.fail(3)

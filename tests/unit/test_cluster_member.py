@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from aosd.model.errors import NodeError
 from aosd.model.marker import Introduction, Marker
-from aosd.model.node import Address, NodeState
+from aosd.model.node import Address, Member, NodeState
+from aosd.ports import Candidate
 from tests.unit.member_case import MARKER, SEEN, MemberTestCase
 
 
@@ -102,6 +104,36 @@ class MeetingTests(MemberTestCase):
         self.assertEqual(self.member.state, NodeState.FULL)
         self.assertTrue(self.member.candidate.full)
         self.assertIsNotNone(self.member.candidate.node)
+
+    def test_whatever_its_candidate_tells_is_told(self) -> None:
+        told: list[Candidate] = []
+        self.member.on_changed = lambda: told.append(self.member.candidate)
+
+        def let(name: str, value: object) -> Callable[[], object]:
+            return lambda: setattr(self.member, name, value)
+
+        def full_no_more() -> None:
+            self.clock.advance(31)
+            self.member.tick()
+
+        acts: list[Callable[[], object]] = [
+            self.up,
+            let("hides", True),
+            let("foreign", True),
+            let("adopted", True),
+            let("member", Member("n1", 1.0, "elsewhere")),
+            self.breaker.out_of_space,
+            full_no_more,
+            lambda: self.breaker.trip("it fails"),
+            self.breaker.close,
+            lambda: self.member.seen(None),
+        ]
+        for act in acts:
+            before = self.member.candidate
+            told.clear()
+            act()
+            self.assertNotEqual(self.member.candidate, before)
+            self.assertEqual(told[-1], self.member.candidate)
 
 
 class ProbingTests(MemberTestCase):

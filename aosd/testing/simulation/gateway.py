@@ -19,7 +19,7 @@ from aosd.ports import IHealth, INode
 from aosd.settings_sources import load_settings
 from aosd.testing.discovery import ScriptedDiscovery
 from aosd.testing.simulation.clocks import MortalClock, WorldClock
-from aosd.testing.simulation.known import CheckedPrimaries
+from aosd.testing.simulation.known import CheckedPlaces
 from aosd.testing.simulation.line import Line
 from aosd.testing.simulation.nodes import SimulatedNode
 
@@ -77,7 +77,7 @@ class Gateway:
         store = self.assembly.store
         # Parts of clients' uploads are as small as all else.
         limits = replace(store.limits, least_part_bytes=0)
-        known = CheckedPrimaries(broken)
+        known = CheckedPlaces(broken)
         self.store = self.assembly.store = replace(store, limits=limits, known=known)
         self.store.copying.held_bytes = 8
         self.assembly.start()
