@@ -74,12 +74,12 @@ class Cleaning:
         # Asked for by each request, several times; there is hardly ever one.
         changes = self._registers.changes
         if changes != self._leave_changes:
-            self._leave_changes = changes
             register = self._registers.get(LEAVE, CLUSTER)
             try:
                 self._leave = _NOT_LEFT if register is None else read_leave(register.value)
             except ValueError:
                 self._leave = _NOT_LEFT
+            self._leave_changes = changes
         return self._leave
 
     @property

@@ -95,11 +95,13 @@ class Roster:
         """As if it were no member, for as long as the block lasts, or until rings are set."""
         before = self._members
         ours = self._members = tuple(each for each in before if each != name)
+        self._changed()  # who is returning depends on who else is a member
         try:
             yield
         finally:
             if self._members is ours:
                 self._members = before
+                self._changed()
 
     def strays(self) -> Sequence[Candidate]:
         """See IPlacement."""

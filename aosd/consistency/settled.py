@@ -78,6 +78,7 @@ class Settledness:
             self._came[name] = self._next()
         if empty or not ours:
             self._coming.add(name)
+        self.changes += 1
 
     def unwatched(self, name: str, late_until_s: float) -> None:
         """Nobody watched the node before we started, and no note of a clean stop counts.

@@ -340,6 +340,16 @@ class PlacingTests(ChangesTestCase):
         self.wait(400, lambda: self.over() and "n4" in self.members(self.gateway))
         self.assertEqual(self.members(self.gateway), ["n2", "n3", "n4"])
 
+    def test_where_keys_belong_is_found_anew_while_one_is_left_out_and_after(self) -> None:
+        roster = self.gateway.assembly.roster
+        before = roster.changes
+        with roster.without("n3"):
+            self.assertNotIn("n3", roster.names)
+            self.assertGreater(roster.changes, before)
+            before = roster.changes
+        self.assertIn("n3", roster.names)
+        self.assertGreater(roster.changes, before)
+
     def begun_without(self, name: str) -> Gateway:
         self.stop(self.gateway)
         for each in self.names:

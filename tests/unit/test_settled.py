@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -232,3 +234,45 @@ class MayLackTests(SettledTestCase):
         self.assertFalse(self.settled.may_lack("n1", NAMES))
         self.settled.returned("n1")
         self.assertTrue(self.settled.may_lack("n1", NAMES))
+
+
+class ChangesTests(SynchronousTestCase):
+    """Who remembers what was known looks anew when `changes` grew, and only then."""
+
+    def test_all_that_is_known_of_nodes_changes_with_it(self) -> None:
+        for seed in range(60):
+            chance = random.Random(seed)
+            settled, before, changes = Settledness(Clock().seconds, lambda _: False), None, -1
+            sweep = settled.begin()
+            for _ in range(60):
+                some = chance.sample(NAMES, chance.randint(1, 5))
+                match chance.randrange(8):
+                    case 0:
+                        settled.returned(some[0])
+                    case 1:
+                        empty = chance.random() < 0.5
+                        settled.comes(some[0], empty=empty, ours=chance.random() < 0.5)
+                    case 2:
+                        settled.unwatched(some[0], chance.randrange(3) - 1)
+                    case 3:
+                        settled.ring_changed()
+                    case 4:
+                        settled.founded(some)
+                    case 5:
+                        sweep = settled.begin()
+                    case 6:
+                        settled.swept(sweep, some)
+                    case _:
+                        settled.late(some[0], chance.randrange(3) - 1)
+                known = self.known(settled)
+                if settled.changes == changes:
+                    self.assertEqual(known, before)
+                before, changes = known, settled.changes
+
+    def known(self, settled: Settledness) -> list[object]:
+        together = [NAMES[:count] for count in range(1, 6)]
+        return [
+            [settled.is_returning(name) for name in NAMES],
+            [settled.may_lack(name, others) for name in NAMES for others in together],
+            [settled.is_covered(*names) for names in together],
+        ]
