@@ -28,7 +28,7 @@ it joins with the objects that it holds.
 
 
 _MEET_AGAIN_S = 30.0
-# Of a member: where it is asked, if at all, depends on these, and on its breaker.
+# Of a member: what its candidate tells depends on these, and on its breaker and returns.
 _PLACING = frozenset({"member", "node", "incarnation", "hides", "foreign", "adopted", "_lost"})
 # A Date header tells whole seconds: half a second more or less isn't known.
 CLOCK_WARNING_S = 1.5
