@@ -195,7 +195,7 @@ class Settings(BaseModel):
     max_requests: Count = Field(
         1024,
         description="Requests that may be under way at once; past it, and past three quarters of "
-        "it by one client or waiting for one node, they are answered 503 SlowDown.",
+        "it by one client, they are answered 503 SlowDown; three quarters may wait for one node.",
     )
     body_memory_bytes: Bytes = Field(
         256 * MIB,
@@ -232,7 +232,8 @@ class Settings(BaseModel):
     def most_requests_of_one(self) -> int:
         """How many of `max_requests` may be held up by the same one: three quarters, at least 1.
 
-        The same client's address, or the same node: what is left is for the others.
+        The same client's address, or the same node: what is left is for the others. (The daemon's
+        own requests to nodes aren't counted.)
         """
         return max(1, self.max_requests * 3 // 4)
 

@@ -76,6 +76,30 @@ def test_slow_clients_do_not_starve_the_rest(small_daemon: Daemon, key: str) -> 
         assert body == LONG
 
 
+@pytest.mark.parametrize("flag", LANES.values(), ids=LANES)
+def test_its_own_work_is_not_what_clients_are_bounded_by(
+    fresh_nodes: list[RealNode], tmp_path: Path, flag: str
+) -> None:
+    """It reads many records at once to begin, and looks at many copies after a kill."""
+    file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
+    before = Daemon(tmp_path / "before", [f"--nodes=static:{file}", flag])
+    try:
+        before.wait_until_up(*NAMES)
+        assert before.ask("PUT", "/object/own", body=b"x").status == 201
+        assert before.ask("DELETE", "/object/own").status == 204
+    finally:
+        before.kill()
+    with running_daemon(tmp_path / "aosd", file, "--max-requests=1", flag, up=NAMES) as daemon:
+        for number in range(32):
+            assert daemon.ask("PUT", f"/object/own{number}", body=b"x").status == 201
+        for number in range(32):
+            assert daemon.ask("GET", f"/object/own{number}").body == b"x"
+        told = daemon.ask("GET", "/object?prefix=own")
+        assert told.status == 200
+        assert len(told.json["objects"]) == 32
+        assert "too many requests" not in daemon.log
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("flag", LANES.values(), ids=LANES)
