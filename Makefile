@@ -25,7 +25,7 @@ run-embedded: tools ## the gateway on port 3000 and three S3 servers as its chil
 	$(BIN)/twistd -n --pidfile= aosd --nodes embedded:3 $(ARGS)
 
 test: tools ## unit, contract and property tests; no Docker needed
-	$(BIN)/python -m tools.same_unit_tests
+	$(BIN)/python -m tools.same_unit_tests $(JOBS)
 	$(BIN)/python -m pytest -n $(JOBS) \
 	    tests/unit tests/contract tests/property tests/fuzz tests/simulation $(ARGS)
 

@@ -23,6 +23,9 @@ _PACE = Path(__file__).with_name("pace.lua")
 _CURL_MAX_S = 120
 _ANSWER_MAX_S = 25
 _STORED = (200, 201)
+# A busy machine may stand still for as long: nothing is measured then, and nothing wrong.
+_SHORT_S = 1.0
+_SHORT_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,13 @@ def small(
         "--",
     ]
     command += [method, address.path, str(keys), str(SMALL_BYTES)]
-    before = process.cpu_s if process else 0.0
-    output = _run(command, seconds + 2 * _ANSWER_MAX_S)
-    told = json.loads(output.strip().splitlines()[-1])
-    count = told["requests"]
+    for _ in range(_SHORT_TRIES):
+        before = process.cpu_s if process else 0.0
+        output = _run(command, seconds + 2 * _ANSWER_MAX_S)
+        told = json.loads(output.strip().splitlines()[-1])
+        count = told["requests"]
+        if count or seconds > _SHORT_S:
+            break
     if not count or told["refused"] or told["broken"]:
         raise BenchError(f"{method} {url_prefix}…: {told}")
     return Sample(

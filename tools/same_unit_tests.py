@@ -1,7 +1,7 @@
 """Runs tests/unit under trial and checks that pytest finds the same number of tests there.
 
-trial collects no pytest function and says nothing of it: a test that only one of the two
-runners knows would go missing unseen.
+`python -m tools.same_unit_tests JOBS` runs as many at once. trial collects no pytest function and
+says nothing of it: a test that only one of the two runners knows would go missing unseen.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ _TRIAL = re.compile(r"^Ran (\d+) tests? in", re.MULTILINE)
 _PYTEST = re.compile(r"^(\d+) tests? collected", re.MULTILINE)
 
 
-def main() -> int:
-    """Exit code 0 when trial passes and both counts are the same."""
+def main(jobs: str = "1") -> int:
+    """Exit code 0 when trial passes, by `jobs` processes, and both counts are the same."""
     Path(".cache").mkdir(exist_ok=True)
+    command = ["-m", "twisted.trial", f"--jobs={jobs}", "--temp-directory=.cache/trial"]
     trial = subprocess.run(
-        [sys.executable, "-m", "twisted.trial", "--temp-directory=.cache/trial", "tests.unit"],
+        [sys.executable, *command, "tests.unit"],
         text=True,
         capture_output=True,
         check=False,
@@ -46,4 +47,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(*sys.argv[1:]))
