@@ -264,7 +264,7 @@ class Daemon(Service):
                 deadlines=self._deadlines,
                 connect_timeout_s=self._settings.connect_timeout_s,
                 connections=self._settings.node_connections,
-                most_waiting=self._settings.most_requests_of_one,
+                most_waiting=self._settings.most_waiting_for_one,
             )
         )
 

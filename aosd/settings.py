@@ -56,6 +56,8 @@ from aosd.settings_kinds import (
 )
 
 ENVIRONMENT_PREFIX = "AOSD_"
+OWN_REQUESTS = 96
+"""Room for those that the daemon itself has under way at one node: 72 if all comes together."""
 
 # What no flag and no variable can hold.
 FILE_ONLY = frozenset({"identities"})
@@ -195,7 +197,8 @@ class Settings(BaseModel):
     max_requests: Count = Field(
         1024,
         description="Requests that may be under way at once; past it, and past three quarters of "
-        "it by one client, they are answered 503 SlowDown; three quarters may wait for one node.",
+        "it by one client, they are answered 503 SlowDown; as many, and no fewer than 96, may wait "
+        "for one node.",
     )
     body_memory_bytes: Bytes = Field(
         256 * MIB,
@@ -230,12 +233,19 @@ class Settings(BaseModel):
 
     @property
     def most_requests_of_one(self) -> int:
-        """How many of `max_requests` may be held up by the same one: three quarters, at least 1.
+        """How many of `max_requests` one client's address may have: three quarters, at least 1.
 
-        The same client's address, or the same node: what is left is for the others. (The daemon's
-        own requests to nodes aren't counted.)
+        What is left is for the others.
         """
         return max(1, self.max_requests * 3 // 4)
+
+    @property
+    def most_waiting_for_one(self) -> int:
+        """How many requests may wait for one node: as many, and no fewer than OWN_REQUESTS.
+
+        To begin, to compare and to mend, the daemon asks for a good deal at once itself.
+        """
+        return max(OWN_REQUESTS, self.most_requests_of_one)
 
     @field_validator("node_secret_key", "secret_key")
     @classmethod

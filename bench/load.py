@@ -102,7 +102,7 @@ def small(
         output = _run(command, seconds + 2 * _ANSWER_MAX_S)
         told = json.loads(output.strip().splitlines()[-1])
         count = told["requests"]
-        if count or seconds > _SHORT_S:
+        if count or told["refused"] or told["broken"] or seconds > _SHORT_S:
             break
     if not count or told["refused"] or told["broken"]:
         raise BenchError(f"{method} {url_prefix}…: {told}")

@@ -31,7 +31,6 @@ from aosd.model.errors import (
     UpstreamNonsense,
     UpstreamTimeout,
 )
-from aosd.on_behalf import serve_client
 
 _log = Logger()
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
@@ -112,8 +111,6 @@ def answer(request: DoorRequest, work: Coroutine[Any, Any, None]) -> Deferred[No
 
 
 async def _answer(request: DoorRequest, work: Coroutine[Any, Any, None]) -> None:
-    if request.door != "operations":
-        serve_client()
     try:
         await work
     except (CancelledError, ClientGone):

@@ -37,7 +37,6 @@ from aosd.nodes.answers import Answers
 from aosd.nodes.bodies import Collected
 from aosd.nodes.response import Response
 from aosd.nodes.wiring import Wiring
-from aosd.on_behalf import client
 from aosd.streams.bodies import HeldBody
 from aosd.streams.relay import Relay
 
@@ -52,10 +51,9 @@ _FULL_CODES = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExcee
 class Exchange(ABC):
     """Asks one node. Every failure comes out as an AosdError, and its breaker is told.
 
-    When as many clients as may wait for an answer to begin do, others are NodeUnavailable at
-    once, which nobody blames the node for: it is slow, and whoever can be served by others is not
-    to queue behind it. How many requests a client's one takes doesn't count, nor does what the
-    daemon asks for itself.
+    More requests than may wait for an answer to begin are NodeUnavailable at once, which nobody
+    blames the node for: it is slow, and whoever can be served by others is not to queue behind
+    it.
     """
 
     def __init__(self, wiring: Wiring) -> None:
@@ -66,7 +64,7 @@ class Exchange(ABC):
         self._deadlines = wiring.deadlines
         self._metrics = wiring.metrics
         self._most_waiting = wiring.most_waiting
-        self._waiting: dict[object, int] = {}
+        self._waiting = 0
 
     async def ask(
         self,
@@ -90,9 +88,10 @@ class Exchange(ABC):
         """
         if guarded:
             self._health.check()
-        if (asker := client() if guarded else None) is not None:
-            self._queue(asker)
+            if self._most_waiting is not None and self._waiting >= self._most_waiting:
+                raise NodeUnavailable(self.name, "too many requests wait for it")
         tries = 2 if repeat and verb in ("GET", "HEAD") else 1
+        self._waiting += 1
         try:
             while True:
                 tries -= 1
@@ -112,8 +111,7 @@ class Exchange(ABC):
                     self.blame(translated)
                 raise translated from failure.value
         finally:
-            if asker is not None:
-                self._leave(asker)
+            self._waiting -= 1
 
     def blame(self, error: NodeError) -> None:
         """`error` speaks against the node: its breaker and the metrics are told."""
@@ -212,21 +210,6 @@ class Exchange(ABC):
         """Whether a try failed because its connection broke before any answer."""
 
     # -- what they share --------------------------------------------------------------------------
-
-    def _queue(self, asker: object) -> None:
-        """Let a client wait for an answer to begin, once more; it has to `_leave`."""
-        waiting = self._waiting
-        count = waiting.get(asker, 0)
-        if not count and self._most_waiting is not None and len(waiting) >= self._most_waiting:
-            raise NodeUnavailable(self.name, "too many requests wait for it")
-        waiting[asker] = count + 1
-
-    def _leave(self, asker: object) -> None:
-        count = self._waiting[asker] - 1
-        if count:
-            self._waiting[asker] = count
-        else:
-            del self._waiting[asker]
 
     def _tell_health(self, status: int, *, guarded: bool) -> None:
         """The node answered with this status."""

@@ -32,7 +32,7 @@ class Wiring:
     """What both lanes' clients of a node have in common.
 
     `now` gives seconds since 1970 (signatures need the time of day; `reactor` measures). At most
-    `connections` idle ones are kept. At most `most_waiting` clients wait for an answer to begin
+    `connections` idle ones are kept. At most `most_waiting` requests wait for an answer to begin
     (None: as many as come).
     """
 

@@ -77,10 +77,10 @@ def test_slow_clients_do_not_starve_the_rest(small_daemon: Daemon, key: str) -> 
 
 
 @pytest.mark.parametrize("flag", LANES.values(), ids=LANES)
-def test_its_own_work_is_not_what_clients_are_bounded_by(
+def test_one_that_does_one_thing_at_once_finds_room_for_its_own_work(
     fresh_nodes: list[RealNode], tmp_path: Path, flag: str
 ) -> None:
-    """It reads many records at once to begin, and looks at many copies after a kill."""
+    """To begin, it reads what others have left on the nodes, some at once."""
     file = write_nodes_file(tmp_path / "nodes.toml", fresh_nodes)
     before = Daemon(tmp_path / "before", [f"--nodes=static:{file}", flag])
     try:

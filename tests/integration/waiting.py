@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 # What comes soon is seen soon; what takes long isn't kept from it by being looked at.
 _LOOK_FIRST_S = 0.01
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S = 0.05
 _LONGER = 1.3
 
 

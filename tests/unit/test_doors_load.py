@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from aosd.doors.load import Load
-from aosd.gateway.store import gather
 from aosd.model.errors import NodeUnavailable
-from aosd.model.objects import ObjectHead
-from aosd.on_behalf import serve_client
 from tests.unit import door_case
 from tests.unit.express_case import ExpressCase, found
 
@@ -135,67 +131,17 @@ class SlowNodeTests(ExpressCase):
 
     most_waiting = 2
 
-    def client(self, *keys: str) -> Deferred[list[ObjectHead]]:
-        """One of whose requests these objects' heads are asked for at once."""
-
-        async def serve() -> list[ObjectHead]:
-            serve_client()
-            return await gather([self.node.head("object", each) for each in keys])
-
-        return Deferred.fromCoroutine(serve())
-
-    def test_more_clients_than_may_wait_are_refused_at_once(self) -> None:
-        waiting = [self.begin(self.client("a")) for _ in range(2)]
-        failure = self.failureResultOf(self.client("a"), NodeUnavailable)
+    def test_more_than_may_wait_are_refused_at_once_and_probes_never(self) -> None:
+        waiting = [self.begin(self.node.head("object", "a")) for _ in range(2)]
+        failure = self.failureResultOf(self.node.head("object", "a"), NodeUnavailable)
         self.assertIn("too many", str(failure.value))
         self.assertEqual(self.health.failures, [])
         self.assertEqual(len(self.reactor.tcpClients), 2)
         for asked, wire in waiting:
             wire.says(found(length=3))
-            self.assertEqual(self.successResultOf(asked)[0].size_bytes, 3)
-        asked = self.client("a")
+            self.assertEqual(self.successResultOf(asked).size_bytes, 3)
+        asked = self.node.head("object", "a")
         waiting[0][1].says(found(length=3))
         waiting[1][1].says(found(length=3))
         self.successResultOf(asked)
-        self.end()
-
-    def test_what_one_client_waits_for_counts_once_until_it_has_all(self) -> None:
-        one = self.client("a", "b", "c")
-        wires = [self.connect() for _ in range(3)]
-        other, more = self.begin(self.client("d"))
-        for wire in wires[:2]:
-            wire.says(found())
-            self.failureResultOf(self.client("e"), NodeUnavailable)
-        wires[2].says(found())
-        self.assertEqual(len(self.successResultOf(one)), 3)
-        third = self.client("e")
-        self.assertNoResult(third)
-        for wire in (*wires, more):
-            wire.says(found())
-        self.successResultOf(other)
-        self.successResultOf(third)
-        self.end()
-
-    def test_one_that_gives_up_makes_room(self) -> None:
-        for _ in range(3):
-            asked, _wire = self.begin(self.client("a"))
-            asked.cancel()
-            self.failureResultOf(asked)
-        asked, wire = self.begin(self.client("a"))
-        wire.says(found())
-        self.successResultOf(asked)
-        self.end()
-
-    def test_the_daemons_own_work_is_neither_refused_nor_counted(self) -> None:
-        waiting = [self.begin(self.client("a"))]
-        own = [self.begin(self.node.head("object", "a")) for _ in range(5)]
-        waiting += [self.begin(self.client("a"))]
-        own += [self.begin(self.node.head("object", "a"))]
-        self.failureResultOf(self.client("a"), NodeUnavailable)
-        for asked, wire in waiting:
-            wire.says(found())
-            self.successResultOf(asked)
-        for head, wire in own:
-            wire.says(found())
-            self.successResultOf(head)
         self.end()

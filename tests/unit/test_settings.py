@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aosd.model.errors import ConfigurationError
 from aosd.model.node import Credentials
 from aosd.settings import (
+    OWN_REQUESTS,
     Settings,
     default_of,
     flag_of,
@@ -274,6 +275,11 @@ class SettingsTests(SynchronousTestCase):
         shares = [self.load({"max_requests": most}).most_requests_of_one for most in (1, 2, 4)]
         self.assertEqual(shares, [1, 1, 3])
         self.assertEqual(self.load().most_requests_of_one, 768)
+
+    def test_the_daemons_own_work_finds_room_at_a_node(self) -> None:
+        wait = [self.load({"max_requests": most}).most_waiting_for_one for most in (1, 128, 132)]
+        self.assertEqual(wait, [OWN_REQUESTS, OWN_REQUESTS, 99])
+        self.assertEqual(self.load().most_waiting_for_one, 768)
 
     def test_a_domain_is_folded(self) -> None:
         for domain in ("localhost", "S3.Example.org", "a" * 63 + ".1.example"):

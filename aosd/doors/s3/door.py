@@ -24,7 +24,6 @@ from aosd.gateway.store import Store
 from aosd.model.errors import ClientGone
 from aosd.model.names import check_bucket_name, check_key
 from aosd.model.objects import SYSTEM_BUCKET, is_text
-from aosd.on_behalf import serve_client
 
 REGION = "us-east-1"
 # Parameters of presigned URLs that stand for no header: the signature's own, and checksums.
@@ -63,7 +62,6 @@ class S3Door:
 
     async def _answer(self, request: DoorRequest) -> None:
         """Never fails: what is raised becomes an answer, or an abort."""
-        serve_client()
         target: Target | None = None
         try:
             host = (request.requestHeaders.getRawHeaders(b"host") or [b""])[0]
