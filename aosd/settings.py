@@ -196,9 +196,8 @@ class Settings(BaseModel):
     )
     max_requests: Count = Field(
         1024,
-        description="Requests that may be under way at once; past it, and past three quarters of "
-        "it by one client, they are answered 503 SlowDown; as many, and no fewer than 96, may wait "
-        "for one node.",
+        description="Requests that may be under way at once, past it 503 SlowDown; three quarters "
+        "of it by one client, and as many, or at least 96, waiting for one node.",
     )
     body_memory_bytes: Bytes = Field(
         256 * MIB,
